@@ -1,0 +1,14 @@
+//! What goes over the wire, in JSON. Answers are read leniently: an unknown field is ignored, so that an older
+//! `chaosctl` talks to a newer daemon. What people send is as strict as a file.
+
+mod event;
+mod fault;
+mod node;
+mod plan;
+mod problem;
+
+pub use event::{Event, EventKind};
+pub use fault::{Attachment, FaultList, FaultView, Hook, Mode, Packets, Phase, Reason, Status, Submission};
+pub use node::{Capability, Counts, Guard, HaltRequest, HaltState, NodeInfo};
+pub use plan::{HostChange, Plan, PlannedFault, PlannedRule, ResolvedTarget};
+pub use problem::{PROBLEM_CONTENT_TYPE, Problem, ProblemError};

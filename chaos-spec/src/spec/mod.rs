@@ -1,0 +1,26 @@
+//! A `NetworkFault`: who is hit, which packets, what happens to them, for how long.
+//!
+//! Parsing into these types checks what one value can tell on its own (units, ranges, exactly one target).
+//! What needs two fields side by side is checked afterwards, in one place, for files and for the API alike.
+
+mod drop;
+mod fault;
+mod later;
+mod lists;
+mod network_fault;
+mod safety;
+mod target;
+mod traffic;
+
+pub use drop::{Drop, DropModel, DropSignal, GilbertElliott, NetemCompat};
+pub use fault::{Checksum, Corrupt, Duplicate, Fault, FaultKind, Partition, Reject, RejectWith, Reset};
+pub use later::{Bandwidth, Delay, Distribution, Dns, DnsAnswer, DnsRecords, Http, Order, Reorder};
+pub use network_fault::{API_VERSION, FaultSpec, KIND, Metadata, NetworkFault};
+pub use safety::{HealthCheck, HttpProbe, Safety};
+pub use target::{InterfaceTarget, PodSelect, PodsTarget, Target, TargetKind};
+pub use traffic::{Connections, Direction, Local, Protocol, Remote, Traffic};
+
+/// For serde: leaves out what has its default value, so that what is rendered is what a person would write.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,141 @@
+//! Warnings are data: each names its cause and what to do about it, and travels through the API unchanged.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A warning as it goes over the wire. `code` is text, so that an older reader understands a newer daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Warning {
+    pub code: String,
+    /// What is so, and why.
+    pub message: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+/// Everything this version warns about. To add one: a variant here and its three texts below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WarningKind {
+    /// The hook sees packets before segmentation.
+    SuperPackets,
+    /// A cgroup without processes.
+    FollowingEmptyCgroup { path: String },
+    /// ICMP that arrives belongs to no socket, so to no cgroup.
+    IcmpIngressNotAttributable,
+    /// The whole host is the target.
+    HostTarget,
+    /// Chance, flows or every is such that nothing can happen.
+    NeverActs { what: String },
+    /// More than one fault hits the same target.
+    ComposesWith { others: Vec<String> },
+    /// TCX is missing and clsact took its place.
+    ClsactFallback { interface: String },
+    /// A name without an address so far.
+    UnresolvedHost { host: String },
+    /// An interface that is not up.
+    InterfaceDown { interface: String },
+    /// A netns target in which others live too.
+    SharedNetns { processes: usize },
+    /// `reset` or `reject: {with: reset}` on traffic that is not all TCP.
+    OnlyTcpIsReset { fault: String },
+    /// A guard keeps some of the matched traffic out.
+    GuardOverlap { guard: String },
+    /// XDP sees packets before any cgroup or socket is known, and before GRO.
+    XdpBeforeStack { interface: String },
+}
+
+impl WarningKind {
+    /// Stable name: part of the API.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::SuperPackets => "SuperPackets",
+            Self::FollowingEmptyCgroup { .. } => "FollowingEmptyCgroup",
+            Self::IcmpIngressNotAttributable => "IcmpIngressNotAttributable",
+            Self::HostTarget => "HostTarget",
+            Self::NeverActs { .. } => "NeverActs",
+            Self::ComposesWith { .. } => "ComposesWith",
+            Self::ClsactFallback { .. } => "ClsactFallback",
+            Self::UnresolvedHost { .. } => "UnresolvedHost",
+            Self::InterfaceDown { .. } => "InterfaceDown",
+            Self::SharedNetns { .. } => "SharedNetns",
+            Self::OnlyTcpIsReset { .. } => "OnlyTcpIsReset",
+            Self::GuardOverlap { .. } => "GuardOverlap",
+            Self::XdpBeforeStack { .. } => "XdpBeforeStack",
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::SuperPackets => "the hook sees TCP before it is cut into wire packets; the chance is weighted by \
+                gso_segs, so the share of lost bytes is right but losses come in runs"
+                .to_owned(),
+            Self::FollowingEmptyCgroup { path } => {
+                format!("cgroup {path} has no process yet; the fault follows whatever is started in it")
+            }
+            Self::IcmpIngressNotAttributable => {
+                "ICMP that arrives belongs to no socket, so it cannot be told which cgroup it is for; it passes".to_owned()
+            }
+            Self::HostTarget => "the target is the whole host: every process in its network namespace is hit".to_owned(),
+            Self::NeverActs { what } => format!("{what}: packets are matched and counted, but nothing happens to them"),
+            Self::ComposesWith { others } => {
+                format!("the same traffic may also be hit by {}; they act in the order of their creation", others.join(", "))
+            }
+            Self::ClsactFallback { interface } => {
+                format!("this kernel has no TCX, so {interface} gets a clsact qdisc, which outlives a killed daemon")
+            }
+            Self::UnresolvedHost { host } => format!("{host} has no address now, so nothing matches it yet"),
+            Self::InterfaceDown { interface } => format!("{interface} is down: no traffic passes it now"),
+            Self::SharedNetns { processes } => {
+                format!("{processes} processes share this network namespace and all of them are hit")
+            }
+            Self::OnlyTcpIsReset { fault } => {
+                format!("{fault} touches TCP only; other protocols that match pass untouched")
+            }
+            Self::GuardOverlap { guard } => {
+                format!("part of the matched traffic is protected by the guard \"{guard}\" and passes untouched")
+            }
+            Self::XdpBeforeStack { interface } => {
+                format!("on {interface} packets are dropped in XDP, before tcpdump and netfilter can see them")
+            }
+        }
+    }
+
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::SuperPackets => {
+                "for single-packet losses inside a burst, lower the sender's GSO size or use UDP"
+            }
+            Self::FollowingEmptyCgroup { .. } => "check the path if something should be running there",
+            Self::IcmpIngressNotAttributable => {
+                "name a netns, pid or container target to hit ICMP that arrives"
+            }
+            Self::HostTarget => "name a cgroup, pid, container or netns to hit less",
+            Self::NeverActs { .. } => "raise it when the rehearsal is over",
+            Self::ComposesWith { .. } => "`chaosctl plan` shows the order; delete one to see the other alone",
+            Self::ClsactFallback { .. } => {
+                "nothing to do: the lease ends the fault, and the next start removes the qdisc"
+            }
+            Self::UnresolvedHost { .. } => "check the name; it is looked up again while the fault runs",
+            Self::InterfaceDown { .. } => "bring the interface up, or leave it out of `interfaces`",
+            Self::SharedNetns { .. } => "name a cgroup or pid to hit only one of them",
+            Self::OnlyTcpIsReset { .. } => {
+                "write `protocol: tcp` to say so, or use `drop` or `reject: {with: icmp}`"
+            }
+            Self::GuardOverlap { .. } => {
+                "nothing to do, unless this very traffic was meant: `chaosctl status` lists the guards"
+            }
+            Self::XdpBeforeStack { .. } => "look at the fault's own counters instead of a packet capture",
+        }
+    }
+}
+
+impl From<WarningKind> for Warning {
+    fn from(kind: WarningKind) -> Self {
+        Self {
+            code: kind.code().to_owned(),
+            message: kind.message(),
+            advice: kind.advice().to_owned(),
+        }
+    }
+}
