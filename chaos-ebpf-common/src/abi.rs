@@ -1,0 +1,456 @@
+//! What userspace and the kernel programs both read: map values, keys and their limits.
+//!
+//! Everything is `repr(C)` with explicit padding; sizes are asserted at the end of this file, and
+//! [`ABI_VERSION`] is part of the object, so a daemon never drives programs of another layout.
+
+use crate::address::{Address, Prefix};
+
+/// Raised with every change of a layout in this file.
+pub const ABI_VERSION: u32 = 1;
+
+/// Candidate rules one index cell can hold (see [`Cell`]).
+pub const CELL_RULES: usize = 31;
+/// Rules that one packet can match; further ones, later in order of creation, are left out and counted.
+pub const MATCH_MAX: usize = 16;
+/// Port ranges per side held in one rule; the planner splits longer lists into several rules.
+pub const RANGES: usize = 8;
+/// Prefixes held in the rule itself; longer lists live in the `ADDRS` trie.
+pub const PREFIXES: usize = 4;
+/// Deepest cgroup level that a socket tag records (the root is level 0).
+pub const CGROUP_LEVELS: usize = 16;
+/// Target namespaces that can be armed at the same time.
+pub const NETNS_MAX: u32 = 1024;
+
+/// Slots of the `CONTROL` array: one u64 each, so that writers never clobber one another.
+pub mod control {
+    /// The heartbeat lease: CLOCK_MONOTONIC nanoseconds after which every rule is void. 0 = halted.
+    pub const LEASE: u32 = 0;
+    /// The published epoch: a rule acts while `from_epoch <= epoch < until_epoch`.
+    pub const EPOCH: u32 = 1;
+    /// CLOCK_BOOTTIME minus CLOCK_MONOTONIC, nanoseconds.
+    pub const BOOT_OFFSET: u32 = 2;
+    /// Non-zero when the `GUARD_NETS` trie has entries.
+    pub const GUARD_NETS: u32 = 3;
+    /// Number of slots.
+    pub const SLOTS: u32 = 4;
+}
+
+/// Which hook a program runs at; also the direction as the target sees it.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hook {
+    /// tc egress of a device: packets that leave the target.
+    Egress = 0,
+    /// tc ingress of a device: packets that arrive.
+    Ingress = 1,
+    /// XDP: packets that arrive, before the stack sees them.
+    Xdp = 2,
+}
+
+/// Number of hooks.
+pub const HOOKS: usize = 3;
+
+/// What one hook of one namespace has to look at. All zero: nothing armed here.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Side {
+    /// Scope that every packet of the namespace belongs to; 0 = none.
+    pub scope: Scope,
+    /// Bit n set: a cgroup at level n is a target.
+    pub cgroup_levels: u32,
+    /// Non-zero: a process is a target.
+    pub processes: u32,
+}
+
+/// A set of rules: one namespace, cgroup or process at one hook.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Scope number, from 1; below 2^24.
+    pub id: u32,
+    /// Bit n set: the scope has cells of shape n (see [`crate::index::Shape`]).
+    pub shapes: u32,
+}
+
+/// Value of the `NETNS` array: what is armed in one namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Netns {
+    /// Indexed by [`Hook`].
+    pub sides: [Side; HOOKS],
+    /// 1 when this is the daemon's own namespace, whose sockets the guard protects.
+    pub own: u32,
+    /// Always 0.
+    pub _pad: u32,
+}
+
+/// What a [`ScopeKey`] names.
+pub mod scope_kind {
+    /// `id` is a cgroup id.
+    pub const CGROUP: u32 = 0;
+    /// `id` is a process id.
+    pub const PROCESS: u32 = 1;
+}
+
+/// Key of the `SCOPES` hash: a cgroup or a process, in one namespace, at one hook.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ScopeKey {
+    /// cgroup id or process id.
+    pub id: u64,
+    /// Index into `NETNS`.
+    pub netns: u32,
+    /// [`scope_kind`] in the low half, [`Hook`] in the high half.
+    pub kind_hook: u32,
+}
+
+impl ScopeKey {
+    /// The key of a cgroup or process scope.
+    #[inline(always)]
+    pub fn new(kind: u32, id: u64, netns: u32, hook: u32) -> Self {
+        Self {
+            id,
+            netns,
+            kind_hook: kind | hook << 16,
+        }
+    }
+}
+
+/// Key of the `CELLS` hash; see [`crate::index`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CellKey {
+    /// Scope id, with the shape in the top 8 bits.
+    pub scope_shape: u32,
+    /// Local port, or 0.
+    pub local_port: u16,
+    /// Remote port, or 0.
+    pub remote_port: u16,
+    /// Remote address, or zero.
+    pub remote: Address,
+}
+
+/// Value of the `CELLS` hash: the rules a packet of this cell could match, in no order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// How many of `slots` are used.
+    pub len: u32,
+    /// Indices into `RULES`.
+    pub slots: [u32; CELL_RULES],
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self {
+            len: 0,
+            slots: [0; CELL_RULES],
+        }
+    }
+}
+
+/// Inclusive port range, host byte order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// First port.
+    pub first: u16,
+    /// Last port.
+    pub last: u16,
+}
+
+/// Protocols a rule can name.
+pub mod protocol {
+    /// Every protocol.
+    pub const ANY: u8 = 0;
+    /// ICMP, and ICMPv6 for IPv6.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// ICMPv6 on the wire; a rule says [`ICMP`].
+    pub const ICMPV6: u8 = 58;
+}
+
+/// Which part of a TCP connection a rule names.
+pub mod connections {
+    /// Every packet.
+    pub const ANY: u8 = 0;
+    /// SYN segments: packets that set a connection up.
+    pub const NEW: u8 = 1;
+    /// Every other TCP segment.
+    pub const ESTABLISHED: u8 = 2;
+}
+
+/// Faults, as bits of [`Rule::faults`], in the order in which they are applied.
+pub mod fault {
+    /// Everything is lost.
+    pub const PARTITION: u32 = 1 << 0;
+    /// Everything is answered with a refusal.
+    pub const REJECT: u32 = 1 << 1;
+    /// Established TCP flows are torn down at both ends.
+    pub const RESET: u32 = 1 << 2;
+    /// Packets are lost.
+    pub const DROP: u32 = 1 << 3;
+    /// Packets arrive twice.
+    pub const DUPLICATE: u32 = 1 << 4;
+    /// One bit of the payload is flipped.
+    pub const CORRUPT: u32 = 1 << 5;
+}
+
+/// Bits of [`Rule::flags`].
+pub mod flags {
+    /// `reject.with: icmp` instead of a TCP reset.
+    pub const REJECT_ICMP: u8 = 1 << 0;
+    /// `drop.signal: local`: the sender is told, as a full qdisc would.
+    pub const SIGNAL_LOCAL: u8 = 1 << 1;
+}
+
+/// How a rule looks at the remote address.
+pub mod remote {
+    /// Any address.
+    pub const ANY: u8 = 0;
+    /// The prefixes in the rule.
+    pub const INLINE: u8 = 1;
+    /// The `ADDRS` trie, under [`super::Rule::address_set`]; the longest prefix decides.
+    pub const TRIE: u8 = 2;
+    /// Exact addresses, found by the index cell alone.
+    pub const CELL: u8 = 3;
+}
+
+/// Loss models; see [`crate::loss`].
+pub mod loss {
+    /// Each packet on its own: `chance`.
+    pub const CHANCE: u8 = 0;
+    /// Every n-th packet: `every`.
+    pub const EVERY: u8 = 1;
+    /// A chain of two states: `p`, `r`, `h`, `k`. Correlated loss is such a chain, too.
+    pub const GILBERT_ELLIOTT: u8 = 2;
+}
+
+/// Parameters of `drop`. Probabilities are 0..=2^32, 2^32 = certain.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Independent loss, or the first transition: good to bad (p).
+    pub chance: u64,
+    /// Bad to good (r).
+    pub leave: u64,
+    /// Loss in the bad state (1-h).
+    pub bad: u64,
+    /// Loss in the good state (1-k).
+    pub good: u64,
+    /// Every n-th packet.
+    pub every: u32,
+    /// One of [`loss`].
+    pub model: u8,
+    /// Always 0.
+    pub _pad: [u8; 3],
+}
+
+/// Value of the `RULES` array: one fault at one hook of one target. Written once; a change of the
+/// fault writes a new rule and moves the epoch, so no packet ever meets half of a change.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// First epoch at which the rule acts; 0 = the slot is empty.
+    pub from_epoch: u64,
+    /// First epoch at which it no longer acts.
+    pub until_epoch: u64,
+    /// CLOCK_BOOTTIME nanoseconds at which it ends by itself.
+    pub deadline: u64,
+    /// Seed of all its decisions.
+    pub seed: u64,
+    /// Packets it may affect; u64::MAX = no budget.
+    pub budget: u64,
+    /// Position in the order of creation of faults: rules act in ascending order.
+    pub order: u32,
+    /// Index into `FAULTS` and `COUNTERS`.
+    pub fault: u32,
+    /// Index into `STATES`.
+    pub state: u32,
+    /// Index of the device; 0 = any.
+    pub ifindex: u32,
+    /// Bits of [`fault`].
+    pub faults: u32,
+    /// Set number in the `ADDRS` trie.
+    pub address_set: u32,
+    /// Share of flows, 0..=2^32.
+    pub flows: u64,
+    /// Share of packets that are rejected, 0..=2^32.
+    pub reject: u64,
+    /// Share of flows that are reset, 0..=2^32.
+    pub reset: u64,
+    /// Share of packets that are duplicated, 0..=2^32.
+    pub duplicate: u64,
+    /// Share of packets that are corrupted, 0..=2^32.
+    pub corrupt: u64,
+    /// Parameters of `drop`.
+    pub drop: Loss,
+    /// One of [`protocol`].
+    pub protocol: u8,
+    /// One of [`connections`].
+    pub connections: u8,
+    /// Bits of [`flags`].
+    pub flags: u8,
+    /// One of [`remote`].
+    pub remote: u8,
+    /// Used entries of `local_ports`; 0 = any port.
+    pub local_ranges: u8,
+    /// Used entries of `remote_ports`; 0 = any port.
+    pub remote_ranges: u8,
+    /// Used entries of `prefixes`.
+    pub prefix_count: u8,
+    /// Always 0.
+    pub _pad: u8,
+    /// Local ports.
+    pub local_ports: [Ports; RANGES],
+    /// Remote ports.
+    pub remote_ports: [Ports; RANGES],
+    /// Remote prefixes.
+    pub prefixes: [Prefix; PREFIXES],
+}
+
+/// Value of the `STATES` array: what a rule remembers between packets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Wire packets decided so far: the counter of the random generator.
+    pub sequence: u64,
+    /// Memory of the loss model.
+    pub chain: u64,
+}
+
+/// Value of the `COUNTERS` per-CPU array, in wire packets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets that met the rule's filter.
+    pub matched: u64,
+    /// Lost.
+    pub dropped: u64,
+    /// Sent twice.
+    pub duplicated: u64,
+    /// One bit flipped.
+    pub corrupted: u64,
+    /// Torn down by reset.
+    pub reset: u64,
+    /// Answered with a refusal.
+    pub rejected: u64,
+    /// Met the filter, but could not be treated (for instance no payload to corrupt).
+    pub unseen: u64,
+    /// Came as part of a super-packet (GSO or GRO).
+    pub aggregated: u64,
+}
+
+/// Slots of the per-CPU `STATS` array of u64.
+pub mod stat {
+    /// Packets in an armed scope that could not be parsed.
+    pub const UNCLASSIFIED: u32 = 0;
+    /// Later fragments whose first fragment was not seen.
+    pub const ORPHAN_FRAGMENTS: u32 = 1;
+    /// Packets that met a rule and were let through by the guard list.
+    pub const GUARDED: u32 = 2;
+    /// Packets that matched more than [`super::MATCH_MAX`] rules.
+    pub const CROWDED: u32 = 3;
+    /// Packets that met a rule while the lease was over.
+    pub const LEASE_OVER: u32 = 4;
+    /// A helper refused (clone, tail change, redirect): the packet passed.
+    pub const HELPER_FAILED: u32 = 5;
+    /// Number of slots.
+    pub const SLOTS: u32 = 6;
+}
+
+/// Value of the socket storage `TAGS`: who opened a socket. Accepted sockets inherit their listener's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tag {
+    /// Process id, as the initial pid namespace counts.
+    pub process: u32,
+    /// Always 0.
+    pub _pad: u32,
+    /// cgroup ids from the root (level 0) downwards; 0 past the leaf.
+    pub cgroups: [u64; CGROUP_LEVELS],
+}
+
+/// Ring buffer record: a target opened a socket in a namespace that has no programs yet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Newcomer {
+    /// Cookie of the namespace.
+    pub netns_cookie: u64,
+    /// Process that opened the socket.
+    pub process: u32,
+    /// Always 0.
+    pub _pad: u32,
+}
+
+/// Key of the `FRAGMENTS` LRU: which datagram a later fragment belongs to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FragmentKey {
+    /// Source.
+    pub source: Address,
+    /// Destination.
+    pub destination: Address,
+    /// Identification field.
+    pub id: u32,
+    /// Index into `NETNS`, with the protocol in the top 8 bits.
+    pub netns_protocol: u32,
+}
+
+/// Key of the `ADDRS` and `GUARD_NETS` tries, after the prefix length.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AddressKey {
+    /// Set number, network byte order, as the trie compares bits from the left.
+    pub set: u32,
+    /// Address.
+    pub address: Address,
+}
+
+/// Prefix length of an [`AddressKey`] with all of its set number and `bits` of its address.
+pub const fn trie_bits(bits: u32) -> u32 {
+    32 + bits
+}
+
+const _: () = {
+    assert!(size_of::<Side>() == 16);
+    assert!(size_of::<Netns>() == 56);
+    assert!(size_of::<ScopeKey>() == 16);
+    assert!(size_of::<CellKey>() == 24);
+    assert!(size_of::<Cell>() == 128);
+    assert!(size_of::<Loss>() == 40);
+    assert!(size_of::<Rule>() == 344);
+    assert!(size_of::<State>() == 16);
+    assert!(size_of::<Counters>() == 64);
+    assert!(size_of::<Tag>() == 136);
+    assert!(size_of::<Newcomer>() == 16);
+    assert!(size_of::<FragmentKey>() == 40);
+    assert!(size_of::<AddressKey>() == 20);
+};
+
+#[cfg(feature = "user")]
+mod pod {
+    macro_rules! pod {
+        ($($name:ty),*) => {$(
+            // SAFETY: repr(C), Copy, explicit padding only, every bit pattern is a value (sizes asserted above).
+            unsafe impl aya::Pod for $name {}
+        )*};
+    }
+    pod!(
+        super::Netns,
+        super::Scope,
+        super::ScopeKey,
+        super::CellKey,
+        super::Cell,
+        super::Rule,
+        super::State,
+        super::Counters,
+        super::Tag,
+        super::Newcomer,
+        super::FragmentKey,
+        super::AddressKey
+    );
+}

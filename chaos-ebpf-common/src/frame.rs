@@ -1,0 +1,282 @@
+//! Packet headers, from link layer to ports: Ethernet with up to two VLAN tags or bare IP, IPv4 with
+//! options, IPv6 with extension headers, fragments, TCP, UDP, ICMP.
+
+use crate::{abi::protocol, address::Address};
+
+/// Bytes of a packet. `None` past its end. The kernel reads the packet in place, tests a slice.
+pub trait Frame {
+    /// One byte at `at`.
+    fn u8(&self, at: u32) -> Option<u8>;
+    /// Two bytes at `at`, as they stand (network byte order).
+    fn u16(&self, at: u32) -> Option<u16>;
+    /// Four bytes at `at`, as they stand.
+    fn u32(&self, at: u32) -> Option<u32>;
+    /// Sixteen bytes at `at`, as they stand.
+    fn words(&self, at: u32) -> Option<[u32; 4]>;
+}
+
+impl Frame for [u8] {
+    fn u8(&self, at: u32) -> Option<u8> {
+        self.get(at as usize).copied()
+    }
+    fn u16(&self, at: u32) -> Option<u16> {
+        let b = self.get(at as usize..at as usize + 2)?;
+        Some(u16::from_ne_bytes([b[0], b[1]]))
+    }
+    fn u32(&self, at: u32) -> Option<u32> {
+        let b = self.get(at as usize..at as usize + 4)?;
+        Some(u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+    }
+    fn words(&self, at: u32) -> Option<[u32; 4]> {
+        Some([
+            self.u32(at)?,
+            self.u32(at + 4)?,
+            self.u32(at + 8)?,
+            self.u32(at + 12)?,
+        ])
+    }
+}
+
+/// EtherType of IPv4, host byte order.
+pub const ETH_IPV4: u16 = 0x0800;
+/// EtherType of IPv6.
+pub const ETH_IPV6: u16 = 0x86dd;
+const ETH_VLAN: u16 = 0x8100;
+const ETH_QINQ: u16 = 0x88a8;
+/// Length of an Ethernet header.
+pub const ETH_LEN: u32 = 14;
+/// Most extension headers that are walked.
+const EXTENSIONS: u32 = 6;
+
+/// TCP flags.
+pub mod tcp {
+    /// No more data.
+    pub const FIN: u8 = 0x01;
+    /// Set up.
+    pub const SYN: u8 = 0x02;
+    /// Refused or torn down.
+    pub const RST: u8 = 0x04;
+    /// The acknowledgement number counts.
+    pub const ACK: u8 = 0x10;
+}
+
+/// Where a packet stands in a fragmented datagram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Fragment {
+    /// Not fragmented.
+    #[default]
+    Whole,
+    /// The first fragment: it has the ports.
+    First,
+    /// A later fragment: no transport header of its own.
+    Later,
+}
+
+/// A packet whose headers were understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packet {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Offset of the IP header; 0 when there is no link layer.
+    pub l3: u32,
+    /// Offset of the transport header.
+    pub l4: u32,
+    /// End of the IP packet (offset); padding of the link layer lies behind it.
+    pub end: u32,
+    /// Fragment identification, if a fragment.
+    pub fragment_id: u32,
+    /// Source port, host byte order; the ICMP type and code otherwise 0.
+    pub source_port: u16,
+    /// Destination port, host byte order.
+    pub destination_port: u16,
+    /// 4 or 6.
+    pub version: u32,
+    /// Transport protocol on the wire.
+    pub protocol: u8,
+    /// TCP flags, or 0.
+    pub tcp_flags: u8,
+    /// ICMP type, or 0.
+    pub icmp_type: u8,
+    /// Place in a fragmented datagram.
+    pub fragment: Fragment,
+}
+
+impl Packet {
+    /// Whether the ports are known.
+    #[inline(always)]
+    pub fn has_ports(&self) -> bool {
+        self.protocol == protocol::TCP || self.protocol == protocol::UDP
+    }
+}
+
+/// What parsing found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// An IP packet.
+    Ip(Packet),
+    /// Another protocol, ARP above all: never faulted.
+    Other,
+    /// IP that is cut short or malformed: passes, and is counted.
+    Broken,
+}
+
+/// Parses the headers of a frame. `ethertype` is what the kernel knows of the packet (`skb->protocol`,
+/// network byte order, VLAN tags held in metadata already taken off), or 0 when it knows nothing (XDP).
+#[inline(always)]
+pub fn parse<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Parsed {
+    let Some((l3, kind)) = link_layer(frame, ethertype) else {
+        return Parsed::Other;
+    };
+    let packet = match kind {
+        ETH_IPV4 => ipv4(frame, l3),
+        ETH_IPV6 => ipv6(frame, l3),
+        _ => return Parsed::Other,
+    };
+    match packet {
+        Some(packet) => Parsed::Ip(packet),
+        None => Parsed::Broken,
+    }
+}
+
+/// Offset and EtherType of the network layer. A frame whose type field does not say what the kernel
+/// says has no link layer (tun, wireguard and the like): then it starts with the IP version.
+#[inline(always)]
+fn link_layer<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Option<(u32, u16)> {
+    let known = u16::from_be(ethertype);
+    let mut at = ETH_LEN;
+    let mut kind = u16::from_be(frame.u16(12).unwrap_or(0));
+    if known != 0 && kind != known && kind != ETH_VLAN && kind != ETH_QINQ {
+        let version = frame.u8(0)? >> 4;
+        return match (known, version) {
+            (ETH_IPV4, 4) | (ETH_IPV6, 6) => Some((0, known)),
+            _ => None,
+        };
+    }
+    if kind == ETH_VLAN || kind == ETH_QINQ {
+        kind = u16::from_be(frame.u16(at + 2)?);
+        at += 4;
+        if kind == ETH_VLAN {
+            kind = u16::from_be(frame.u16(at + 2)?);
+            at += 4;
+        }
+    }
+    Some((at, kind))
+}
+
+#[inline(always)]
+fn ipv4<F: Frame + ?Sized>(frame: &F, l3: u32) -> Option<Packet> {
+    let first = frame.u8(l3)?;
+    let header = (first as u32 & 0x0f) * 4;
+    if first >> 4 != 4 || header < 20 {
+        return None;
+    }
+    let total = u16::from_be(frame.u16(l3 + 2)?) as u32;
+    let offset = u16::from_be(frame.u16(l3 + 6)?);
+    let fragment = match (offset & 0x1fff, offset & 0x2000) {
+        (0, 0) => Fragment::Whole,
+        (0, _) => Fragment::First,
+        _ => Fragment::Later,
+    };
+    let packet = Packet {
+        source: Address::v4(frame.u32(l3 + 12)?),
+        destination: Address::v4(frame.u32(l3 + 16)?),
+        l3,
+        l4: l3 + header,
+        // BIG TCP writes 0 into the length of packets over 64 KiB.
+        end: if total == 0 { u32::MAX } else { l3 + total },
+        fragment_id: if fragment as u32 == 0 {
+            0
+        } else {
+            frame.u16(l3 + 4)? as u32
+        },
+        version: 4,
+        protocol: frame.u8(l3 + 9)?,
+        fragment,
+        ..Packet::default()
+    };
+    transport(frame, packet)
+}
+
+#[inline(always)]
+fn ipv6<F: Frame + ?Sized>(frame: &F, l3: u32) -> Option<Packet> {
+    if frame.u8(l3)? >> 4 != 6 {
+        return None;
+    }
+    let length = u16::from_be(frame.u16(l3 + 4)?) as u32;
+    let mut next = frame.u8(l3 + 6)?;
+    let mut at = l3 + 40;
+    let (mut fragment, mut fragment_id) = (Fragment::Whole, 0);
+    let mut i = 0;
+    while i < EXTENSIONS {
+        match next {
+            // Hop-by-hop, routing, destination options.
+            0 | 43 | 60 => {
+                let length = frame.u8(at + 1)? as u32;
+                next = frame.u8(at)?;
+                at += (length + 1) * 8;
+            }
+            // Authentication header, counted in words.
+            51 => {
+                let length = frame.u8(at + 1)? as u32;
+                next = frame.u8(at)?;
+                at += (length + 2) * 4;
+            }
+            44 => {
+                let offset = u16::from_be(frame.u16(at + 2)?);
+                fragment_id = frame.u32(at + 4)?;
+                next = frame.u8(at)?;
+                at += 8;
+                fragment = match (offset & 0xfff8, offset & 1) {
+                    (0, 0) => Fragment::Whole,
+                    (0, _) => Fragment::First,
+                    _ => Fragment::Later,
+                };
+                if fragment as u32 == Fragment::Later as u32 {
+                    break;
+                }
+            }
+            _ => break,
+        }
+        i += 1;
+    }
+    let packet = Packet {
+        source: Address(frame.words(l3 + 8)?),
+        destination: Address(frame.words(l3 + 24)?),
+        l3,
+        l4: at,
+        end: if length == 0 { u32::MAX } else { l3 + 40 + length },
+        fragment_id,
+        version: 6,
+        protocol: next,
+        fragment,
+        ..Packet::default()
+    };
+    transport(frame, packet)
+}
+
+#[inline(always)]
+fn transport<F: Frame + ?Sized>(frame: &F, mut packet: Packet) -> Option<Packet> {
+    if packet.fragment as u32 == Fragment::Later as u32 {
+        return Some(packet);
+    }
+    match packet.protocol {
+        protocol::TCP => {
+            packet.tcp_flags = frame.u8(packet.l4 + 13)?;
+            packet.source_port = u16::from_be(frame.u16(packet.l4)?);
+            packet.destination_port = u16::from_be(frame.u16(packet.l4 + 2)?);
+        }
+        protocol::UDP => {
+            packet.source_port = u16::from_be(frame.u16(packet.l4)?);
+            packet.destination_port = u16::from_be(frame.u16(packet.l4 + 2)?);
+        }
+        protocol::ICMP | protocol::ICMPV6 => packet.icmp_type = frame.u8(packet.l4)?,
+        _ => {}
+    }
+    Some(packet)
+}
+
+#[cfg(test)]
+mod tests;
