@@ -1,1 +1,40 @@
-fn main() {}
+//! Every chore of the project is one verb: `cargo xtask <verb>`.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod build;
+mod lint;
+mod process;
+mod setup;
+mod test;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+/// The chores of chaos-daemon. Each verb does the set-up that it needs.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Setup(setup::Args),
+    Build(build::Args),
+    Test(test::Args),
+    Bench(bench::Args),
+    Lint(lint::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    let ws = workspace::Workspace::discover()?;
+    match Cli::parse().verb {
+        Verb::Setup(args) => setup::run(&ws, &args),
+        Verb::Build(args) => build::run(&ws, &args),
+        Verb::Test(args) => test::run(&ws, &args),
+        Verb::Bench(args) => bench::run(&ws, &args),
+        Verb::Lint(args) => lint::run(&ws, &args),
+    }
+}

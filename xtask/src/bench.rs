@@ -1,0 +1,30 @@
+//! `cargo xtask bench`: what a packet pays, measured by the kernel itself.
+
+use anyhow::{Result, bail};
+
+use crate::process::{self, is_root, run as run_command, step};
+use crate::setup::{self, Purpose};
+use crate::{build, workspace::Workspace};
+
+/// Measure ns per packet and print the tables of docs/limitations.md. Needs root.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Arguments for the bench program.
+    #[arg(last = true)]
+    pass_on: Vec<String>,
+}
+
+pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
+    if !is_root() {
+        bail!("the benches load BPF programs and make network namespaces, which needs root: sudo -E cargo xtask bench");
+    }
+    build::binaries(ws)?;
+    setup::programs_for(Purpose::Tests)?;
+    step("bench");
+    let mut command = process::cargo(ws)?;
+    command
+        .args(["test", "--release", "--locked", "-p", "chaos-tests", "--test", "bench", "--", "--nocapture"])
+        .args(&args.pass_on)
+        .env("CHAOS_BIN_DIR", ws.release_bins());
+    run_command(&mut command)
+}

@@ -1,0 +1,138 @@
+//! `cargo xtask test`: the layers in their order, and one table at the end.
+
+mod summary;
+
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use self::summary::{Outcome, Tally};
+use crate::process::{self, describe, is_root, step};
+use crate::setup::{self, Purpose};
+use crate::{build, workspace::Workspace};
+
+/// Run the tests, layer by layer, after all the set-up they need.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Layers to run; all when none is named.
+    #[arg(value_enum)]
+    layers: Vec<Layer>,
+    /// Arguments for the test programs: a filter, or libtest's own options.
+    #[arg(last = true)]
+    filter: Vec<String>,
+}
+
+/// The layers, in the order in which they run: each may trust what the ones before it have shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Layer {
+    /// Host code of every crate, property tests and documentation examples; needs no root.
+    Unit,
+    /// Packets in, verdicts and packets out, through the kernel's own test run of the loaded programs.
+    Testrun,
+    /// End to end: a real daemon, real clients and servers in namespaces that the tests make.
+    Netns,
+}
+
+impl Layer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Testrun => "testrun",
+            Self::Netns => "netns",
+        }
+    }
+
+    fn needs_root(self) -> bool {
+        self != Self::Unit
+    }
+
+    fn command(self, ws: &Workspace, filter: &[String]) -> Result<Command> {
+        let mut command = process::cargo(ws)?;
+        command.args(["test", "--locked"]);
+        match self {
+            Self::Unit => {
+                command.args(["--workspace", "--exclude", "chaos-tests", "--no-fail-fast", "--"]);
+            }
+            Self::Testrun | Self::Netns => {
+                // --show-output: the reasons of skipped tests are in the output of tests that passed.
+                command.args(["--release", "-p", "chaos-tests", "--test", self.name(), "--"]);
+                command.args(["--test-threads=1", "--show-output"]);
+            }
+        }
+        command.args(filter).env("CHAOS_BIN_DIR", ws.release_bins());
+        Ok(command)
+    }
+}
+
+pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
+    let mut layers = if args.layers.is_empty() { Layer::value_variants().to_vec() } else { args.layers.clone() };
+    layers.sort();
+    layers.dedup();
+    prepare(ws, &layers)?;
+
+    let mut outcomes = Vec::new();
+    for layer in layers {
+        step(format_args!("tests: {}", layer.name()));
+        outcomes.push(Outcome { layer: layer.name(), tally: run_layer(&mut layer.command(ws, &args.filter)?)? });
+    }
+    let total = summary::total(&outcomes);
+    print!("{}", summary::table(&outcomes));
+    if let Some(reason) = total.refusal() {
+        bail!("{reason}");
+    }
+    Ok(())
+}
+
+/// All set-up that the chosen layers need, before the first test runs.
+fn prepare(ws: &Workspace, layers: &[Layer]) -> Result<()> {
+    if let Some(layer) = layers.iter().find(|layer| layer.needs_root() && !is_root()) {
+        bail!(
+            "the layer `{}` loads BPF programs and makes network namespaces, which needs root: \
+             sudo -E cargo xtask test (without root: cargo xtask test unit)",
+            layer.name()
+        );
+    }
+    if layers.iter().any(|layer| layer.needs_root()) {
+        setup::programs_for(Purpose::Tests)?;
+        build::binaries(ws)
+    } else {
+        // The daemon's build script embeds the object, also for its unit tests.
+        build::kernel_object(ws).map(drop)
+    }
+}
+
+/// Runs one test command, passing its output on as it comes, and counts.
+fn run_layer(command: &mut Command) -> Result<Tally> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", describe(command)))?;
+    let mut output = child.stdout.take().context("the child's stdout is a pipe")?;
+    let mut tally = Tally::default();
+    let mut line = Vec::new();
+    let mut chunk = [0_u8; 8192];
+    loop {
+        let n = output.read(&mut chunk).context("reading the tests' output")?;
+        if n == 0 {
+            break;
+        }
+        // Passed on in chunks, not lines, so that the name of the running test is seen while it runs.
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(&chunk[..n]).and_then(|()| stdout.flush()).context("writing the tests' output")?;
+        for &byte in &chunk[..n] {
+            if byte == b'\n' {
+                tally.read_line(&String::from_utf8_lossy(&line));
+                line.clear();
+            } else {
+                line.push(byte);
+            }
+        }
+    }
+    tally.read_line(&String::from_utf8_lossy(&line));
+    let status = child.wait().context("waiting for the tests")?;
+    tally.finish(status.success());
+    Ok(tally)
+}
