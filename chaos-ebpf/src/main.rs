@@ -1,1 +1,60 @@
-fn main(){}
+//! The kernel programs: hooks, map access, packet access. Decisions live in `chaos-ebpf-common`.
+//!
+//! | program | hook | does |
+//! |---|---|---|
+//! | `chaos_egress`, `chaos_ingress` | tc (TCX or clsact) | every fault |
+//! | `chaos_xdp` | native XDP | `partition` and `drop` of packets that arrive |
+//! | `chaos_tag` | cgroup/sock_create | notes who opened a socket, so that arriving packets can be told apart |
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod action;
+mod atomic;
+mod guard;
+mod hook;
+mod maps;
+mod scope;
+mod search;
+mod skb;
+mod work;
+
+use aya_ebpf::{
+    macros::{cgroup_sock, classifier, xdp},
+    programs::{SockContext, TcContext, XdpContext},
+};
+use chaos_ebpf_common::abi::Hook;
+
+/// Packets that leave a target.
+#[classifier]
+pub fn chaos_egress(ctx: TcContext) -> i32 {
+    hook::tc::run(&ctx, Hook::Egress as u32)
+}
+
+/// Packets that arrive at a target.
+#[classifier]
+pub fn chaos_ingress(ctx: TcContext) -> i32 {
+    hook::tc::run(&ctx, Hook::Ingress as u32)
+}
+
+/// Packets that arrive, before the stack sees them.
+#[xdp]
+pub fn chaos_xdp(ctx: XdpContext) -> u32 {
+    hook::xdp::run(&ctx)
+}
+
+/// A socket is being opened in a target cgroup.
+#[cgroup_sock(sock_create)]
+pub fn chaos_tag(ctx: SockContext) -> i32 {
+    hook::sock::run(&ctx)
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Some helpers are for GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

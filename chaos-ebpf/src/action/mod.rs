@@ -1,0 +1,122 @@
+//! What is done to a packet that a rule names: one module a fault, applied in the order of
+//! [`chaos_ebpf_common::abi::fault`].
+
+mod corrupt;
+mod drop;
+mod duplicate;
+pub mod fragment;
+mod reject;
+mod reset;
+mod tally;
+
+use chaos_ebpf_common::{
+    abi::{Hook, Netns, Rule, fault, flags},
+    frame::Packet,
+};
+
+use crate::{
+    skb::{Skb, vanish},
+    work::Work,
+};
+use tally::Tally;
+
+/// TC_ACT_SHOT: at egress, the sender is told.
+const SHOT: i32 = 2;
+
+/// A packet with all that its faults need to know.
+pub struct Treated<'a> {
+    /// The packet.
+    pub skb: Skb,
+    /// What is armed in its namespace.
+    pub netns: &'a Netns,
+    /// The hook it is at.
+    pub hook: u32,
+    /// What is known of it.
+    pub work: &'a Work,
+}
+
+impl Treated<'_> {
+    /// Its headers.
+    #[inline(always)]
+    pub fn packet(&self) -> &Packet {
+        &self.work.packet
+    }
+
+    /// Whether the packet leaves its target.
+    #[inline(always)]
+    pub fn leaving(&self) -> bool {
+        self.hook == Hook::Egress as u32
+    }
+
+    /// Offset of the end of the IP packet.
+    #[inline(always)]
+    pub fn end(&self) -> u32 {
+        let length = self.skb.len();
+        if self.work.packet.end < length { self.work.packet.end } else { length }
+    }
+
+    /// Loses the packet without telling anybody.
+    #[inline(always)]
+    pub fn lost(&self) -> Next {
+        Next::End(if self.leaving() { vanish() } else { SHOT })
+    }
+}
+
+/// What comes after a rule.
+pub enum Next {
+    /// The next rule.
+    Go,
+    /// Nothing: this is the verdict of the program.
+    End(i32),
+}
+
+/// How a packet is lost.
+pub enum Loses {
+    /// Not at all.
+    Not,
+    /// As on a wire.
+    Silently,
+    /// As in a full queue of the sender.
+    Loudly,
+}
+
+/// Applies all faults of one rule.
+#[inline(always)]
+pub fn apply(treated: &Treated<'_>, rule: &Rule) -> Next {
+    let tally = Tally::open(rule, treated.work.wire_packets);
+    if rule.faults & (fault::PARTITION | fault::REJECT | fault::RESET) != 0 {
+        if rule.faults & fault::REJECT != 0 && reject::hits(treated, &tally) {
+            return reject::apply(treated, &tally);
+        }
+        if rule.faults & fault::RESET != 0 && reset::hits(treated, &tally) {
+            return reset::apply(treated, &tally);
+        }
+    }
+    if rule.faults & (fault::PARTITION | fault::DROP) != 0 {
+        match drop::decide(&tally) {
+            Loses::Not => {}
+            Loses::Silently => return treated.lost(),
+            Loses::Loudly => return Next::End(SHOT),
+        }
+    }
+    if rule.faults & fault::DUPLICATE != 0 {
+        duplicate::apply(treated, &tally);
+    }
+    if rule.faults & fault::CORRUPT != 0 {
+        corrupt::apply(treated, &tally);
+    }
+    Next::Go
+}
+
+/// The part of a rule that XDP carries out: whether a packet is lost.
+#[inline(always)]
+pub fn lose(rule: &Rule, wire_packets: u32) -> Loses {
+    let tally = Tally::open(rule, wire_packets);
+    if rule.faults & (fault::PARTITION | fault::DROP) == 0 { Loses::Not } else { drop::decide(&tally) }
+}
+
+/// Whether a loss is told to the sender.
+#[inline(always)]
+fn loud(rule: &Rule) -> bool {
+    rule.flags & flags::SIGNAL_LOCAL != 0
+}

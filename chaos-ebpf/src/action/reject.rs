@@ -1,0 +1,86 @@
+//! `reject`: an answer instead of silence, as a firewall gives it.
+
+use chaos_ebpf_common::{
+    abi::{flags, protocol, stat},
+    frame::{Fragment, tcp},
+    loss::any_of,
+    reply::{UNREACHABLE_V4_LEN, UNREACHABLE_V6_LEN, unreachable_v4, unreachable_v6},
+    rng::{Stream, hit},
+};
+
+use super::{
+    Next, Treated,
+    reset::{answer, turn_back},
+    tally::Tally,
+};
+use crate::maps::count;
+
+const ECHO_REQUEST: u8 = 8;
+/// ICMPv6 types below are errors, which are never answered with errors (RFC 4443, 2.4).
+const FIRST_INFORMATIONAL: u8 = 128;
+
+/// Whether this packet is refused. Resets pass: answering them would never end.
+#[inline(always)]
+pub fn hits(treated: &Treated<'_>, tally: &Tally<'_>) -> bool {
+    let chance = any_of(tally.rule.reject, tally.wire_packets);
+    treated.packet().tcp_flags & tcp::RST == 0 && hit(tally.rule.seed, Stream::Reject, tally.sequence, chance)
+}
+
+/// Refuses it.
+#[inline(always)]
+pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> Next {
+    if !tally.spend() {
+        return Next::Go;
+    }
+    tally.count(|counters, n| counters.rejected += n);
+    let packet = treated.packet();
+    if packet.fragment as u32 != Fragment::Whole as u32 {
+        return treated.lost();
+    }
+    if packet.protocol == protocol::TCP && tally.rule.flags & flags::REJECT_ICMP == 0 {
+        return answer(treated);
+    }
+    if !answerable(treated) {
+        return treated.lost();
+    }
+    match unreachable(treated) {
+        Some(verdict) => Next::End(verdict),
+        None => {
+            count(stat::HELPER_FAILED);
+            treated.lost()
+        }
+    }
+}
+
+/// Whether an ICMP error may answer it: not to errors, not to groups (RFC 1122, 3.2.2).
+#[inline(always)]
+fn answerable(treated: &Treated<'_>) -> bool {
+    let packet = treated.packet();
+    let first = packet.destination.octets();
+    if packet.version == 4 {
+        let group = first[12] >= 224;
+        !group && (packet.protocol != protocol::ICMP || packet.icmp_type == ECHO_REQUEST)
+    } else {
+        let group = first[0] == 0xff;
+        !group && (packet.protocol != protocol::ICMPV6 || packet.icmp_type >= FIRST_INFORMATIONAL)
+    }
+}
+
+#[inline(always)]
+fn unreachable(treated: &Treated<'_>) -> Option<i32> {
+    let (skb, packet) = (treated.skb, treated.packet());
+    if packet.version == 4 {
+        let quote: [u16; 14] = skb.load(packet.l3)?;
+        let message = unreachable_v4(packet, &quote);
+        if !skb.resize(packet.l3 + UNREACHABLE_V4_LEN) || !skb.store(packet.l3, &message, true) {
+            return None;
+        }
+    } else {
+        let quote: [u16; 24] = skb.load(packet.l3)?;
+        let message = unreachable_v6(packet, &quote);
+        if !skb.resize(packet.l3 + UNREACHABLE_V6_LEN) || !skb.store(packet.l3, &message, true) {
+            return None;
+        }
+    }
+    Some(turn_back(treated))
+}

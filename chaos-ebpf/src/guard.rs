@@ -1,0 +1,43 @@
+//! The guard list, asked for every packet that a rule has named.
+
+use aya_ebpf::maps::lpm_trie::Key;
+use chaos_ebpf_common::{
+    abi::{AddressKey, Netns, control, trie_bits},
+    flow::Flow,
+    frame::Packet,
+    guard::{End, neighbour_discovery, port_bit},
+};
+
+use crate::maps::{GUARD_NETS, GUARD_PORTS, OWN_PORTS, control};
+
+/// Whether no fault may touch this packet.
+#[inline(always)]
+pub fn guarded(packet: &Packet, flow: &Flow, netns: &Netns) -> bool {
+    if neighbour_discovery(packet) {
+        return true;
+    }
+    if port_guarded(flow.protocol, End::Local, flow.local_port)
+        || port_guarded(flow.protocol, End::Remote, flow.remote_port)
+    {
+        return true;
+    }
+    if netns.own != 0 {
+        let key = (flow.protocol as u32) << 16 | flow.local_port as u32;
+        if OWN_PORTS.get_ptr(&key).is_some() {
+            return true;
+        }
+    }
+    if control(control::GUARD_NETS) != 0 {
+        let key = Key::new(trie_bits(128), AddressKey { set: 0, address: flow.remote });
+        return GUARD_NETS.get(&key).is_some();
+    }
+    false
+}
+
+#[inline(always)]
+fn port_guarded(protocol: u8, end: End, port: u16) -> bool {
+    match port_bit(protocol, end, port) {
+        Some((word, bit)) => matches!(GUARD_PORTS.get(word), Some(bits) if *bits & bit != 0),
+        None => false,
+    }
+}

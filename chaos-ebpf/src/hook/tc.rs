@@ -1,0 +1,124 @@
+//! tc, both directions: parse, scopes, rules, guard, clocks, faults.
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
+    programs::TcContext,
+};
+use aya_log_ebpf::debug;
+use chaos_ebpf_common::{
+    abi::{Hook, MATCH_MAX, Netns, control, stat},
+    clock::{deadline_over, lease_held},
+    flow::Flow,
+    frame::{Fragment, Parsed, parse},
+};
+
+use crate::{
+    action::{self, Next, Treated, fragment},
+    guard::guarded,
+    maps::{NETNS, NETNS_INDEX, RULES, control, count},
+    scope::{add_receiver, add_sender},
+    search::search,
+    skb::Skb,
+    work::{Work, work},
+};
+
+/// TCX_NEXT and TC_ACT_UNSPEC: whoever comes after us decides.
+const NEXT: i32 = -1;
+/// Headers of every kind we walk fit in this.
+const HEADERS: u32 = 192;
+
+/// The program.
+#[inline(always)]
+pub fn run(ctx: &TcContext, hook: u32) -> i32 {
+    let skb = Skb::new(ctx.skb.skb);
+    if skb.take_mark() {
+        return NEXT;
+    }
+    let Some(netns) = NETNS.get(NETNS_INDEX.load()) else { return NEXT };
+    let side = &netns.sides[hook as usize];
+    let by_socket = side.cgroup_levels | side.processes != 0;
+    if !by_socket && side.scope.id == 0 {
+        return NEXT;
+    }
+    let Some(work) = work() else { return NEXT };
+    if side.scope.id != 0 {
+        work.add_scope(side.scope);
+    }
+    if by_socket && hook == Hook::Egress as u32 {
+        add_sender(work, skb, side);
+        if work.scope_count == 0 {
+            return NEXT;
+        }
+    }
+    if understand(skb.raw(), hook, work) == 0 {
+        return NEXT;
+    }
+    if by_socket && hook == Hook::Ingress as u32 {
+        add_receiver(work, skb.raw(), side);
+    }
+    if !search(work) {
+        return NEXT;
+    }
+    if guarded(&work.packet, &work.flow, netns) {
+        count(stat::GUARDED);
+        debug!(ctx, "guarded, passed: protocol {}, {} bytes", work.packet.protocol, skb.len());
+        return NEXT;
+    }
+    treat(skb, netns, hook, work)
+}
+
+/// Parses, pulling headers into reach when they are not, and gives later fragments the ports of their
+/// first. 0: not ours to touch.
+#[inline(never)]
+fn understand(raw: *mut __sk_buff, hook: u32, work: &mut Work) -> u32 {
+    let skb = Skb::new(raw);
+    let mut tries = 0;
+    while tries < 2 {
+        match parse(&skb.window(), skb.protocol() as u16) {
+            Parsed::Ip(packet) => {
+                work.packet = packet;
+                if packet.fragment as u32 != Fragment::Whole as u32 {
+                    fragment::remember_or_recall(&mut work.packet);
+                }
+                work.flow = Flow::of(&work.packet, hook);
+                work.ifindex = skb.ifindex();
+                work.wire_packets = skb.wire_packets();
+                return 1;
+            }
+            Parsed::Other => return 0,
+            Parsed::Broken => skb.pull(HEADERS),
+        }
+        tries += 1;
+    }
+    count(stat::UNCLASSIFIED);
+    0
+}
+
+#[inline(always)]
+fn treat(skb: Skb, netns: &Netns, hook: u32, work: &Work) -> i32 {
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    if !lease_held(control(control::LEASE), now) {
+        count(stat::LEASE_OVER);
+        return NEXT;
+    }
+    let boot_offset = control(control::BOOT_OFFSET);
+    let treated = Treated { skb, netns, hook, work };
+    let mut i = 0;
+    while i < MATCH_MAX {
+        let Some(slot) = work.slot(i) else { break };
+        if let Some(rule) = RULES.get(slot) {
+            // SAFETY: a helper without arguments.
+            let over = deadline_over(rule.deadline, now, boot_offset, || unsafe { bpf_ktime_get_boot_ns() });
+            if !over {
+                match action::apply(&treated, rule) {
+                    Next::Go => {}
+                    Next::End(verdict) => return verdict,
+                }
+            }
+        }
+        i += 1;
+    }
+    NEXT
+}

@@ -1,0 +1,139 @@
+//! Every map. Sizes marked "at load" are set by the daemon; all but the constants and the scratch space
+//! are shared by the programs of all namespaces.
+
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_F_NO_PREALLOC, bpf_sock},
+    helpers::bpf_sk_storage_get,
+    macros::map,
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+};
+use chaos_ebpf_common::abi::{
+    AddressKey, Cell, CellKey, Counters, FragmentKey, NETNS_MAX, Netns, Rule, Scope, ScopeKey, State, Tag, control,
+    stat,
+};
+use chaos_ebpf_common::guard::PORT_WORDS;
+use core::ffi::c_void;
+
+use crate::work::{DEPTH_MAX, Work};
+
+/// Which layout this object speaks; the daemon refuses another.
+#[unsafe(no_mangle)]
+pub static ABI_VERSION: Global<u32> = Global::new(chaos_ebpf_common::abi::ABI_VERSION);
+
+/// Index into [`NETNS`] of the namespace these programs are attached in, set at load.
+#[unsafe(no_mangle)]
+pub static NETNS_INDEX: Global<u32> = Global::new(0);
+
+#[map]
+pub static CONTROL: Array<u64> = Array::with_max_entries(control::SLOTS, 0);
+#[map]
+pub static NETNS: Array<Netns> = Array::with_max_entries(NETNS_MAX, 0);
+#[map]
+pub static SCOPES: HashMap<ScopeKey, Scope> = HashMap::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+#[map]
+pub static CELLS: HashMap<CellKey, Cell> = HashMap::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+/// Size at load.
+#[map]
+pub static RULES: Array<Rule> = Array::with_max_entries(64, 0);
+/// Size at load, as `RULES`.
+#[map]
+pub static STATES: Array<State> = Array::with_max_entries(64, 0);
+/// Packets spent of a fault's budget. Size at load.
+#[map]
+pub static SPENT: Array<u64> = Array::with_max_entries(64, 0);
+/// Size at load, as `SPENT`.
+#[map]
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(64, 0);
+#[map]
+pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(stat::SLOTS, 0);
+#[map]
+pub static ADDRS: LpmTrie<AddressKey, u32> = LpmTrie::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+#[map]
+pub static GUARD_NETS: LpmTrie<AddressKey, u32> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
+#[map]
+pub static GUARD_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
+/// Local ports of the daemon's own sockets, protocol in the high half.
+#[map]
+pub static OWN_PORTS: HashMap<u32, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+/// Ports of datagrams whose later fragments are still to come: source in the high half.
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, u32> = LruHashMap::with_max_entries(4096, 0);
+/// [`chaos_ebpf_common::abi::Newcomer`] records.
+#[map]
+pub static NEWCOMERS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
+/// Cookies of namespaces that have programs.
+#[map]
+pub static KNOWN_NETNS: HashMap<u64, u32> = HashMap::with_max_entries(NETNS_MAX, BPF_F_NO_PREALLOC);
+
+/// Scratch space, by depth.
+#[map]
+pub static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(DEPTH_MAX, 0);
+/// How deep our programs stand in one another on this CPU.
+#[map]
+pub static DEPTH: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+/// Socket storage. Written as a BTF definition by hand: aya's own type has no room for
+/// `BPF_F_CLONE`, by which accepted sockets inherit the tag of their listener.
+#[repr(C)]
+pub struct Tags {
+    r#type: *const [i32; 24],
+    key: *const i32,
+    value: *const Tag,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; 0x201],
+}
+
+// SAFETY: never read by the program itself; the loader replaces references to it by a map.
+unsafe impl Sync for Tags {}
+
+#[unsafe(link_section = ".maps")]
+#[unsafe(export_name = "TAGS")]
+pub static TAGS: Tags = Tags {
+    r#type: core::ptr::null(),
+    key: core::ptr::null(),
+    value: core::ptr::null(),
+    max_entries: core::ptr::null(),
+    map_flags: core::ptr::null(),
+};
+
+impl Tags {
+    /// The tag of a socket, or null.
+    #[inline(always)]
+    pub fn get(&self, socket: *mut bpf_sock) -> *const Tag {
+        // SAFETY: the loader makes this address a map of socket storage; the verifier checks the socket.
+        unsafe { bpf_sk_storage_get(self.map(), socket.cast(), core::ptr::null_mut(), 0) as *const Tag }
+    }
+
+    /// Tags a socket.
+    #[inline(always)]
+    pub fn set(&self, socket: *mut bpf_sock, tag: &mut Tag) {
+        const CREATE: u64 = aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE as u64;
+        // SAFETY: as above; the helper copies the tag.
+        unsafe { bpf_sk_storage_get(self.map(), socket.cast(), core::ptr::from_mut(tag).cast(), CREATE) };
+    }
+
+    #[inline(always)]
+    fn map(&self) -> *mut c_void {
+        core::ptr::from_ref(self).cast_mut().cast()
+    }
+}
+
+/// Reads a slot of [`CONTROL`].
+#[inline(always)]
+pub fn control(slot: u32) -> u64 {
+    match CONTROL.get_ptr(slot) {
+        // SAFETY: a map value; volatile, because userspace writes it at any time.
+        Some(value) => unsafe { core::ptr::read_volatile(value) },
+        None => 0,
+    }
+}
+
+/// Adds one to a statistic.
+#[inline(always)]
+pub fn count(slot: u32) {
+    if let Some(value) = STATS.get_ptr_mut(slot) {
+        // SAFETY: a per-CPU map value; programs do not migrate while they run.
+        unsafe { *value += 1 };
+    }
+}

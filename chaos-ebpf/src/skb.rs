@@ -1,0 +1,235 @@
+//! A packet at a tc hook.
+
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_F_INGRESS, bpf_sock},
+    helpers::{
+        bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail,
+        bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+    },
+};
+use chaos_ebpf_common::frame::Frame;
+use core::mem::MaybeUninit;
+
+use crate::work::deeper;
+
+/// Marks a copy or an answer of ours on its way back through our own hooks, in `tc_index`, which lives
+/// with the packet and which nobody has used since the kernel lost its tcindex classifier (6.3). The low
+/// byte stays 0, because Cilium keeps flags there. Cleared by the first hook of ours that sees it.
+const OURS: u32 = 0xc400;
+
+/// Offset mask: the verifier wants a bound for offsets into a packet, and no header lies further in.
+const OFFSET: u32 = 0x3fff;
+
+/// A packet.
+#[derive(Clone, Copy)]
+pub struct Skb {
+    raw: *mut __sk_buff,
+}
+
+/// Bytes at hand without copying: `[data, end)`.
+#[derive(Clone, Copy)]
+pub struct Window {
+    data: usize,
+    end: usize,
+}
+
+macro_rules! read {
+    ($self:ident, $at:ident, $type:ty) => {{
+        let from = $self.data + ($at & OFFSET) as usize;
+        if from + size_of::<$type>() > $self.end {
+            return None;
+        }
+        // SAFETY: bounds checked above, as the verifier demands.
+        Some(unsafe { core::ptr::read_unaligned(from as *const $type) })
+    }};
+}
+
+impl Window {
+    /// The bytes between two packet pointers.
+    #[inline(always)]
+    pub fn new(data: usize, end: usize) -> Self {
+        Self { data, end }
+    }
+}
+
+impl Frame for Window {
+    #[inline(always)]
+    fn u8(&self, at: u32) -> Option<u8> {
+        read!(self, at, u8)
+    }
+    #[inline(always)]
+    fn u16(&self, at: u32) -> Option<u16> {
+        read!(self, at, u16)
+    }
+    #[inline(always)]
+    fn u32(&self, at: u32) -> Option<u32> {
+        read!(self, at, u32)
+    }
+    #[inline(always)]
+    fn words(&self, at: u32) -> Option<[u32; 4]> {
+        read!(self, at, [u32; 4])
+    }
+}
+
+macro_rules! field {
+    ($(#[$doc:meta] $name:ident)*) => {$(
+        #[$doc]
+        #[inline(always)]
+        pub fn $name(self) -> u32 {
+            // SAFETY: the context of the program; volatile, so that each read is the ctx access the verifier knows.
+            unsafe { core::ptr::read_volatile(&raw const (*self.raw).$name) }
+        }
+    )*};
+}
+
+impl Skb {
+    /// Wraps the context of a tc program.
+    #[inline(always)]
+    pub fn new(raw: *mut __sk_buff) -> Self {
+        Self { raw }
+    }
+
+    field! {
+        /// Length of the packet.
+        len
+        /// Index of the device.
+        ifindex
+        /// MSS of a super-packet, or 0.
+        gso_size
+        /// EtherType, network byte order.
+        protocol
+    }
+
+    /// Wire packets this packet stands for.
+    #[inline(always)]
+    pub fn wire_packets(self) -> u32 {
+        // SAFETY: as in `field!`.
+        let segments = unsafe { core::ptr::read_volatile(&raw const (*self.raw).gso_segs) };
+        if segments == 0 { 1 } else { segments }
+    }
+
+    /// The socket that sent it, if it is still known.
+    #[inline(always)]
+    pub fn socket(self) -> *mut bpf_sock {
+        // SAFETY: as in `field!`; the union holds one pointer.
+        unsafe { core::ptr::read_volatile(&raw const (*self.raw).__bindgen_anon_2.sk) }
+    }
+
+    /// The raw context, for helpers that are asked in one place only.
+    #[inline(always)]
+    pub fn raw(self) -> *mut __sk_buff {
+        self.raw
+    }
+
+    /// The linear part.
+    #[inline(always)]
+    pub fn window(self) -> Window {
+        // SAFETY: as in `field!`; the verifier gives both fields their packet pointer types.
+        let (data, end) = unsafe {
+            (core::ptr::read_volatile(&raw const (*self.raw).data), core::ptr::read_volatile(&raw const (*self.raw).data_end))
+        };
+        Window::new(data as usize, end as usize)
+    }
+
+    /// Makes at least `length` bytes linear (less when the packet is shorter).
+    #[inline(always)]
+    pub fn pull(self, length: u32) {
+        let all = self.len();
+        // SAFETY: a helper on our own context.
+        unsafe { bpf_skb_pull_data(self.raw, if all < length { all } else { length }) };
+    }
+
+    /// Reads `T` at an offset, wherever the bytes are kept.
+    #[inline(always)]
+    pub fn load<T: Copy>(self, at: u32) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper fills all of `value` or fails.
+        unsafe {
+            let failed =
+                bpf_skb_load_bytes(self.raw.cast(), at, value.as_mut_ptr().cast(), size_of::<T>() as u32);
+            if failed == 0 { Some(value.assume_init()) } else { None }
+        }
+    }
+
+    /// Writes `T` at an offset. `resum` also keeps a checksum that the device has already taken right.
+    #[inline(always)]
+    pub fn store<T>(self, at: u32, value: &T, resum: bool) -> bool {
+        let flags = if resum { aya_ebpf::bindings::BPF_F_RECOMPUTE_CSUM as u64 } else { 0 };
+        // SAFETY: the helper copies from `value`.
+        unsafe {
+            bpf_skb_store_bytes(self.raw, at, core::ptr::from_ref(value).cast(), size_of::<T>() as u32, flags) == 0
+        }
+    }
+
+    /// Cuts or grows the packet to `length`; a super-packet becomes an ordinary one.
+    #[inline(always)]
+    pub fn resize(self, length: u32) -> bool {
+        // SAFETY: a helper on our own context.
+        unsafe { bpf_skb_change_tail(self.raw, length, 0) == 0 }
+    }
+
+    /// Mends the IPv4 header checksum at `at` for a changed word.
+    #[inline(always)]
+    pub fn mend_l3(self, at: u32, from: u16, to: u16) -> bool {
+        // SAFETY: a helper on our own context.
+        unsafe { bpf_l3_csum_replace(self.raw, at, from as u64, to as u64, 2) == 0 }
+    }
+
+    /// Mends a transport checksum at `at` for a changed word; `optional` leaves the 0 of UDP alone.
+    #[inline(always)]
+    pub fn mend_l4(self, at: u32, from: u16, to: u16, optional: bool) -> bool {
+        let flags = 2 | if optional { aya_ebpf::bindings::BPF_F_MARK_MANGLED_0 as u64 } else { 0 };
+        // SAFETY: a helper on our own context.
+        unsafe { bpf_l4_csum_replace(self.raw, at, from as u64, to as u64, flags) == 0 }
+    }
+
+    /// Whether this is a copy or an answer of ours; if so the mark is taken off.
+    #[inline(always)]
+    pub fn take_mark(self) -> bool {
+        // SAFETY: as in `field!`; tc programs may write tc_index.
+        unsafe {
+            if core::ptr::read_volatile(&raw const (*self.raw).tc_index) != OURS {
+                return false;
+            }
+            core::ptr::write_volatile(&raw mut (*self.raw).tc_index, 0);
+        }
+        true
+    }
+
+    /// Marks the packet as ours.
+    #[inline(always)]
+    pub fn mark(self) {
+        // SAFETY: as in `take_mark`.
+        unsafe { core::ptr::write_volatile(&raw mut (*self.raw).tc_index, OURS) }
+    }
+
+    /// Sends a marked copy out of the device, or into it as if it had arrived.
+    #[inline(always)]
+    pub fn copy(self, arriving: bool) -> bool {
+        self.mark();
+        // SAFETY: a helper on our own context.
+        let sent = deeper(|| unsafe { bpf_clone_redirect(self.raw, self.ifindex(), direction(arriving)) == 0 });
+        self.take_mark();
+        sent
+    }
+
+    /// Sends the packet itself out of its device, or into it; the value is the program's verdict.
+    #[inline(always)]
+    pub fn turn(self, arriving: bool) -> i32 {
+        // SAFETY: a helper that only notes where the packet goes.
+        unsafe { bpf_redirect(self.ifindex(), direction(arriving)) as i32 }
+    }
+}
+
+#[inline(always)]
+fn direction(arriving: bool) -> u64 {
+    if arriving { BPF_F_INGRESS as u64 } else { 0 }
+}
+
+/// Loses a packet without telling its sender: no device has index 0, so the kernel frees the packet and
+/// reports success, where TC_ACT_SHOT reports a local drop (net/core/filter.c, `skb_do_redirect`).
+#[inline(always)]
+pub fn vanish() -> i32 {
+    // SAFETY: a helper that only notes where the packet goes.
+    unsafe { bpf_redirect(0, 0) as i32 }
+}
