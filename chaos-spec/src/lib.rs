@@ -9,10 +9,18 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod diagnostic;
+pub mod parse;
+pub mod path;
 pub mod spec;
 pub mod units;
+pub mod validate;
 pub mod warning;
 
+pub use diagnostic::{Diagnostic, Diagnostics, Mark, SpecError};
+pub use parse::{Located, MAX_TEXT_BYTES, parse, parse_body};
+pub use path::SpecPath;
 pub use spec::*;
 pub use units::{ByteSize, Chance, Cidr, Duration, Hostname, PortRange, Rate};
+pub use validate::validate;
 pub use warning::{Warning, WarningKind};

@@ -225,7 +225,7 @@ impl fmt::Display for Target {
         f.write_str(self.kind.word())?;
         match &self.kind {
             TargetKind::Cgroup(text) | TargetKind::Netns(text) | TargetKind::Container(text) => {
-                write!(f, " {text}")?
+                write!(f, " {text}")?;
             }
             TargetKind::Pid(pid) => write!(f, " {pid}")?,
             TargetKind::Interface(InterfaceTarget { name, netns: None }) => write!(f, " {name}")?,

@@ -1,0 +1,186 @@
+//! One document → one fault, or everything that is wrong with it. serde stops at the first error; so the broken
+//! part is taken out and the rest read again, and what only follows from the gap is not reported.
+
+use serde::de::DeserializeOwned;
+
+use super::node::{Node, Value};
+use super::read_error::{ReadError, ReadFault};
+use super::reader::Reader;
+use crate::diagnostic::Mark;
+use crate::path::SpecPath;
+use crate::validate::validate;
+use crate::{API_VERSION, KIND, NetworkFault, SpecError};
+
+/// More than anybody corrects in one go.
+const MOST_ERRORS: usize = 20;
+
+/// An error and where it stands.
+pub(super) type Placed = (SpecError, Option<Mark>);
+
+/// Reads and validates; the paths of the errors start at `node`.
+pub(super) fn fault(node: &Node) -> Result<NetworkFault, Vec<Placed>> {
+    let place = |error: SpecError| {
+        let mark = node.locate(&error.path);
+        (error, mark)
+    };
+    check_kind(node).map_err(|error| vec![place(error)])?;
+    let fault: NetworkFault = read_all(node)?;
+    let errors = validate(&fault);
+    if errors.is_empty() {
+        Ok(fault)
+    } else {
+        Err(errors.into_iter().map(place).collect())
+    }
+}
+
+/// A document of another kind has other fields: say that, not that each of them is unknown.
+fn check_kind(node: &Node) -> Result<(), SpecError> {
+    let at = |field: &str| SpecPath::root().field(field);
+    if !matches!(node.value, Value::Map(_)) {
+        let message = format!("expected a {KIND}, found {}", node.describe());
+        let remedy = format!("begin with `apiVersion: {API_VERSION}` and `kind: {KIND}`");
+        return Err(SpecError::new(SpecPath::root(), message, remedy));
+    }
+    match node.get("kind").map(|kind| &kind.value) {
+        Some(Value::Text(kind)) if kind == KIND => {}
+        Some(Value::Text(kind)) if kind == "Experiment" => {
+            let remedy = format!("apply its fault by itself, as `kind: {KIND}`");
+            return Err(SpecError::new(
+                at("kind"),
+                "Experiment is not in this version",
+                remedy,
+            ));
+        }
+        Some(Value::Text(kind)) => {
+            let message = format!("`{}` is not a kind that is known", super::node::shorten(kind));
+            return Err(SpecError::new(
+                at("kind"),
+                message,
+                format!("write `kind: {KIND}`"),
+            ));
+        }
+        // Absent or not text: reading the whole says so, together with what else is wrong.
+        _ => {}
+    }
+    match node.get("apiVersion").map(|version| &version.value) {
+        Some(Value::Text(version)) if version != API_VERSION => {
+            let message = format!(
+                "`{}` is not a version that is known",
+                super::node::shorten(version)
+            );
+            Err(SpecError::new(
+                at("apiVersion"),
+                message,
+                format!("write `apiVersion: {API_VERSION}`"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a type, or says all that is wrong with its form.
+fn read_all<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Placed>> {
+    let first = match T::deserialize(Reader(node)) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let whole = node;
+    let mut node = whole.clone();
+    let mut errors = Vec::new();
+    let mut gaps = Gaps::default();
+    let mut next = Some(first);
+    while let Some(error) = next {
+        let path = error.path();
+        if !gaps.explain(&error, &path) {
+            let mark = match error.fault {
+                ReadFault::UnknownField { .. } => whole.locate_key(&path),
+                _ => whole.locate(&path),
+            };
+            errors.push((
+                SpecError::new(path.clone(), error.message.clone(), error.remedy.clone()),
+                mark,
+            ));
+        }
+        if errors.len() >= MOST_ERRORS || !gaps.make(&mut node, error, path) {
+            break;
+        }
+        next = T::deserialize(Reader(&node)).err();
+    }
+    Err(errors)
+}
+
+/// What has been taken out so far.
+#[derive(Default)]
+struct Gaps {
+    taken: Vec<SpecPath>,
+    /// Fields that a misspelled one was meant to be.
+    meant: Vec<SpecPath>,
+}
+
+impl Gaps {
+    /// Whether the error only follows from something that was taken out.
+    fn explain(&self, error: &ReadError, path: &SpecPath) -> bool {
+        let inside = self.taken.iter().any(|taken| taken.starts_with(path));
+        match error.fault {
+            ReadFault::MissingField(_) => inside || self.meant.contains(path),
+            ReadFault::Value => inside,
+            ReadFault::UnknownField { .. } => false,
+        }
+    }
+
+    /// Takes out what the error is about; a missing field takes the group it is missing from along.
+    /// Whether something was left to take out.
+    fn make(&mut self, node: &mut Node, error: ReadError, path: SpecPath) -> bool {
+        if let (ReadFault::UnknownField { meant: Some(meant) }, Some(parent)) = (&error.fault, path.parent())
+        {
+            self.meant.push(parent.field(meant.clone()));
+        }
+        let out = match error.fault {
+            ReadFault::MissingField(_) => path.parent().unwrap_or_default(),
+            _ => path,
+        };
+        let removed = node.remove(&out);
+        self.taken.push(out);
+        removed
+    }
+}
+
+/// The documents of `{items: […]}`, each with its path; or the document itself.
+pub(super) fn items(node: &Node) -> Result<Vec<(SpecPath, &Node)>, SpecError> {
+    let Some(items) = node.get("items").filter(|_| node.get("spec").is_none()) else {
+        return Ok(vec![(SpecPath::root(), node)]);
+    };
+    let path = SpecPath::root().field("items");
+    let Value::List(items) = &items.value else {
+        return Err(SpecError::new(
+            path,
+            format!("expected a list of {KIND}s"),
+            "write `items: [{…}, {…}]`",
+        ));
+    };
+    if items.is_empty() {
+        return Err(SpecError::new(
+            path,
+            "the list is empty",
+            format!("give at least one {KIND}"),
+        ));
+    }
+    if let Value::Map(entries) = &node.value {
+        let allowed = ["items", "apiVersion", "kind", "metadata"];
+        if let Some(entry) = entries
+            .iter()
+            .find(|entry| !allowed.contains(&entry.key.as_str()))
+        {
+            let path = SpecPath::root().field(entry.key.clone());
+            return Err(SpecError::new(
+                path,
+                "there is no such field beside `items`",
+                "leave it out",
+            ));
+        }
+    }
+    Ok(items
+        .iter()
+        .map(|item| (path.clone().index(item.index), &item.node))
+        .collect())
+}

@@ -1,0 +1,60 @@
+//! What one value cannot tell on its own. One set of rules for files and for the API; every error names the field
+//! and what to write instead.
+
+mod fault;
+mod metadata;
+mod not_yet;
+mod target;
+mod traffic;
+
+use crate::path::SpecPath;
+use crate::{Duration, NetworkFault, SpecError};
+
+/// The longest that a fault may last.
+pub const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Everything that is wrong with the meaning of a fault; empty when the daemon may try it.
+pub fn validate(fault: &NetworkFault) -> Vec<SpecError> {
+    let mut errors = Errors::default();
+    metadata::check(fault, &mut errors);
+    target::check(&fault.spec.target, &mut errors);
+    traffic::check(&fault.spec.traffic, &mut errors);
+    fault::check(&fault.spec, &mut errors);
+    check_duration(fault.spec.duration, &mut errors);
+    if fault.spec.safety.max_packets == Some(0) {
+        errors.add(
+            "spec.safety.maxPackets",
+            "a budget of 0 packets lets nothing happen",
+            "write at least 1",
+        );
+    }
+    not_yet::check(fault, &mut errors);
+    errors.0
+}
+
+fn check_duration(duration: Duration, errors: &mut Errors) {
+    if duration.is_zero() {
+        errors.add(
+            "spec.duration",
+            "a fault of no length does nothing",
+            "write how long it lasts, such as `5m`",
+        );
+    }
+    if duration > MAX_DURATION {
+        let message = format!("{duration} is longer than the 30 days that a fault may last");
+        errors.add("spec.duration", message, "write at most `30days`");
+    }
+}
+
+#[derive(Default)]
+struct Errors(Vec<SpecError>);
+
+impl Errors {
+    fn add(&mut self, path: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        self.at(SpecPath::of(path), message, remedy);
+    }
+
+    fn at(&mut self, path: SpecPath, message: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(SpecError::new(path, message, remedy));
+    }
+}

@@ -1,0 +1,95 @@
+//! What has its form settled, but is not carried out by this version. The one place that says so: whoever makes
+//! one of these work deletes its entry here.
+
+use super::Errors;
+use crate::{Checksum, FaultKind, NetworkFault, TargetKind};
+
+struct NotYet {
+    path: &'static str,
+    asked_for: fn(&NetworkFault) -> bool,
+    what: &'static str,
+    instead: &'static str,
+}
+
+const NOT_YET: &[NotYet] = &[
+    NotYet {
+        path: "spec.target.pods",
+        asked_for: |fault| matches!(fault.spec.target.kind, TargetKind::Pods(_)),
+        what: "pods",
+        instead: "name a `container`, `pid` or `netns` on the node itself",
+    },
+    NotYet {
+        path: "spec.fault.drop.compat",
+        asked_for: |fault| {
+            fault
+                .spec
+                .fault
+                .drop
+                .as_ref()
+                .is_some_and(|drop| drop.compat.is_some())
+        },
+        what: "`compat: netem`",
+        instead: "leave it out: correlation then keeps the chance you wrote",
+    },
+    NotYet {
+        path: "spec.fault.corrupt.checksum",
+        asked_for: |fault| {
+            fault
+                .spec
+                .fault
+                .corrupt
+                .as_ref()
+                .is_some_and(|corrupt| corrupt.checksum == Checksum::Leave)
+        },
+        what: "`checksum: leave` (which is meant when nothing is written)",
+        instead: "write `checksum: fix`",
+    },
+    NotYet {
+        path: "spec.fault.delay",
+        asked_for: |fault| fault.spec.fault.has(FaultKind::Delay),
+        what: "`delay`",
+        instead: INSTEAD,
+    },
+    NotYet {
+        path: "spec.fault.reorder",
+        asked_for: |fault| fault.spec.fault.has(FaultKind::Reorder),
+        what: "`reorder`",
+        instead: INSTEAD,
+    },
+    NotYet {
+        path: "spec.fault.bandwidth",
+        asked_for: |fault| fault.spec.fault.has(FaultKind::Bandwidth),
+        what: "`bandwidth`",
+        instead: INSTEAD,
+    },
+    NotYet {
+        path: "spec.fault.http",
+        asked_for: |fault| fault.spec.fault.has(FaultKind::Http),
+        what: "`http`",
+        instead: "write `reset` or `reject` on the server's port",
+    },
+    NotYet {
+        path: "spec.fault.dns",
+        asked_for: |fault| fault.spec.fault.has(FaultKind::Dns),
+        what: "`dns`",
+        instead: "write `partition` or `drop` with `remote: {ports: [53]}`",
+    },
+    NotYet {
+        path: "spec.safety.health",
+        asked_for: |fault| !fault.spec.safety.health.is_empty(),
+        what: "health checks",
+        instead: "leave them out; `maxPackets` and `duration` bound the fault",
+    },
+];
+
+const INSTEAD: &str = "write one of `partition`, `reject`, `reset`, `drop`, `duplicate` or `corrupt`";
+
+pub(super) fn check(fault: &NetworkFault, errors: &mut Errors) {
+    for entry in NOT_YET.iter().filter(|entry| (entry.asked_for)(fault)) {
+        errors.add(
+            entry.path,
+            format!("not in this version: {}", entry.what),
+            entry.instead,
+        );
+    }
+}
