@@ -16,14 +16,26 @@ pub(crate) struct Args {
 
 pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
     if !is_root() {
-        bail!("the benches load BPF programs and make network namespaces, which needs root: sudo -E cargo xtask bench");
+        bail!(
+            "the benches load BPF programs and make network namespaces, which needs root: sudo -E cargo xtask bench"
+        );
     }
     build::binaries(ws)?;
     setup::programs_for(Purpose::Tests)?;
     step("bench");
     let mut command = process::cargo(ws)?;
     command
-        .args(["test", "--release", "--locked", "-p", "chaos-tests", "--test", "bench", "--", "--nocapture"])
+        .args([
+            "test",
+            "--release",
+            "--locked",
+            "-p",
+            "chaos-tests",
+            "--test",
+            "bench",
+            "--",
+            "--nocapture",
+        ])
         .args(&args.pass_on)
         .env("CHAOS_BIN_DIR", ws.release_bins());
     run_command(&mut command)

@@ -9,11 +9,17 @@ mod setup;
 mod test;
 mod workspace;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// The chores of chaos-daemon. Each verb does the set-up that it needs.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -28,9 +34,19 @@ enum Verb {
     Lint(lint::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: Verb) -> anyhow::Result<()> {
     let ws = workspace::Workspace::discover()?;
-    match Cli::parse().verb {
+    match verb {
         Verb::Setup(args) => setup::run(&ws, &args),
         Verb::Build(args) => build::run(&ws, &args),
         Verb::Test(args) => test::run(&ws, &args),

@@ -38,14 +38,19 @@ fn is_inherited_from_cargo(name: &str) -> bool {
     }
     name.starts_with("CARGO")
         || name.starts_with("RUSTC")
-        || matches!(name, "RUSTUP_TOOLCHAIN" | "RUSTUP_TOOLCHAIN_SOURCE" | "RUSTDOC" | "RUSTDOCFLAGS" | "RUSTFLAGS")
+        || matches!(
+            name,
+            "RUSTUP_TOOLCHAIN" | "RUSTUP_TOOLCHAIN_SOURCE" | "RUSTDOC" | "RUSTDOCFLAGS" | "RUSTFLAGS"
+        )
         || name == "RUST_RECURSION_COUNT"
 }
 
 /// The user's own library path: cargo and rustup put their toolchain and the target folder in front of it,
 /// and a second compiler must not find the first one's libraries.
 fn own_library_path(target: &Path) -> Vec<PathBuf> {
-    let Some(value) = std::env::var_os("LD_LIBRARY_PATH") else { return Vec::new() };
+    let Some(value) = std::env::var_os("LD_LIBRARY_PATH") else {
+        return Vec::new();
+    };
     std::env::split_paths(&value)
         .filter(|dir| !dir.as_os_str().is_empty())
         .filter(|dir| !dir.starts_with(target) && !dir.components().any(|c| c.as_os_str() == "toolchains"))
@@ -56,7 +61,9 @@ fn own_library_path(target: &Path) -> Vec<PathBuf> {
 pub(crate) fn cargo(ws: &Workspace) -> Result<Command> {
     let program = match find_program("cargo") {
         Some(path) => path,
-        None => std::env::var_os("CARGO").map(PathBuf::from).context("no `cargo` on PATH")?,
+        None => std::env::var_os("CARGO")
+            .map(PathBuf::from)
+            .context("no `cargo` on PATH")?,
     };
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -65,13 +72,19 @@ pub(crate) fn cargo(ws: &Workspace) -> Result<Command> {
         }
     }
     set_library_path(&mut command, ws, &[]);
-    command.current_dir(ws.root()).env("CARGO_TARGET_DIR", ws.target());
+    command
+        .current_dir(ws.root())
+        .env("CARGO_TARGET_DIR", ws.target());
     Ok(command)
 }
 
 /// Sets the library path of a child: `first`, then what the user had.
 pub(crate) fn set_library_path(command: &mut Command, ws: &Workspace, first: &[PathBuf]) {
-    let dirs: Vec<PathBuf> = first.iter().cloned().chain(own_library_path(&ws.target())).collect();
+    let dirs: Vec<PathBuf> = first
+        .iter()
+        .cloned()
+        .chain(own_library_path(&ws.target()))
+        .collect();
     match std::env::join_paths(&dirs) {
         Ok(joined) if !dirs.is_empty() => command.env("LD_LIBRARY_PATH", joined),
         _ => command.env_remove("LD_LIBRARY_PATH"),
@@ -96,12 +109,15 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Runs a command to its end with the caller's stdio.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start `{}`", describe(command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{}`", describe(command)))?;
     if !status.success() {
         bail!("`{}` failed: {status}", describe(command));
     }
@@ -116,14 +132,21 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         .with_context(|| format!("cannot start `{}`", describe(command)))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` failed: {}\n{}", describe(command), output.status, stderr.trim());
+        bail!(
+            "`{}` failed: {}\n{}",
+            describe(command),
+            output.status,
+            stderr.trim()
+        );
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{}` printed no UTF-8", describe(command)))
 }
 
 /// The command as a person would type it, without its environment.
 pub(crate) fn describe(command: &Command) -> String {
-    let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let name = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or(command.get_program());
     std::iter::once(name)
         .chain(command.get_args())
         .map(OsStr::to_string_lossy)
@@ -143,10 +166,24 @@ mod tests {
 
     #[test]
     fn variables_of_the_calling_cargo_are_taken_away_and_the_users_settings_stay() {
-        for gone in ["CARGO", "CARGO_PKG_NAME", "CARGO_ENCODED_RUSTFLAGS", "RUSTC", "RUSTUP_TOOLCHAIN", "RUSTFLAGS"] {
+        for gone in [
+            "CARGO",
+            "CARGO_PKG_NAME",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "RUSTC",
+            "RUSTUP_TOOLCHAIN",
+            "RUSTFLAGS",
+        ] {
             assert!(is_inherited_from_cargo(gone), "{gone}");
         }
-        for kept in ["CARGO_HOME", "CARGO_NET_OFFLINE", "CARGO_TERM_COLOR", "RUSTUP_HOME", "PATH", "RUST_BACKTRACE"] {
+        for kept in [
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "CARGO_TERM_COLOR",
+            "RUSTUP_HOME",
+            "PATH",
+            "RUST_BACKTRACE",
+        ] {
             assert!(!is_inherited_from_cargo(kept), "{kept}");
         }
     }

@@ -23,8 +23,15 @@ pub(super) fn check(ws: &Workspace) -> Result<()> {
                 None => command.env_remove(name),
             };
         }
-        command.current_dir(ws.root()).arg("--manifest-path").arg(manifest).args(["--locked", "check"]);
-        command.arg("--config").arg(ws.root().join("deny.toml")).args(["bans", "licenses", "sources"]);
+        command
+            .current_dir(ws.root())
+            .arg("--manifest-path")
+            .arg(manifest)
+            .args(["--locked", "check"]);
+        command
+            .arg("--config")
+            .arg(ws.root().join("deny.toml"))
+            .args(["bans", "licenses", "sources"]);
         run(&mut command)?;
     }
     Ok(())
@@ -49,12 +56,21 @@ fn find_or_install(ws: &Workspace) -> Result<PathBuf> {
     step(format_args!("building cargo-deny {VERSION} (once; some minutes)"));
     let root = store.scratch().join("cargo-deny");
     run(process::cargo(ws)?
-        .args(["install", "--quiet", "--locked", "--no-track", "--version", VERSION, "--root"])
+        .args([
+            "install",
+            "--quiet",
+            "--locked",
+            "--no-track",
+            "--version",
+            VERSION,
+            "--root",
+        ])
         .arg(&root)
         .arg("cargo-deny")
         .env("CARGO_TARGET_DIR", store.scratch().join("build")))
     .context("cannot build cargo-deny; it needs `cc` and the crates registry")?;
-    std::fs::rename(&root, &wanted).with_context(|| format!("cannot move cargo-deny to {}", wanted.display()))?;
+    std::fs::rename(&root, &wanted)
+        .with_context(|| format!("cannot move cargo-deny to {}", wanted.display()))?;
     store.clear_scratch()?;
     Ok(program)
 }

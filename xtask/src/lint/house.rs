@@ -43,10 +43,14 @@ fn check_file(name: &str, text: &str) -> Vec<String> {
     let mut findings = Vec::new();
     let lines = text.lines().count();
     if is_written_by_hand(name) && lines > MAX_LINES {
-        findings.push(format!("{name}: {lines} lines; split it, {MAX_LINES} is the limit"));
+        findings.push(format!(
+            "{name}: {lines} lines; split it, {MAX_LINES} is the limit"
+        ));
     }
     if name == "README.md" && lines > MAX_README_LINES {
-        findings.push(format!("{name}: {lines} lines; {MAX_README_LINES} is the limit, the rest belongs to docs/"));
+        findings.push(format!(
+            "{name}: {lines} lines; {MAX_README_LINES} is the limit, the rest belongs to docs/"
+        ));
     }
     if Path::new(name).extension().is_some_and(|ext| ext == "rs") {
         findings.extend(check_rust(name, text));
@@ -55,7 +59,8 @@ fn check_file(name: &str, text: &str) -> Vec<String> {
 }
 
 fn check_rust(name: &str, text: &str) -> Vec<String> {
-    let may_be_unsafe = UNSAFE_PLACES.iter().any(|place| name.starts_with(place)) || name == "chaos-daemon/src/sys.rs";
+    let may_be_unsafe =
+        UNSAFE_PLACES.iter().any(|place| name.starts_with(place)) || name == "chaos-daemon/src/sys.rs";
     let mut findings = Vec::new();
     for (number, line) in code_only(text).lines().enumerate() {
         let mut found = |what: &str| findings.push(format!("{name}:{}: {what}", number + 1));
@@ -64,11 +69,15 @@ fn check_rust(name: &str, text: &str) -> Vec<String> {
         }
         for stub in ["todo!", "unimplemented!"] {
             if has_word(line, stub.trim_end_matches('!')) && line.contains(stub) {
-                found(&format!("{stub} is a stub; write the code or leave the feature out"));
+                found(&format!(
+                    "{stub} is a stub; write the code or leave the feature out"
+                ));
             }
         }
         if line.contains("#[ignore") {
-            found("an ignored test tests nothing; a test that cannot run here prints a SKIP line with its reason");
+            found(
+                "an ignored test tests nothing; a test that cannot run here prints a SKIP line with its reason",
+            );
         }
     }
     findings
@@ -89,7 +98,10 @@ mod tests {
         let long = "x\n".repeat(MAX_LINES + 1);
         assert_eq!(check_file("a/b.rs", &long).len(), 1);
         assert!(check_file("Cargo.lock", &long).is_empty());
-        assert_eq!(check_file("README.md", &"x\n".repeat(MAX_README_LINES + 1)).len(), 1);
+        assert_eq!(
+            check_file("README.md", &"x\n".repeat(MAX_README_LINES + 1)).len(),
+            1
+        );
         assert!(check_file("a/b.rs", &"x\n".repeat(MAX_LINES)).is_empty());
     }
 
@@ -104,7 +116,10 @@ mod tests {
 
     #[test]
     fn stubs_and_ignored_tests_are_found() {
-        assert_eq!(check_file("a.rs", "fn f() { todo!() }\n#[ignore]\nfn g() {}").len(), 2);
+        assert_eq!(
+            check_file("a.rs", "fn f() { todo!() }\n#[ignore]\nfn g() {}").len(),
+            2
+        );
         assert!(check_file("a.rs", "let todo = 1;").is_empty());
     }
 }

@@ -18,11 +18,20 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
-    let checks: [(&str, fn(&Workspace) -> Result<()>); 5] =
-        [("house", house::check), ("fmt", fmt), ("clippy", clippy), ("kernel", kernel), ("deny", deny::check)];
+    let checks: [(&str, fn(&Workspace) -> Result<()>); 5] = [
+        ("house", house::check),
+        ("fmt", fmt),
+        ("clippy", clippy),
+        ("kernel", kernel),
+        ("deny", deny::check),
+    ];
     let mut failed = Vec::new();
     for (name, check) in checks {
-        if args.filter.as_ref().is_some_and(|wanted| !name.contains(wanted.as_str())) {
+        if args
+            .filter
+            .as_ref()
+            .is_some_and(|wanted| !name.contains(wanted.as_str()))
+        {
             continue;
         }
         step(format_args!("lint: {name}"));
@@ -40,7 +49,11 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
 
 fn fmt(ws: &Workspace) -> Result<()> {
     run_command(process::cargo(ws)?.args(["fmt", "--all", "--check"]))?;
-    run_command(process::cargo(ws)?.args(["fmt", "--check"]).current_dir(ws.bpf_crate()))
+    run_command(
+        process::cargo(ws)?
+            .args(["fmt", "--check"])
+            .current_dir(ws.bpf_crate()),
+    )
 }
 
 fn clippy(ws: &Workspace) -> Result<()> {

@@ -27,7 +27,9 @@ pub(super) fn code_only(source: &str) -> String {
 }
 
 fn line_end(chars: &[char], at: usize) -> usize {
-    (at..chars.len()).find(|&i| chars[i] == '\n').unwrap_or(chars.len())
+    (at..chars.len())
+        .find(|&i| chars[i] == '\n')
+        .unwrap_or(chars.len())
 }
 
 fn block_comment_end(chars: &[char], start: usize) -> usize {
@@ -68,14 +70,22 @@ fn raw_string_end(chars: &[char], start: usize) -> Option<usize> {
     if chars.get(open) != Some(&'"') {
         return None;
     }
-    let closing = |at: usize| chars[at] == '"' && chars[at + 1..].iter().take(hashes).filter(|&&c| c == '#').count() == hashes;
-    Some((open + 1..chars.len()).find(|&at| closing(at)).map_or(chars.len(), |at| at + 1 + hashes))
+    let closing = |at: usize| {
+        chars[at] == '"' && chars[at + 1..].iter().take(hashes).filter(|&&c| c == '#').count() == hashes
+    };
+    Some(
+        (open + 1..chars.len())
+            .find(|&at| closing(at))
+            .map_or(chars.len(), |at| at + 1 + hashes),
+    )
 }
 
 /// End of a character literal, or none for a lifetime.
 fn char_end(chars: &[char], start: usize) -> Option<usize> {
     if chars.get(start + 1) == Some(&'\\') {
-        return (start + 3..chars.len()).find(|&at| chars[at] == '\'').map(|at| at + 1);
+        return (start + 3..chars.len())
+            .find(|&at| chars[at] == '\'')
+            .map(|at| at + 1);
     }
     (chars.get(start + 2) == Some(&'\'')).then_some(start + 3)
 }
@@ -88,7 +98,8 @@ fn in_word(chars: &[char], at: usize) -> bool {
 
 /// Does `line` contain `word` as a whole identifier?
 pub(super) fn has_word(line: &str, word: &str) -> bool {
-    line.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|part| part == word)
+    line.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .any(|part| part == word)
 }
 
 #[cfg(test)]

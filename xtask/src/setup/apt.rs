@@ -24,7 +24,10 @@ impl Apt {
             }
         }
         // Downloads are made into a folder that apt's own sandbox user cannot write.
-        Ok(Self { options: vec!["-o".into(), "APT::Sandbox::User=root".into()], private })
+        Ok(Self {
+            options: vec!["-o".into(), "APT::Sandbox::User=root".into()],
+            private,
+        })
     }
 
     fn command(&self, tool: &str) -> Command {
@@ -45,7 +48,8 @@ impl Apt {
             ("Dir::State::status", PathBuf::from("/var/lib/dpkg/status")),
             ("Dir::Cache", self.private.join("cache")),
         ] {
-            self.options.extend(["-o".into(), format!("{key}={}", value.display())]);
+            self.options
+                .extend(["-o".into(), format!("{key}={}", value.display())]);
         }
         step("fetching package lists (privately; the system's stay as they are)");
         run(self.command("apt-get").args(["-qq", "update"]))
@@ -53,23 +57,35 @@ impl Apt {
 
     /// Version that would be installed, or none when no source offers the package.
     pub(super) fn candidate(&self, package: &str) -> Result<Option<String>> {
-        Ok(parse_candidate(&capture(self.command("apt-cache").args(["policy", package]))?))
+        Ok(parse_candidate(&capture(
+            self.command("apt-cache").args(["policy", package]),
+        )?))
     }
 
     /// Direct dependencies of a package.
     pub(super) fn depends(&self, package: &str) -> Result<Vec<String>> {
-        Ok(parse_depends(&capture(self.command("apt-cache").args(["depends", "--important", package]))?))
+        Ok(parse_depends(&capture(self.command("apt-cache").args([
+            "depends",
+            "--important",
+            package,
+        ]))?))
     }
 
     /// What `packages` need at run time, directly or not, that is not installed on this machine.
     pub(super) fn missing_dependencies(&self, packages: &[String]) -> Result<BTreeSet<String>> {
         let mut command = self.command("apt-cache");
-        command.args(["depends", "--recurse", "--important", "--no-pre-depends"]).args(packages);
+        command
+            .args(["depends", "--recurse", "--important", "--no-pre-depends"])
+            .args(packages);
         let closure = parse_depends(&capture(&mut command)?);
         let installed = installed_packages()?;
         // Only shared libraries count: nothing is installed, so scripts and helpers would never run.
         let is_library = |name: &String| name.starts_with("lib") || name.starts_with("zlib");
-        Ok(closure.into_iter().filter(is_library).filter(|name| !installed.contains(name)).collect())
+        Ok(closure
+            .into_iter()
+            .filter(is_library)
+            .filter(|name| !installed.contains(name))
+            .collect())
     }
 
     /// Downloads the candidates of `packages` into `dir`.
@@ -96,11 +112,16 @@ fn installed_packages() -> Result<BTreeSet<String>> {
 }
 
 fn parse_installed(list: &str) -> BTreeSet<String> {
-    list.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned).collect()
+    list.lines()
+        .filter_map(|line| line.strip_suffix(" installed"))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn parse_candidate(policy: &str) -> Option<String> {
-    let version = policy.lines().find_map(|line| line.trim_start().strip_prefix("Candidate: "))?;
+    let version = policy
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("Candidate: "))?;
     (version != "(none)").then(|| version.to_owned())
 }
 
@@ -120,10 +141,18 @@ mod tests {
 
     #[test]
     fn a_candidate_is_read_from_policy_output() {
-        let policy = "rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n  Version table:\n";
+        let policy =
+            "rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n  Version table:\n";
         assert_eq!(parse_candidate(policy).as_deref(), Some("1.96.0+dfsg1-1~deb12u2"));
-        assert_eq!(parse_candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"), None);
-        assert_eq!(parse_candidate(""), None, "apt says nothing about a package it has never heard of");
+        assert_eq!(
+            parse_candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"),
+            None
+        );
+        assert_eq!(
+            parse_candidate(""),
+            None,
+            "apt says nothing about a package it has never heard of"
+        );
     }
 
     #[test]

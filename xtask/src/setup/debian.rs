@@ -25,8 +25,16 @@ struct Flavour {
 }
 
 const FLAVOURS: [Flavour; 2] = [
-    Flavour { rustc: "rustc-web", std: "libstd-rust-web-dev", core_bpf: "libstd-rust-web-dev-bpf" },
-    Flavour { rustc: "rustc", std: "libstd-rust-dev", core_bpf: "libstd-rust-dev-bpf" },
+    Flavour {
+        rustc: "rustc-web",
+        std: "libstd-rust-web-dev",
+        core_bpf: "libstd-rust-web-dev-bpf",
+    },
+    Flavour {
+        rustc: "rustc",
+        std: "libstd-rust-dev",
+        core_bpf: "libstd-rust-dev-bpf",
+    },
 ];
 
 /// Written into the unpacked tree before it gets its final name: a tree with a stamp is complete.
@@ -88,7 +96,13 @@ pub(super) fn install(store: &Store, ws: &Workspace) -> Result<BpfToolchain> {
     };
     if !linker::is_installed(store, stamp.llvm) {
         let prefix = root.join(format!("usr/lib/llvm-{}", stamp.llvm));
-        linker::install(store, ws, stamp.llvm, &prefix, &libraries(&root, &stamp.triplet, stamp.llvm))?;
+        linker::install(
+            store,
+            ws,
+            stamp.llvm,
+            &prefix,
+            &libraries(&root, &stamp.triplet, stamp.llvm),
+        )?;
     }
     installed(store).context("the toolchain was installed, and is not there")
 }
@@ -103,14 +117,29 @@ fn unpack(store: &Store, ws: &Workspace, root: &Path) -> Result<Stamp> {
     for dir in [&debs, &tree] {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
-    step(format_args!("downloading {} packages (about 190 MB)", packages.names.len()));
-    note(packages.names.iter().map(String::as_str).collect::<Vec<_>>().join(" "));
+    step(format_args!(
+        "downloading {} packages (about 190 MB)",
+        packages.names.len()
+    ));
+    note(
+        packages
+            .names
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(" "),
+    );
     apt.download(&packages.names, &debs)?;
     step("unpacking them (about 1 GB; nothing is installed)");
     apt::unpack_all(&debs, &tree)?;
 
     let (version, llvm) = check_compiler(ws, &tree, &triplet, packages.llvm)?;
-    let stamp = Stamp { rustc: version, llvm, triplet, packages: file_names(&debs)? };
+    let stamp = Stamp {
+        rustc: version,
+        llvm,
+        triplet,
+        packages: file_names(&debs)?,
+    };
     fs::write(tree.join(STAMP), serde_json::to_string_pretty(&stamp)?)
         .with_context(|| format!("cannot write {}", tree.join(STAMP).display()))?;
     remove_dir(root)?;
@@ -143,7 +172,12 @@ fn choose_packages(apt: &mut Apt) -> Result<Packages> {
     let std_lib = std_depends
         .iter()
         .find(|name| name.starts_with("libstd-rust-"))
-        .with_context(|| format!("{} depends on no libstd-rust package: {std_depends:?}", flavour.std))?;
+        .with_context(|| {
+            format!(
+                "{} depends on no libstd-rust package: {std_depends:?}",
+                flavour.std
+            )
+        })?;
     let lib_depends = apt.depends(std_lib)?;
     let llvm = lib_depends
         .iter()
@@ -177,13 +211,22 @@ fn check_compiler(ws: &Workspace, tree: &Path, triplet: &str, llvm: u32) -> Resu
     let verbose = capture(rustc().arg("-vV")).context("the unpacked compiler does not start")?;
     let version = verbose.lines().next().unwrap_or_default().to_owned();
     let its_llvm = llvm_of_rustc(&verbose).context("rustc does not name its LLVM version")?;
-    ensure!(its_llvm == llvm, "{version} uses LLVM {its_llvm}, but apt's packages lead to LLVM {llvm}");
+    ensure!(
+        its_llvm == llvm,
+        "{version} uses LLVM {its_llvm}, but apt's packages lead to LLVM {llvm}"
+    );
     let probe = tree.join("probe.rs");
     fs::write(&probe, "#![no_std]\n").with_context(|| format!("cannot write {}", probe.display()))?;
     let metadata = tree.join("probe.rmeta");
     capture(
         rustc()
-            .args(["--crate-type=rlib", "--emit=metadata", "--target", BPF_TARGET, "-o"])
+            .args([
+                "--crate-type=rlib",
+                "--emit=metadata",
+                "--target",
+                BPF_TARGET,
+                "-o",
+            ])
             .arg(&metadata)
             .arg(&probe),
     )
@@ -195,10 +238,17 @@ fn check_compiler(ws: &Workspace, tree: &Path, triplet: &str, llvm: u32) -> Resu
 
 fn multiarch_triplet() -> Result<String> {
     if find_program("dpkg-architecture").is_some() {
-        return Ok(capture(Command::new("dpkg-architecture").arg("-qDEB_HOST_MULTIARCH"))?.trim().to_owned());
+        return Ok(
+            capture(Command::new("dpkg-architecture").arg("-qDEB_HOST_MULTIARCH"))?
+                .trim()
+                .to_owned(),
+        );
     }
     // Without dpkg-dev: on Debian's 64-bit ports the triplet is the machine name and this suffix.
-    Ok(format!("{}-linux-gnu", capture(Command::new("uname").arg("-m"))?.trim()))
+    Ok(format!(
+        "{}-linux-gnu",
+        capture(Command::new("uname").arg("-m"))?.trim()
+    ))
 }
 
 fn llvm_of_library(package: &str) -> Option<u32> {
@@ -206,7 +256,9 @@ fn llvm_of_library(package: &str) -> Option<u32> {
 }
 
 fn llvm_of_rustc(verbose: &str) -> Option<u32> {
-    let version = verbose.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
+    let version = verbose
+        .lines()
+        .find_map(|line| line.strip_prefix("LLVM version: "))?;
     version.split('.').next()?.trim().parse().ok()
 }
 
@@ -227,7 +279,10 @@ mod tests {
     fn llvm_is_read_from_package_names_and_from_rustc() {
         assert_eq!(llvm_of_library("libllvm22"), Some(22));
         assert_eq!(llvm_of_library("libllvm-ocaml"), None);
-        assert_eq!(llvm_of_rustc("rustc 1.96.0 (ac68faa20)\nrelease: 1.96.0\nLLVM version: 22.1.8\n"), Some(22));
+        assert_eq!(
+            llvm_of_rustc("rustc 1.96.0 (ac68faa20)\nrelease: 1.96.0\nLLVM version: 22.1.8\n"),
+            Some(22)
+        );
         assert_eq!(llvm_of_rustc("rustc 1.96.0\n"), None);
     }
 

@@ -13,7 +13,9 @@ const BPF_LINKER_VERSION: &str = "0.13.0";
 
 /// Folder of the linker's binary. Its name carries both versions, so an LLVM upgrade builds a new one.
 pub(super) fn dir(store: &Store, llvm: u32) -> PathBuf {
-    store.dir(&format!("bpf-linker-{BPF_LINKER_VERSION}-llvm{llvm}")).join("bin")
+    store
+        .dir(&format!("bpf-linker-{BPF_LINKER_VERSION}-llvm{llvm}"))
+        .join("bin")
 }
 
 pub(super) fn is_installed(store: &Store, llvm: u32) -> bool {
@@ -29,13 +31,22 @@ pub(super) fn install(
     llvm_prefix: &Path,
     libraries: &[PathBuf],
 ) -> Result<()> {
-    step(format_args!("building bpf-linker {BPF_LINKER_VERSION} against LLVM {llvm} (a minute or two)"));
+    step(format_args!(
+        "building bpf-linker {BPF_LINKER_VERSION} against LLVM {llvm} (a minute or two)"
+    ));
     let scratch = store.scratch();
     let root = scratch.join("bpf-linker");
     let mut command = process::cargo(ws)?;
     process::set_library_path(&mut command, ws, libraries);
     command
-        .args(["install", "--quiet", "--locked", "--version", BPF_LINKER_VERSION, "--no-default-features"])
+        .args([
+            "install",
+            "--quiet",
+            "--locked",
+            "--version",
+            BPF_LINKER_VERSION,
+            "--no-default-features",
+        ])
         .args(["--features", &format!("llvm-{llvm}"), "--no-track", "--root"])
         .arg(&root)
         .arg("bpf-linker")
@@ -46,6 +57,7 @@ pub(super) fn install(
     })?;
     let wanted = dir(store, llvm);
     let wanted = wanted.parent().context("the linker's folder has a parent")?;
-    std::fs::rename(&root, wanted).with_context(|| format!("cannot move bpf-linker to {}", wanted.display()))?;
+    std::fs::rename(&root, wanted)
+        .with_context(|| format!("cannot move bpf-linker to {}", wanted.display()))?;
     store.clear_scratch()
 }

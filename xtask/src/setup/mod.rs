@@ -53,7 +53,10 @@ pub(crate) fn bpf_toolchain(ws: &Workspace) -> Result<BpfToolchain> {
     if let Some(found) = debian::installed(&store) {
         return Ok(found);
     }
-    step(format_args!("no BPF compiler yet ({no_rustup}); setting one up in {}", store.root().display()));
+    step(format_args!(
+        "no BPF compiler yet ({no_rustup}); setting one up in {}",
+        store.root().display()
+    ));
     debian::install(&store, ws).map_err(|error| {
         error.context(format!(
             "cannot set up a compiler from Rust to BPF.\n\

@@ -26,16 +26,40 @@ struct Program {
 }
 
 const fn program(binary: &'static str, package: &'static str) -> Program {
-    Program { binary, package, demo: false, unit: None }
+    Program {
+        binary,
+        package,
+        demo: false,
+        unit: None,
+    }
 }
 
 const PROGRAMS: [Program; 14] = [
-    Program { demo: true, ..program("ip", "iproute2") },
-    Program { demo: true, ..program("ping", "iputils-ping") },
-    Program { demo: true, ..program("curl", "curl") },
-    Program { demo: true, unit: Some("nginx"), ..program("nginx", "nginx-light") },
-    Program { demo: true, ..program("bpftool", "bpftool") },
-    Program { unit: Some("redis-server"), ..program("redis-server", "redis-server") },
+    Program {
+        demo: true,
+        ..program("ip", "iproute2")
+    },
+    Program {
+        demo: true,
+        ..program("ping", "iputils-ping")
+    },
+    Program {
+        demo: true,
+        ..program("curl", "curl")
+    },
+    Program {
+        demo: true,
+        unit: Some("nginx"),
+        ..program("nginx", "nginx-light")
+    },
+    Program {
+        demo: true,
+        ..program("bpftool", "bpftool")
+    },
+    Program {
+        unit: Some("redis-server"),
+        ..program("redis-server", "redis-server")
+    },
     program("iperf3", "iperf3"),
     program("nc.openbsd", "netcat-openbsd"),
     program("ethtool", "ethtool"),
@@ -69,7 +93,10 @@ pub(super) fn ensure(purpose: Purpose) -> Result<()> {
     step(format_args!("missing programs: {}", binaries.join(" ")));
     let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
     if find_program("apt-get").is_none() {
-        bail!("this is no Debian-like system; install the programs {} by its own means", binaries.join(", "));
+        bail!(
+            "this is no Debian-like system; install the programs {} by its own means",
+            binaries.join(", ")
+        );
     }
     if !is_root() {
         bail!("installing needs root. Run: sudo {by_hand}");
@@ -85,7 +112,11 @@ pub(super) fn ensure(purpose: Purpose) -> Result<()> {
 
 fn install(packages: &[&str]) -> Result<()> {
     for package in packages {
-        let policy = capture(Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C"))?;
+        let policy = capture(
+            Command::new("apt-cache")
+                .args(["policy", package])
+                .env("LC_ALL", "C"),
+        )?;
         if !policy.contains("Candidate:") || policy.contains("Candidate: (none)") {
             step("apt-get update");
             run(Command::new("apt-get").args(["-qq", "update"]))?;
@@ -95,7 +126,14 @@ fn install(packages: &[&str]) -> Result<()> {
     let _policy = ServicesHeld::new(Path::new("/usr/sbin/policy-rc.d"))?;
     step(format_args!("apt-get install {}", packages.join(" ")));
     run(Command::new("apt-get")
-        .args(["-qq", "-y", "-o", "Dpkg::Use-Pty=0", "install", "--no-install-recommends"])
+        .args([
+            "-qq",
+            "-y",
+            "-o",
+            "Dpkg::Use-Pty=0",
+            "install",
+            "--no-install-recommends",
+        ])
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive")
         // apt's helpers report every package on stdout, which is for results.
@@ -125,7 +163,11 @@ impl ServicesHeld {
     fn new(path: &Path) -> Result<Self> {
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(path);
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(path);
         match file {
             Ok(mut file) => {
                 let ours = Some(path.to_path_buf());

@@ -15,9 +15,14 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn open() -> Result<Self> {
-        let root = locate(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
-            .context("no folder for the toolchain: set HOME, XDG_CACHE_HOME or CHAOS_TOOLCHAIN")?;
-        let root = std::path::absolute(&root).with_context(|| format!("no such place: {}", root.display()))?;
+        let root = locate(|name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        })
+        .context("no folder for the toolchain: set HOME, XDG_CACHE_HOME or CHAOS_TOOLCHAIN")?;
+        let root =
+            std::path::absolute(&root).with_context(|| format!("no such place: {}", root.display()))?;
         Ok(Self { root })
     }
 
@@ -34,16 +39,24 @@ impl Store {
     /// interrupted set-up left half done is removed.
     pub(crate) fn lock(&self) -> Result<File> {
         fs::create_dir_all(&self.root).with_context(|| {
-            format!("cannot create {}; set CHAOS_TOOLCHAIN to a folder you may write", self.root.display())
+            format!(
+                "cannot create {}; set CHAOS_TOOLCHAIN to a folder you may write",
+                self.root.display()
+            )
         })?;
         let path = self.root.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 step("another set-up is at work; waiting for it");
-                file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+                file.lock()
+                    .with_context(|| format!("cannot lock {}", path.display()))?;
             }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
@@ -85,12 +98,20 @@ mod tests {
     use super::*;
 
     fn with(vars: &[(&str, &str)]) -> Option<PathBuf> {
-        locate(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| PathBuf::from(v)))
+        locate(|name| {
+            vars.iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| PathBuf::from(v))
+        })
     }
 
     #[test]
     fn the_named_folder_wins_over_the_cache_folders() {
-        let all = [("CHAOS_TOOLCHAIN", "/a"), ("XDG_CACHE_HOME", "/b"), ("HOME", "/c")];
+        let all = [
+            ("CHAOS_TOOLCHAIN", "/a"),
+            ("XDG_CACHE_HOME", "/b"),
+            ("HOME", "/c"),
+        ];
         assert_eq!(with(&all), Some("/a".into()));
         assert_eq!(with(&all[1..]), Some("/b/chaos-toolchain".into()));
         assert_eq!(with(&all[2..]), Some("/c/.cache/chaos-toolchain".into()));

@@ -15,7 +15,12 @@ pub(crate) const BPF_TARGET: &str = "bpfel-unknown-none";
 #[derive(Debug)]
 pub(crate) enum BpfToolchain {
     /// Debian's compiler, unpacked privately, with its precompiled `core` for BPF.
-    Debian { rustc: PathBuf, version: String, libraries: Vec<PathBuf>, linker_dir: PathBuf },
+    Debian {
+        rustc: PathBuf,
+        version: String,
+        libraries: Vec<PathBuf>,
+        linker_dir: PathBuf,
+    },
     /// rustup's nightly, which compiles `core` from rust-src; bpf-linker is on PATH.
     RustupNightly { version: String },
 }
@@ -23,14 +28,22 @@ pub(crate) enum BpfToolchain {
 impl BpfToolchain {
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Debian { rustc, version, .. } => format!("{version} with precompiled core at {}", rustc.display()),
+            Self::Debian { rustc, version, .. } => {
+                format!("{version} with precompiled core at {}", rustc.display())
+            }
             Self::RustupNightly { version } => format!("{version} with rust-src, bpf-linker on PATH"),
         }
     }
 
     /// `cargo <verb>` for the kernel programs in chaos-ebpf/, outputs below `target_dir`.
     /// `lints` are further compiler flags, such as `-Dwarnings`.
-    pub(crate) fn cargo(&self, ws: &Workspace, verb: &str, target_dir: &str, lints: &[&str]) -> Result<Command> {
+    pub(crate) fn cargo(
+        &self,
+        ws: &Workspace,
+        verb: &str,
+        target_dir: &str,
+        lints: &[&str],
+    ) -> Result<Command> {
         let mut command = process::cargo(ws)?;
         if let Self::RustupNightly { .. } = self {
             command.arg("+nightly");
@@ -46,7 +59,12 @@ impl BpfToolchain {
             // A compiler cache set up for the user's own rustc must not answer for this one.
             .env("RUSTC_WRAPPER", "");
         match self {
-            Self::Debian { rustc, libraries, linker_dir, .. } => {
+            Self::Debian {
+                rustc,
+                libraries,
+                linker_dir,
+                ..
+            } => {
                 process::set_library_path(&mut command, ws, libraries);
                 // aya-ebpf uses a few unstable features; this is a stable compiler.
                 command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");

@@ -67,7 +67,11 @@ impl Layer {
 }
 
 pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
-    let mut layers = if args.layers.is_empty() { Layer::value_variants().to_vec() } else { args.layers.clone() };
+    let mut layers = if args.layers.is_empty() {
+        Layer::value_variants().to_vec()
+    } else {
+        args.layers.clone()
+    };
     layers.sort();
     layers.dedup();
     prepare(ws, &layers)?;
@@ -75,7 +79,10 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
     let mut outcomes = Vec::new();
     for layer in layers {
         step(format_args!("tests: {}", layer.name()));
-        outcomes.push(Outcome { layer: layer.name(), tally: run_layer(&mut layer.command(ws, &args.filter)?)? });
+        outcomes.push(Outcome {
+            layer: layer.name(),
+            tally: run_layer(&mut layer.command(ws, &args.filter)?)?,
+        });
     }
     let total = summary::total(&outcomes);
     print!("{}", summary::table(&outcomes));
@@ -121,7 +128,10 @@ fn run_layer(command: &mut Command) -> Result<Tally> {
         }
         // Passed on in chunks, not lines, so that the name of the running test is seen while it runs.
         let mut stdout = std::io::stdout().lock();
-        stdout.write_all(&chunk[..n]).and_then(|()| stdout.flush()).context("writing the tests' output")?;
+        stdout
+            .write_all(&chunk[..n])
+            .and_then(|()| stdout.flush())
+            .context("writing the tests' output")?;
         for &byte in &chunk[..n] {
             if byte == b'\n' {
                 tally.read_line(&String::from_utf8_lossy(&line));

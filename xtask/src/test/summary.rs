@@ -66,14 +66,22 @@ pub(super) fn total(outcomes: &[Outcome]) -> Tally {
         // A layer that broke counts as one failure.
         sum.failed += tally.failed();
         sum.ignored += tally.ignored;
-        sum.skips.extend(tally.skips.iter().map(|(test, why)| (format!("{layer}: {test}"), why.clone())));
+        sum.skips.extend(
+            tally
+                .skips
+                .iter()
+                .map(|(test, why)| (format!("{layer}: {test}"), why.clone())),
+        );
     }
     sum
 }
 
 /// The table, the reasons of the skips, and as last line `N passed, N failed, N skipped`.
 pub(super) fn table(outcomes: &[Outcome]) -> String {
-    let mut text = format!("\n{:<10}{:>8}{:>8}{:>9}\n", "layer", "passed", "failed", "skipped");
+    let mut text = format!(
+        "\n{:<10}{:>8}{:>8}{:>9}\n",
+        "layer", "passed", "failed", "skipped"
+    );
     let mut line = |name: &str, tally: &Tally, remark: &str| {
         let _ = writeln!(
             text,
@@ -84,14 +92,28 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
         );
     };
     for Outcome { layer, tally } in outcomes {
-        line(layer, tally, if tally.broke { "   did not run to its end, see above" } else { "" });
+        line(
+            layer,
+            tally,
+            if tally.broke {
+                "   did not run to its end, see above"
+            } else {
+                ""
+            },
+        );
     }
     let sum = total(outcomes);
     line("total", &sum, "");
     for (test, reason) in &sum.skips {
         let _ = writeln!(text, "skipped {test}: {reason}");
     }
-    let _ = writeln!(text, "{} passed, {} failed, {} skipped", sum.passed(), sum.failed(), sum.skipped());
+    let _ = writeln!(
+        text,
+        "{} passed, {} failed, {} skipped",
+        sum.passed(),
+        sum.failed(),
+        sum.skipped()
+    );
     text
 }
 
@@ -99,14 +121,19 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
 fn parse_result(line: &str) -> Option<(u64, u64, u64)> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |what: &str| {
-        counts.split(';').find_map(|part| part.trim().strip_suffix(what)?.trim().parse::<u64>().ok())
+        counts
+            .split(';')
+            .find_map(|part| part.trim().strip_suffix(what)?.trim().parse::<u64>().ok())
     };
     Some((count("passed")?, count("failed")?, count("ignored")?))
 }
 
 /// `SKIP <test>: <reason>`, alone or behind libtest's `test <name> ... `, which has no newline yet.
 fn parse_skip(line: &str) -> Option<(&str, &str)> {
-    let rest = match line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
+    let rest = match line
+        .strip_prefix("test ")
+        .and_then(|rest| rest.split_once(" ... "))
+    {
         Some((_, printed)) => printed,
         None => line,
     };
@@ -126,8 +153,10 @@ mod tests {
         tally
     }
 
-    const OK: &str = "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 0.12s";
-    const BAD: &str = "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 9s";
+    const OK: &str =
+        "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 0.12s";
+    const BAD: &str =
+        "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 9s";
 
     #[test]
     fn result_lines_of_several_programs_add_up() {
@@ -142,20 +171,30 @@ mod tests {
         let with_prefix = format!("test delay::in_fq ... {line}");
         let sum = tally(&[&with_prefix, line, OK], true);
         assert_eq!((sum.passed(), sum.failed(), sum.skipped()), (11, 0, 1));
-        assert_eq!(sum.skips["delay::in_fq"], "kernel has no fq (since 3.12: CONFIG_NET_SCH_FQ)");
+        assert_eq!(
+            sum.skips["delay::in_fq"],
+            "kernel has no fq (since 3.12: CONFIG_NET_SCH_FQ)"
+        );
         assert!(parse_skip("we SKIP nothing: really").is_none());
         assert!(parse_skip("SKIP two words: no").is_none());
     }
 
     #[test]
     fn a_program_that_died_without_a_result_is_a_failure() {
-        assert_eq!(tally(&["running 3 tests"], false).refusal().as_deref(), Some("1 failed"));
+        assert_eq!(
+            tally(&["running 3 tests"], false).refusal().as_deref(),
+            Some("1 failed")
+        );
     }
 
     #[test]
     fn nothing_but_skips_is_no_success() {
-        let only = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0s";
-        assert_eq!(tally(&["SKIP a: b", only], true).refusal().as_deref(), Some("no test ran"));
+        let only =
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0s";
+        assert_eq!(
+            tally(&["SKIP a: b", only], true).refusal().as_deref(),
+            Some("no test ran")
+        );
         assert_eq!(tally(&[], true).refusal().as_deref(), Some("no test ran"));
         assert_eq!(tally(&[OK], true).refusal(), None);
     }
@@ -163,11 +202,21 @@ mod tests {
     #[test]
     fn the_last_line_is_the_plain_count() {
         let outcomes = [
-            Outcome { layer: "unit", tally: tally(&[OK], true) },
-            Outcome { layer: "netns", tally: tally(&["SKIP a: no fq", OK, "x"], false) },
+            Outcome {
+                layer: "unit",
+                tally: tally(&[OK], true),
+            },
+            Outcome {
+                layer: "netns",
+                tally: tally(&["SKIP a: no fq", OK, "x"], false),
+            },
         ];
         let text = table(&outcomes);
-        assert_eq!(text.lines().last(), Some("23 passed, 1 failed, 1 skipped"), "{text}");
+        assert_eq!(
+            text.lines().last(),
+            Some("23 passed, 1 failed, 1 skipped"),
+            "{text}"
+        );
         assert!(text.contains("skipped netns: a: no fq"), "{text}");
     }
 }
