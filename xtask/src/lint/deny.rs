@@ -25,13 +25,11 @@ pub(super) fn check(ws: &Workspace) -> Result<()> {
         }
         command
             .current_dir(ws.root())
-            .arg("--manifest-path")
+            .args(["--locked", "--log-level", "error", "--manifest-path"])
             .arg(manifest)
-            .args(["--locked", "check"]);
-        command
             .arg("--config")
             .arg(ws.root().join("deny.toml"))
-            .args(["bans", "licenses", "sources"]);
+            .args(["check", "bans", "licenses", "sources"]);
         run(&mut command)?;
     }
     Ok(())
