@@ -3,6 +3,8 @@
 //! * [`spec`]: `NetworkFault` as it stands in a file, in the API and in a catalog.
 //! * [`units`]: the small values inside it: a [`Chance`], a [`Duration`], a [`PortRange`], a [`Cidr`].
 //! * [`api`]: what the daemon answers: status, plans, node facts, problems.
+//! * [`parse()`]: files and request bodies, with a place for every error; [`validate()`]: what they may not say.
+//! * [`mod@explain`]: what a fault does, in words; [`render`]: back to YAML; [`mod@schema`]: for editors.
 //! * [`warning`]: what a person should know about a fault that is accepted all the same.
 //!
 //! The crate knows no Linux, no async and no unsafe code: it builds on a laptop of any kind.
@@ -10,16 +12,22 @@
 
 pub mod api;
 pub mod diagnostic;
+pub mod explain;
 pub mod parse;
 pub mod path;
+pub mod render;
+pub mod schema;
 pub mod spec;
 pub mod units;
 pub mod validate;
 pub mod warning;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Mark, SpecError};
+pub use explain::{Explanation, explain, summary};
 pub use parse::{Located, MAX_TEXT_BYTES, parse, parse_body};
 pub use path::SpecPath;
+pub use render::{RenderError, to_yaml};
+pub use schema::schema;
 pub use spec::*;
 pub use units::{ByteSize, Chance, Cidr, Duration, Hostname, PortRange, Rate};
 pub use validate::validate;

@@ -84,11 +84,13 @@ pub enum RejectWith {
     /// ICMP or ICMPv6 "port unreachable", as a firewall answers.
     #[default]
     Icmp,
-    /// A TCP reset, as a closed port answers. Only TCP segments are rejected.
+    /// A TCP reset, as a closed port answers; what is not TCP gets the ICMP message.
     Reset,
 }
 
 /// Tears down established TCP connections at both ends. Only TCP segments are touched.
+///
+/// The chance is of connections: one that was spared stays spared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reset {

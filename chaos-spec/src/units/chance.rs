@@ -69,6 +69,12 @@ impl Chance {
         self.0 as f64 / WHOLE as f64
     }
 
+    /// What is left of 100 %.
+    #[must_use]
+    pub const fn complement(self) -> Self {
+        Self(WHOLE - self.0)
+    }
+
     pub const fn is_never(self) -> bool {
         self.0 == 0
     }

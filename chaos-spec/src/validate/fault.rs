@@ -24,7 +24,7 @@ fn check_left_over(spec: &FaultSpec, kinds: &[FaultKind], errors: &mut Errors) {
         .fault
         .reject
         .as_ref()
-        .is_some_and(|reject| reject.chance.is_always() && reject.with == RejectWith::Icmp);
+        .is_some_and(|reject| reject.chance.is_always());
     let (swallows, why) = if spec.fault.partition.is_some() {
         (FaultKind::Partition, "`partition` loses every packet")
     } else if rejects_all {

@@ -1,0 +1,88 @@
+use super::Equivalent;
+use crate::{Checksum, Direction, DropModel, DropSignal, FaultSpec, TargetKind};
+
+/// Where the nearest commands differ from the fault: only what matters for this one.
+pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
+    let fault = &spec.fault;
+    let uses = |tool: &str| nearest.iter().any(|equivalent| equivalent.tool == tool);
+    let mut differences = vec![format!(
+        "It ends by itself after {}, in the kernel, also when the daemon is killed or hangs; rules of tc and iptables \
+         stay until somebody removes them.",
+        spec.duration
+    )];
+    let mut add = |text: &str| differences.push(text.to_owned());
+    if uses("tc") {
+        add(
+            "netem takes the place of the interface's root qdisc, and all of its traffic passes through; here only \
+             what matches is touched, and no qdisc changes.",
+        );
+        add(
+            "netem counts packets before segmentation, so one of its losses can be 64 KB of TCP; here chances are \
+             of wire packets.",
+        );
+    }
+    if let Some(drop) = &fault.drop {
+        if drop.signal == DropSignal::None && spec.traffic.direction.has_egress() {
+            add(
+                "A loss in netem at egress is told to the sender's stack, which then does not back off as on a real \
+                 network; here it is silent.",
+            );
+        }
+        match drop.model() {
+            Some(DropModel::Chance { correlation, .. }) if !correlation.is_never() => {
+                add("Correlation in netem changes how much is lost; here the chance stays what you wrote.");
+            }
+            Some(DropModel::GilbertElliott(_)) => {
+                add(
+                    "netem's gemodel takes chances of loss (1-h, 1-k); `h` and `k` here are chances of delivery.",
+                );
+            }
+            _ => {}
+        }
+    }
+    if uses("iptables") && spec.traffic.direction.has_egress() && fault.partition.is_some() {
+        add("DROP in OUTPUT gives UDP senders EPERM; here they notice nothing.");
+    }
+    if fault.reset.is_some() {
+        add(
+            "REJECT answers one end and leaves the other waiting; here both ends get a reset, and new connections \
+             are let through their handshake first.",
+        );
+        add("The chance of `reset` is of connections, not of packets.");
+    }
+    if fault
+        .corrupt
+        .as_ref()
+        .is_some_and(|corrupt| corrupt.checksum == Checksum::Fix)
+    {
+        add(
+            "netem flips a bit before or after the checksum is made, as offloads have it; here the checksum is right \
+             again, so the application reads the wrong byte every time.",
+        );
+    }
+    if spec.traffic.direction != Direction::Egress {
+        add(
+            "Ingress is what arrives, first SYN and UDP included; netem needs an ifb detour for it, and iptables sees \
+             it only after the stack has begun its work.",
+        );
+    }
+    if matches!(spec.target.kind, TargetKind::Cgroup(_)) {
+        add(
+            "`-m cgroup` knows a socket's cgroup only for what is sent and for connections that exist; here arriving \
+             SYN and UDP are told apart too, and sockets opened before the fault as well.",
+        );
+    }
+    if spec.traffic.flows.is_some() {
+        add("Neither tool can hit a share of the flows and leave the others whole.");
+    }
+    if spec
+        .traffic
+        .remote
+        .as_ref()
+        .is_some_and(|remote| !remote.hosts.is_empty())
+    {
+        add("iptables looks a name up once, tc not at all; here it is kept fresh while the fault runs.");
+    }
+    add("ARP, neighbour discovery, SSH and the daemon's own sockets are guarded: no fault touches them.");
+    differences
+}
