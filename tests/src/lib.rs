@@ -1,1 +1,40 @@
-//! tests
+//! What the end-to-end tests are made of: network namespaces, real programs, a real daemon, and exact counts.
+//!
+//! Everything a test makes is a guard: dropped in reverse order, it is gone again. Nothing waits by sleeping a
+//! fixed time for something to have happened; see [`eventually`] and [`settled`].
+//!
+//! No helper takes a device of the machine's own namespace: a [`Device`] comes from a link that the test made, and
+//! the daemon itself runs in a namespace of its own, so that not even `host: true` could mean the machine.
+#![forbid(unsafe_code)]
+
+mod bpf;
+mod capture;
+mod cgroup;
+mod chaosctl;
+mod daemon;
+mod fault;
+mod link;
+mod netns;
+mod process;
+mod skip;
+mod snapshot;
+mod stats;
+mod topology;
+mod wait;
+pub mod workload;
+
+pub use bpf::{BpfObjects, ForeignTcx};
+pub use capture::{Capture, Frame, Way};
+pub use cgroup::Cgroup;
+pub use chaosctl::{Chaosctl, Output, View};
+pub use daemon::{Daemon, DaemonBuilder, binary};
+pub use fault::FaultFile;
+pub use link::{Device, veth};
+pub use netns::Netns;
+pub use process::{Process, run};
+pub use skip::{Since, Skip, require_feature, require_program};
+pub use snapshot::Snapshot;
+pub use stats::{Bounds, binomial_999, lag1_correlation};
+pub use topology::{Host, Pair, Router};
+pub use wait::{boot_nanos, eventually, eventually_some, monotonic_nanos, settled};
+pub use workload::Workload;

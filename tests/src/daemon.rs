@@ -1,0 +1,254 @@
+//! The real daemon, in a namespace of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::{BpfObjects, Chaosctl, Netns, eventually, monotonic_nanos};
+
+/// How the daemon is started.
+#[derive(Debug)]
+pub struct DaemonBuilder {
+    netns: Option<Netns>,
+    resolv_conf: Option<String>,
+    args: Vec<String>,
+}
+
+/// A running daemon. Dropped, it gets SIGTERM and must exit 0, having undone everything.
+#[derive(Debug)]
+pub struct Daemon {
+    folder: TempDir,
+    netns: Netns,
+    resolv_conf: Option<PathBuf>,
+    args: Vec<String>,
+    child: Child,
+    /// Ended on purpose: nothing is expected of it any more.
+    killed: bool,
+}
+
+/// A binary of the product: from `$CHAOS_BIN_DIR`, else from the release build.
+pub fn binary(name: &str) -> PathBuf {
+    let dir = std::env::var_os("CHAOS_BIN_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release"), PathBuf::from);
+    let path = dir.join(name);
+    assert!(path.is_file(), "{} is missing (cargo xtask build)", path.display());
+    path
+}
+
+impl DaemonBuilder {
+    /// A namespace that exists already, instead of a fresh one without any link.
+    #[must_use]
+    pub fn netns(mut self, netns: &Netns) -> Self {
+        self.netns = Some(netns.clone());
+        self
+    }
+
+    /// What the daemon reads as /etc/resolv.conf.
+    #[must_use]
+    pub fn resolv_conf(mut self, text: &str) -> Self {
+        self.resolv_conf = Some(text.to_owned());
+        self
+    }
+
+    /// Further arguments.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    /// Starts it and waits for its ready line.
+    pub fn start(self) -> Daemon {
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        let resolv_conf = self.resolv_conf.map(|text| {
+            let path = folder.path().join("resolv.conf");
+            std::fs::write(&path, text).expect("a file in the temporary folder can be written");
+            path
+        });
+        let netns = self.netns.unwrap_or_else(Netns::new);
+        let child = launch(folder.path(), &netns, resolv_conf.as_deref(), &self.args);
+        let mut daemon = Daemon { folder, netns, resolv_conf, args: self.args, child, killed: false };
+        daemon.wait_until_ready();
+        daemon
+    }
+}
+
+impl Daemon {
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    pub fn builder() -> DaemonBuilder {
+        DaemonBuilder { netns: None, resolv_conf: None, args: Vec::new() }
+    }
+
+    pub fn ctl(&self) -> Chaosctl {
+        Chaosctl::new(&self.socket())
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("api.sock")
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// The namespace it runs in, which stands for the host.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The programs, maps and links that it holds open.
+    pub fn bpf_objects(&self) -> BpfObjects {
+        BpfObjects::of(self.pid())
+    }
+
+    /// Ends it without a chance to clean up. Returns the monotonic time just before.
+    pub fn sigkill(&mut self) -> u64 {
+        self.killed = true;
+        let before = monotonic_nanos();
+        self.signal(Signal::SIGKILL);
+        let _ = self.child.wait();
+        before
+    }
+
+    /// Hangs it. Returns the monotonic time at which it stood still.
+    pub fn sigstop(&mut self) -> u64 {
+        self.signal(Signal::SIGSTOP);
+        let status = format!("/proc/{}/status", self.pid());
+        eventually(Duration::from_secs(5), "the daemon stands still", || {
+            std::fs::read_to_string(&status).is_ok_and(|text| text.contains("State:\tT"))
+        });
+        monotonic_nanos()
+    }
+
+    pub fn sigcont(&mut self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Ends it in order and returns its status.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.killed = true;
+        self.signal(Signal::SIGCONT);
+        self.signal(Signal::SIGTERM);
+        self.wait_for_exit(Duration::from_secs(10)).unwrap_or_else(|| panic!("no end after SIGTERM: {}", self.log()))
+    }
+
+    /// Starts it again with the same socket, state and arguments.
+    pub fn start_again(&mut self) {
+        assert!(self.killed, "the daemon still runs");
+        self.child = launch(self.folder.path(), &self.netns, self.resolv_conf.as_deref(), &self.args);
+        self.killed = false;
+        self.wait_until_ready();
+    }
+
+    /// The command line of a second daemon beside this one, on its socket and state.
+    pub fn second(&self) -> Command {
+        command(self.folder.path(), self.resolv_conf.as_deref(), &self.args)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits"));
+        let _ = kill(pid, signal);
+    }
+
+    fn wait_for_exit(&mut self, timeout: Duration) -> Option<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            match self.child.try_wait().expect("waiting for one's own child works") {
+                Some(status) => return Some(status),
+                None if start.elapsed() > timeout => return None,
+                None => thread::sleep(Duration::from_millis(2)),
+            }
+        }
+    }
+
+    fn wait_until_ready(&mut self) {
+        let stdout = self.child.stdout.take().expect("stdout is a pipe");
+        let (lines, first) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = lines.send(line);
+            }
+        });
+        match first.recv_timeout(Duration::from_secs(30)) {
+            Ok(line) => assert!(line.contains("ready"), "the first line says that it is ready: {line}"),
+            Err(_) => {
+                let _ = self.child.kill();
+                self.killed = true;
+                panic!("the daemon did not become ready ({:?}): {}", self.child.wait(), self.log());
+            }
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.killed && self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            self.print_log_of_a_failed_test();
+            return;
+        }
+        self.signal(Signal::SIGCONT);
+        self.signal(Signal::SIGTERM);
+        let status = self.wait_for_exit(Duration::from_secs(10));
+        if status.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        self.print_log_of_a_failed_test();
+        if !thread::panicking() && !self.killed {
+            let status = status.expect("the daemon ends within 10 s of SIGTERM");
+            assert!(status.success(), "the daemon exits 0 on SIGTERM, not {status}: {}", self.log());
+        }
+    }
+}
+
+impl Daemon {
+    fn print_log_of_a_failed_test(&self) {
+        if thread::panicking() {
+            println!("--- the daemon's log ---\n{}--- end of the log ---", self.log());
+        }
+    }
+}
+
+fn launch(folder: &Path, netns: &Netns, resolv_conf: Option<&Path>, args: &[String]) -> Child {
+    let mut command = command(folder, resolv_conf, args);
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("log"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.expect("a log file can be opened"));
+    netns.enter(|| command.spawn()).expect("the daemon can be started")
+}
+
+fn command(folder: &Path, resolv_conf: Option<&Path>, args: &[String]) -> Command {
+    let mut command = match resolv_conf {
+        None => Command::new(binary("chaos-daemon")),
+        Some(file) => {
+            // A mount namespace of its own, so that only this daemon reads the other file; namespaces that are
+            // made later still become visible in it (slave).
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "--propagation", "slave", "/bin/sh", "-c"]);
+            command.arg(r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#).arg(file).arg(binary("chaos-daemon"));
+            command
+        }
+    };
+    command.arg("--socket").arg(folder.join("api.sock"));
+    command.arg("--state-dir").arg(folder.join("state"));
+    command.args(args).env_remove("NOTIFY_SOCKET");
+    command
+}

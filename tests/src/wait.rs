@@ -1,0 +1,72 @@
+//! Waiting for conditions, never for time.
+
+use std::fmt::Debug;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+
+/// How often a condition is looked at.
+const STEP: Duration = Duration::from_millis(5);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// When it does not hold within `timeout`; the message gives `what`.
+#[track_caller]
+pub fn eventually(timeout: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    eventually_some(timeout, what, || condition().then_some(()));
+}
+
+/// Waits until `probe` gives a value, and returns it.
+///
+/// # Panics
+/// When it gives none within `timeout`.
+#[track_caller]
+pub fn eventually_some<T>(timeout: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(start.elapsed() < timeout, "not within {timeout:?}: {what}");
+        thread::sleep(STEP);
+    }
+}
+
+/// Waits until `probe` has given the same value for `quiet`, and returns it: for counts whose end is unknown,
+/// because packets were lost on purpose.
+///
+/// # Panics
+/// When the value still changes after 60 seconds.
+#[track_caller]
+pub fn settled<T: PartialEq + Debug>(quiet: Duration, mut probe: impl FnMut() -> T) -> T {
+    let start = Instant::now();
+    let mut last = probe();
+    let mut since = Instant::now();
+    while since.elapsed() < quiet {
+        thread::sleep(STEP);
+        let now = probe();
+        if now != last {
+            last = now;
+            since = Instant::now();
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "still changing after a minute: {last:?}");
+    }
+    last
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`: the same in every process, so that times of several can be compared.
+pub fn monotonic_nanos() -> u64 {
+    nanos(ClockId::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds of `CLOCK_BOOTTIME`, which the kernel programs keep deadlines by.
+pub fn boot_nanos() -> u64 {
+    nanos(ClockId::CLOCK_BOOTTIME)
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock).expect("the clock exists on every Linux");
+    u64::try_from(Duration::from(now).as_nanos()).expect("the machine has been up for less than 584 years")
+}
