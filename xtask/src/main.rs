@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod demo;
 mod lint;
 mod process;
 mod setup;
@@ -29,9 +30,12 @@ struct Cli {
 enum Verb {
     Setup(setup::Args),
     Build(build::Args),
+    Demo(demo::Args),
     Test(test::Args),
     Bench(bench::Args),
     Lint(lint::Args),
+    #[command(hide = true)]
+    DemoEnter(demo::enter::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,7 +43,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<demo::Interrupted>() {
+                ExitCode::from(130)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -49,6 +57,8 @@ fn dispatch(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Setup(args) => setup::run(&ws, &args),
         Verb::Build(args) => build::run(&ws, &args),
+        Verb::Demo(args) => demo::run(&ws, &args),
+        Verb::DemoEnter(args) => demo::enter::run(&args),
         Verb::Test(args) => test::run(&ws, &args),
         Verb::Bench(args) => bench::run(&ws, &args),
         Verb::Lint(args) => lint::run(&ws, &args),

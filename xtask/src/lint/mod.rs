@@ -17,8 +17,11 @@ pub(crate) struct Args {
     filter: Option<String>,
 }
 
+/// A check and its name.
+type Check = (&'static str, fn(&Workspace) -> Result<()>);
+
 pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
-    let checks: [(&str, fn(&Workspace) -> Result<()>); 5] = [
+    let checks: [Check; 5] = [
         ("house", house::check),
         ("fmt", fmt),
         ("clippy", clippy),
