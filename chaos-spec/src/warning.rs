@@ -37,6 +37,10 @@ pub enum WarningKind {
     InterfaceDown { interface: String },
     /// A netns target in which others live too.
     SharedNetns { processes: usize },
+    /// A container that the cgroup2 tree cannot tell from others.
+    ContainerWithoutCgroup { container: String },
+    /// A name whose last lookup failed.
+    StaleAddresses { host: String },
     /// `reset` or `reject: {with: reset}` on traffic that is not all TCP.
     OnlyTcpIsReset { fault: String },
     /// A guard keeps some of the matched traffic out.
@@ -59,6 +63,8 @@ impl WarningKind {
             Self::UnresolvedHost { .. } => "UnresolvedHost",
             Self::InterfaceDown { .. } => "InterfaceDown",
             Self::SharedNetns { .. } => "SharedNetns",
+            Self::ContainerWithoutCgroup { .. } => "ContainerWithoutCgroup",
+            Self::StaleAddresses { .. } => "StaleAddresses",
             Self::OnlyTcpIsReset { .. } => "OnlyTcpIsReset",
             Self::GuardOverlap { .. } => "GuardOverlap",
             Self::XdpBeforeStack { .. } => "XdpBeforeStack",
@@ -88,6 +94,12 @@ impl WarningKind {
             Self::InterfaceDown { interface } => format!("{interface} is down: no traffic passes it now"),
             Self::SharedNetns { processes } => {
                 format!("{processes} processes share this network namespace and all of them are hit")
+            }
+            Self::ContainerWithoutCgroup { container } => {
+                format!("container {container} has no cgroup2 of its own, so all that is in its network namespace is hit")
+            }
+            Self::StaleAddresses { host } => {
+                format!("{host} could not be looked up again; its last known addresses stay in use")
             }
             Self::OnlyTcpIsReset { fault } => {
                 format!("{fault} touches TCP only; other protocols that match pass untouched")
@@ -119,6 +131,12 @@ impl WarningKind {
             Self::UnresolvedHost { .. } => "check the name; it is looked up again while the fault runs",
             Self::InterfaceDown { .. } => "bring the interface up, or leave it out of `interfaces`",
             Self::SharedNetns { .. } => "name a cgroup or pid to hit only one of them",
+            Self::ContainerWithoutCgroup { .. } => {
+                "nothing to do when it has the namespace for itself; else run it with a cgroup manager on cgroup2"
+            }
+            Self::StaleAddresses { .. } => {
+                "look at the name servers that the daemon asks: those of /etc/resolv.conf or of `--resolver`"
+            }
             Self::OnlyTcpIsReset { .. } => {
                 "write `protocol: tcp` to say so, or use `drop` or `reject: {with: icmp}`"
             }

@@ -69,10 +69,12 @@ impl Node {
         self.entry(name).map(|entry| &entry.node)
     }
 
-    /// Where `path` stands: the value, or its key when the value is a list or a map, which would begin on a later
-    /// line. A path that is not written (a default) is placed at the nearest part of it that is.
+    /// Where `path` stands: the value, or its key when the value is a list or a map (which would begin on a later
+    /// line) or nothing (which stands nowhere). A path that is not written (a default) is placed at the nearest part of it that is.
     pub(crate) fn locate(&self, path: &SpecPath) -> Option<Mark> {
-        self.walk(path, |node| node.is_compound())
+        self.walk(path, |node| {
+            matches!(node.value, Value::List(_) | Value::Map(_) | Value::Null)
+        })
     }
 
     /// Where the name of the field at `path` stands.
@@ -144,10 +146,6 @@ impl Node {
             }
             _ => false,
         }
-    }
-
-    const fn is_compound(&self) -> bool {
-        matches!(self.value, Value::List(_) | Value::Map(_))
     }
 
     /// For messages: "a list", "text `x`".

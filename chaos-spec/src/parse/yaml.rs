@@ -171,9 +171,12 @@ fn spelled(location: Location, text: &str) -> Option<String> {
 fn syntax_error(file: &str, error: &serde_saphyr::Error) -> Diagnostic {
     use serde_saphyr::Error as Yaml;
 
-    let error = error.without_snippet();
+    let mut inner = error;
+    while let Yaml::WithSnippet { error, .. } | Yaml::AliasError { error, .. } = inner {
+        inner = error;
+    }
     let mark = error.location().and_then(mark);
-    let (message, remedy) = match error {
+    let (message, remedy) = match inner {
         Yaml::DuplicateMappingKey { key: Some(key), .. } => (
             format!("the field `{}` is written twice", shorten(key)),
             "keep one of them",

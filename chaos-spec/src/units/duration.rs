@@ -76,8 +76,32 @@ impl FromStr for Duration {
 }
 
 impl fmt::Display for Duration {
+    /// `1m 30s`, `31days`: days are the largest unit, for months and years have no fixed length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        let (seconds, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
+        let days = seconds / 86_400;
+        let parts = [
+            (days, if days == 1 { "day" } else { "days" }),
+            (seconds / 3_600 % 24, "h"),
+            (seconds / 60 % 60, "m"),
+            (seconds % 60, "s"),
+            (u64::from(nanos / 1_000_000), "ms"),
+            (u64::from(nanos / 1_000 % 1_000), "us"),
+            (u64::from(nanos % 1_000), "ns"),
+        ];
+        let written: Vec<_> = parts
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, unit)| format!("{n}{unit}"))
+            .collect();
+        f.pad(
+            if written.is_empty() {
+                "0s".to_owned()
+            } else {
+                written.join(" ")
+            }
+            .as_str(),
+        )
     }
 }
 

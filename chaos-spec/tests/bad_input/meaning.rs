@@ -1,0 +1,343 @@
+//! Values that can be read, and may not stand so.
+
+use crate::{GOOD, HEAD, Parts, messages};
+
+const fn target(target: &str) -> Parts<'_> {
+    Parts { target, ..GOOD }
+}
+
+const fn traffic(traffic: &str) -> Parts<'_> {
+    Parts { traffic, ..GOOD }
+}
+
+const fn fault(fault: &str) -> Parts<'_> {
+    Parts { fault, ..GOOD }
+}
+
+const fn more(more: &str) -> Parts<'_> {
+    Parts { more, ..GOOD }
+}
+
+#[track_caller]
+fn check(cases: &[(Parts<'_>, &str)]) {
+    for (parts, expected) in cases {
+        assert_eq!(
+            parts.messages(),
+            format!("f.yaml:{expected}"),
+            "for\n{}",
+            parts.text()
+        );
+    }
+}
+
+#[test]
+fn names() {
+    let name = |name: &str| {
+        messages(
+            "f.yaml",
+            &GOOD.text().replace("{name: a}", &format!("{{name: {name}}}")),
+        )
+    };
+    let long = "a".repeat(64);
+    for (written, expected) in [
+        (
+            "Slow_DB",
+            "f.yaml:3:18: metadata.name: `Slow_DB` is not a name: only lower-case letters, digits and hyphens, no hyphen at an end – write `slow-db`",
+        ),
+        (
+            "-a",
+            "f.yaml:3:18: metadata.name: `-a` is not a name: only lower-case letters, digits and hyphens, no hyphen at an end – write `a`",
+        ),
+        (
+            "''",
+            "f.yaml:3:18: metadata.name: the name is empty – write a name such as `slow-orders-db`",
+        ),
+        (
+            long.as_str(),
+            "f.yaml:3:18: metadata.name: the name has 64 characters – write at most 63",
+        ),
+    ] {
+        assert_eq!(name(written), expected);
+    }
+    assert_eq!(name("007"), "no error");
+    assert_eq!(name(&"a".repeat(63)), "no error");
+}
+
+#[test]
+fn targets() {
+    check(&[
+        (
+            target("target: {cgroup: system.slice}"),
+            "5:20: spec.target.cgroup: `system.slice` does not begin with a slash – write `/system.slice`",
+        ),
+        (
+            target("target: {cgroup: /sys/fs/cgroup/a}"),
+            "5:20: spec.target.cgroup: `/sys/fs/cgroup/a` begins with the place where cgroups are mounted – write the path below it: `/a`",
+        ),
+        (
+            target("target: {cgroup: /sys/fs/cgroup/unified/a/b}"),
+            "5:20: spec.target.cgroup: `/sys/fs/cgroup/unified/a/b` begins with the place where cgroups are mounted – write the path below it: `/a/b`",
+        ),
+        (
+            target("target: {cgroup: /a/../b}"),
+            "5:20: spec.target.cgroup: `/a/../b` goes up or in place – write the path without `.` and `..`",
+        ),
+        (
+            target("target: {pid: 0}"),
+            "5:17: spec.target.pid: 0 is the kernel's own process id – write the id of a process",
+        ),
+        (
+            target("target: {netns: ''}"),
+            "5:19: spec.target.netns: the namespace is empty – write a path such as `/run/netns/blue`, or a name such as `blue`",
+        ),
+        (
+            target("target: {netns: run/netns/a}"),
+            "5:19: spec.target.netns: `run/netns/a` is neither a whole path nor a name – write `/run/netns/a`, or the name alone",
+        ),
+        (
+            target("target: {container: ''}"),
+            "5:23: spec.target.container: the id is empty – write a container's id or name",
+        ),
+        (
+            target("target: {interface: {name: averyverylongname}}"),
+            "5:30: spec.target.interface.name: `averyverylongname` has 17 characters; interface names end at 15 – write the name as `ip link` shows it",
+        ),
+        (
+            target("target: {interface: {name: eth0@if7}}"),
+            "5:30: spec.target.interface.name: `eth0@if7` names the peer as well – write `eth0`",
+        ),
+        (
+            target("target: {netns: a, interfaces: [eth0, eth0]}"),
+            "5:41: spec.target.interfaces[1]: `eth0` is named twice – name it once",
+        ),
+        (
+            target("target: {interface: {name: a}, interfaces: [eth0]}"),
+            "5:34: spec.target.interfaces: the target is one interface already – leave `interfaces` out, or name a `netns` target instead of `interface`",
+        ),
+    ]);
+}
+
+#[test]
+fn traffics() {
+    check(&[
+        (
+            traffic("traffic: {remote: {}}"),
+            "6:13: spec.traffic.remote: it says nothing – name `cidrs`, `hosts` or `ports`, or leave `remote` out",
+        ),
+        (
+            traffic("traffic: {local: {}}"),
+            "6:13: spec.traffic.local: it says nothing – name `ports`, or leave `local` out",
+        ),
+        (
+            traffic("traffic: {protocol: icmp, remote: {ports: [80]}}"),
+            "6:38: spec.traffic.remote.ports: ICMP has no ports – write `protocol: tcp` or `udp`, or leave `ports` out",
+        ),
+        (
+            traffic("traffic: {protocol: udp, connections: new}"),
+            "6:41: spec.traffic.connections: `new` speaks of TCP connections, and the protocol is udp – write `protocol: tcp`, or leave `connections` out",
+        ),
+        (
+            traffic("traffic: {protocol: icmp, connections: established}"),
+            "6:42: spec.traffic.connections: `established` speaks of TCP connections, and the protocol is icmp – write `protocol: tcp`, or leave `connections` out",
+        ),
+        (
+            traffic("traffic: {remote: {cidrs: [10.0.0.0/8], except: [192.168.0.0/16]}}"),
+            "6:52: spec.traffic.remote.except[0]: 192.168.0.0/16 lies outside every network in `cidrs` – leave it out, or name a network that holds it in `cidrs`",
+        ),
+        (
+            traffic("traffic: {remote: {cidrs: [10.0.0.0/8], except: ['fd00::/8']}}"),
+            "6:52: spec.traffic.remote.except[0]: fd00::/8 lies outside every network in `cidrs` – leave it out, or name a network that holds it in `cidrs`",
+        ),
+        (
+            traffic("traffic: {remote: {cidrs: [10.1.0.0/16], except: [10.0.0.0/8]}}"),
+            "6:30: spec.traffic.remote.cidrs[0]: `except` takes all of 10.1.0.0/16 away (10.0.0.0/8) – leave it out, or narrow `except`",
+        ),
+        (
+            traffic("traffic: {local: {ports: [80, 80]}}"),
+            "6:33: spec.traffic.local.ports[1]: 80 is named twice – name it once",
+        ),
+    ]);
+    for good in [
+        "traffic: {remote: {except: [10.0.0.0/8]}}",
+        "traffic: {remote: {cidrs: [10.0.0.0/8], except: [10.1.0.0/16]}}",
+        "traffic: {remote: {cidrs: [10.0.0.0/8, 192.168.0.0/16, 'fd00::/8'], except: [192.168.7.0/24, 'fd00:1::/32']}}",
+        "traffic: {remote: {cidrs: [10.0.0.0/8], hosts: [db], except: [192.168.0.0/16]}}",
+        "traffic: {connections: new}",
+        "traffic: {protocol: icmp}",
+        "traffic: {flows: 0%}",
+    ] {
+        assert_eq!(traffic(good).messages(), "no error", "{good}");
+    }
+}
+
+#[test]
+fn faults() {
+    let udp = Parts {
+        traffic: "traffic: {protocol: udp}",
+        ..GOOD
+    };
+    check(&[
+        (
+            fault("fault: {}"),
+            "7:3: spec.fault: no fault is named – write at least one, such as `drop: {chance: 30%}` or `partition: {}`",
+        ),
+        (
+            fault("fault: {drop: {}}"),
+            "7:11: spec.fault.drop: it does not say which packets – write `chance: 30%`, `every: 5` or `gilbertElliott: {p: 1%, r: 10%}`",
+        ),
+        (
+            fault("fault: {drop: {chance: 1%, every: 5}}"),
+            "7:11: spec.fault.drop: `chance` and `every` are given together – keep exactly one of them",
+        ),
+        (
+            fault("fault: {drop: {every: 0}}"),
+            "7:25: spec.fault.drop.every: there is no 0th packet – write 1 for every packet, 5 for every fifth",
+        ),
+        (
+            fault("fault: {drop: {every: 5, correlation: 2%}}"),
+            "7:41: spec.fault.drop.correlation: it goes with `chance` only – leave it out; `gilbertElliott` makes bursts by itself",
+        ),
+        (
+            fault("fault: {drop: {chance: 5%, correlation: 100%}}"),
+            "7:43: spec.fault.drop.correlation: with 100% the first packet decides over all others – write less than 100%",
+        ),
+        (
+            fault("fault: {partition: {}, drop: {chance: 5%}}"),
+            "7:26: spec.fault.drop: `partition` loses every packet before `drop` sees one – keep either `partition` or `drop`",
+        ),
+        (
+            fault("fault: {reject: {}, duplicate: {}}"),
+            "7:23: spec.fault.duplicate: `reject` answers every packet before `duplicate` sees one – keep either `reject` or `duplicate`",
+        ),
+        (
+            Parts {
+                fault: "fault: {reset: {}}",
+                ..udp
+            },
+            "7:11: spec.fault.reset: UDP has no connections to reset – write `protocol: tcp`, or `reject: {with: icmp}` or `drop`",
+        ),
+        (
+            Parts {
+                fault: "fault: {reject: {with: reset}}",
+                ..udp
+            },
+            "7:26: spec.fault.reject.with: UDP cannot be answered with a TCP reset – write `with: icmp`, or `protocol: tcp`",
+        ),
+        (
+            Parts {
+                traffic: "traffic: {direction: ingress}",
+                fault: "fault: {drop: {every: 5, signal: local}}",
+                ..GOOD
+            },
+            "7:36: spec.fault.drop.signal: nobody on this side sent what arrives, so nobody can be told – leave it out, or write `direction: egress`",
+        ),
+    ]);
+    for good in [
+        "fault: {drop: {chance: 0%}}",
+        "fault: {drop: {chance: 100%}}",
+        "fault: {drop: {chance: 20%, correlation: 75%, signal: local}}",
+        "fault: {drop: {gilbertElliott: {p: 1%, r: 10%}}, duplicate: {chance: 1%}, corrupt: {chance: 1%, checksum: fix}}",
+        "fault: {reject: {with: reset, chance: 50%}, reset: {chance: 20%}}",
+        "fault: {reset: {}}",
+    ] {
+        assert_eq!(fault(good).messages(), "no error", "{good}");
+    }
+}
+
+#[test]
+fn bounds() {
+    check(&[
+        (
+            Parts {
+                duration: "duration: 0s",
+                ..GOOD
+            },
+            "8:13: spec.duration: a fault of no length does nothing – write how long it lasts, such as `5m`",
+        ),
+        (
+            Parts {
+                duration: "duration: 31days",
+                ..GOOD
+            },
+            "8:13: spec.duration: 31days is longer than the 30 days that a fault may last – write at most `30days`",
+        ),
+        (
+            more("safety: {maxPackets: 0}"),
+            "9:24: spec.safety.maxPackets: a budget of 0 packets lets nothing happen – write at least 1",
+        ),
+    ]);
+    assert_eq!(
+        Parts {
+            duration: "duration: 30days",
+            ..GOOD
+        }
+        .messages(),
+        "no error"
+    );
+}
+
+#[test]
+fn what_is_not_in_this_version() {
+    let one_of = "write one of `partition`, `reject`, `reset`, `drop`, `duplicate` or `corrupt`";
+    let leave = "not in this version: `checksum: leave` (which is meant when nothing is written) – write `checksum: fix`";
+    check(&[
+        (
+            fault("fault: {corrupt: {chance: 1%, checksum: leave}}"),
+            &format!("7:43: spec.fault.corrupt.checksum: {leave}"),
+        ),
+        (
+            fault("fault: {corrupt: {chance: 1%}}"),
+            &format!("7:11: spec.fault.corrupt.checksum: {leave}"),
+        ),
+        (
+            fault(
+                "fault: {delay: {latency: 100ms, jitter: 20ms, distribution: normal, correlation: 25%, order: free}}",
+            ),
+            &format!("7:11: spec.fault.delay: not in this version: `delay` – {one_of}"),
+        ),
+        (
+            fault("fault: {reorder: {chance: 25%, gap: 5}}"),
+            &format!("7:11: spec.fault.reorder: not in this version: `reorder` – {one_of}"),
+        ),
+        (
+            fault("fault: {bandwidth: {rate: 10mbit, burst: 32KiB}}"),
+            &format!("7:11: spec.fault.bandwidth: not in this version: `bandwidth` – {one_of}"),
+        ),
+        (
+            fault("fault: {http: {status: 503, chance: 40%, method: [GET], path: '/pay/*'}}"),
+            "7:11: spec.fault.http: not in this version: `http` – write `reset` or `reject` on the server's port",
+        ),
+        (
+            fault("fault: {dns: {answer: nxdomain, names: ['*.example.com']}}"),
+            "7:11: spec.fault.dns: not in this version: `dns` – write `partition` or `drop` with `remote: {ports: [53]}`",
+        ),
+        (
+            fault("fault: {dns: {answer: {a: [192.0.2.7], aaaa: ['2001:db8::7'], ttl: 5s}}}"),
+            "7:11: spec.fault.dns: not in this version: `dns` – write `partition` or `drop` with `remote: {ports: [53]}`",
+        ),
+        (
+            fault("fault: {drop: {chance: 5%, compat: netem}}"),
+            "7:38: spec.fault.drop.compat: not in this version: `compat: netem` – leave it out: correlation then keeps the chance you wrote",
+        ),
+        (
+            target(
+                "target: {pods: {namespace: shop, labelSelector: app=orders, select: {count: 2}, follow: true}}",
+            ),
+            "5:12: spec.target.pods: not in this version: pods – name a `container`, `pid` or `netns` on the node itself",
+        ),
+        (
+            more("safety: {health: [{http: {url: 'http://127.0.0.1/healthz'}}]}"),
+            "9:12: spec.safety.health: not in this version: health checks – leave them out; `maxPackets` and `duration` bound the fault",
+        ),
+    ]);
+}
+
+#[test]
+fn a_default_is_placed_at_what_is_written_above_it() {
+    let text =
+        format!("{HEAD}  target: {{netns: a}}\n  duration: 1m\n  fault:\n    corrupt:\n      chance: 1%\n");
+    assert!(
+        messages("f.yaml", &text).starts_with("f.yaml:8:5: spec.fault.corrupt.checksum: "),
+        "{text}"
+    );
+}
