@@ -1,0 +1,138 @@
+use chaos_spec::api::{Attachment, FaultView, Packets, Phase, Reason};
+use comfy_table::Color;
+use jiff::Timestamp;
+
+use super::{Field, Table, left};
+
+const NUMBERS: &[&str] = &["LEFT", "MATCHED", "AFFECTED"];
+const NARROW: &[&str] = &["NAME", "PHASE", "WHAT", "WHERE", "LEFT", "MATCHED", "AFFECTED"];
+const WIDE: &[&str] = &[
+    "NAME",
+    "PHASE",
+    "REASON",
+    "WHAT",
+    "WHERE",
+    "LEFT",
+    "MATCHED",
+    "AFFECTED",
+    "HOOK",
+    "MODE",
+    "INTERFACES",
+    "SEED",
+];
+
+/// One row a fault, in the order of the daemon.
+pub(crate) fn fault_table(faults: &[FaultView], wide: bool, now: Timestamp, terminal: bool) -> String {
+    let mut table = Table::new(if wide { WIDE } else { NARROW }, NUMBERS, terminal);
+    for fault in faults {
+        let status = &fault.status;
+        let mut row: Vec<Field> = vec![fault.metadata.name.as_str().into(), phase(fault)];
+        if wide {
+            row.push(reason(fault));
+        }
+        row.extend([
+            what(fault).into(),
+            fault.spec.target.to_string().into(),
+            left(status, now).into(),
+            status.packets.matched.to_string().into(),
+            affected(&status.packets).into(),
+        ]);
+        if wide {
+            let attachments = &status.attachments;
+            row.extend([
+                distinct(attachments, |attachment| attachment.hook.to_string()).into(),
+                distinct(attachments, |attachment| attachment.mode.to_string()).into(),
+                distinct(attachments, interface).into(),
+                status
+                    .seed
+                    .map(|seed| seed.to_string())
+                    .unwrap_or_default()
+                    .into(),
+            ]);
+        }
+        table.row(row);
+    }
+    table.render()
+}
+
+/// How a fault ended, in one line: `fault/drop-3f2a ended Deadline: 120 matched, 36 affected (30.0%)`.
+pub(crate) fn outcome(fault: &FaultView) -> String {
+    let status = &fault.status;
+    let reason = status
+        .reason
+        .map(|reason| format!(" {reason}"))
+        .unwrap_or_default();
+    let message = status
+        .message
+        .as_ref()
+        .map(|text| format!(" ({text})"))
+        .unwrap_or_default();
+    let counts: Vec<_> = status
+        .packets
+        .named()
+        .into_iter()
+        .filter(|(name, count)| *name == "matched" || *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    let share = affected(&status.packets);
+    format!(
+        "fault/{} ended{reason}{message}: {}; {share} affected",
+        fault.metadata.name,
+        counts.join(", ")
+    )
+}
+
+fn phase(fault: &FaultView) -> Field {
+    let phase = fault.status.phase;
+    let color = match (phase, fault.status.reason) {
+        (Phase::Active, _) => Color::Green,
+        (Phase::Pending, _) => Color::Yellow,
+        (Phase::Ended, Some(Reason::Error | Reason::Lease | Reason::Health | Reason::TargetGone)) => {
+            Color::Red
+        }
+        (Phase::Ended, _) => Color::DarkGrey,
+    };
+    Field::colored(phase.word(), color)
+}
+
+fn reason(fault: &FaultView) -> Field {
+    match (fault.status.reason, &fault.status.message) {
+        (Some(reason), Some(message)) => format!("{reason}: {message}").into(),
+        (Some(reason), None) => reason.word().into(),
+        (None, Some(message)) => message.as_str().into(),
+        (None, None) => "".into(),
+    }
+}
+
+fn what(fault: &FaultView) -> String {
+    chaos_spec::explain::summary(&fault.spec)
+}
+
+/// The share of matched packets to which something was done.
+fn affected(packets: &Packets) -> String {
+    if packets.matched == 0 {
+        return String::new();
+    }
+    let acted = packets.matched.saturating_sub(packets.passed);
+    format!("{:.1}%", acted as f64 / packets.matched as f64 * 100.0)
+}
+
+fn interface(attachment: &Attachment) -> String {
+    if attachment.netns == "host" {
+        attachment.interface.clone()
+    } else {
+        format!("{}@{}", attachment.interface, attachment.netns)
+    }
+}
+
+/// Each once, in the order of appearance.
+fn distinct(attachments: &[Attachment], text: impl Fn(&Attachment) -> String) -> String {
+    let mut seen: Vec<String> = Vec::new();
+    for attachment in attachments {
+        let text = text(attachment);
+        if !seen.contains(&text) {
+            seen.push(text);
+        }
+    }
+    seen.join(",")
+}

@@ -1,0 +1,17 @@
+//! What people and scripts read. stdout is data, stderr is progress.
+
+mod faults;
+mod format;
+mod paint;
+mod plan;
+mod table;
+mod time;
+mod writer;
+
+pub(crate) use faults::{fault_table, outcome};
+pub(crate) use format::{Format, rendered};
+pub(crate) use paint::{ColorWhen, Paint};
+pub(crate) use plan::plan_text;
+pub(crate) use table::{Field, Table};
+pub(crate) use time::{ago, left};
+pub(crate) use writer::Output;

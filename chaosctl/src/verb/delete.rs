@@ -1,0 +1,115 @@
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use chaos_spec::api::Phase;
+use clap::Args;
+
+use super::ending::{Ending, end};
+use crate::cli::Session;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::nearest::nearest;
+use crate::output::Paint;
+
+/// End faults before their time
+///
+/// Example:
+///   chaosctl delete drop-3f2a
+///   chaosctl delete --all --yes
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Delete {
+    /// Names of faults, `drop-3f2a` or `fault/drop-3f2a`.
+    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    names: Vec<String>,
+    /// End every fault that has not ended. Asks first when run on a terminal.
+    #[arg(long)]
+    all: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Delete {
+    pub(crate) async fn run(self, session: &mut Session) -> Result<Exit, Failure> {
+        let names = if self.all {
+            live(session).await?
+        } else {
+            self.names.iter().map(|name| bare(name)).collect()
+        };
+        if names.is_empty() {
+            session.out.progress("there is no fault to end");
+            return Ok(Exit::DONE);
+        }
+        if self.all && !self.yes && !agreed(&names) {
+            session.out.progress("nothing was ended");
+            return Ok(Exit::DONE);
+        }
+        // One that fails does not keep the others from ending; the first failure is the one that is told last.
+        let mut failure = None;
+        for name in &names {
+            if let Err(error) = delete(session, name, self.all).await
+                && let Some(earlier) = failure.replace(error)
+            {
+                session
+                    .out
+                    .progress(&format!("{} {earlier}", Paint::stderr().error("error:")));
+            }
+        }
+        failure.map_or(Ok(Exit::DONE), Err)
+    }
+}
+
+/// `gone_is_fine`: it was there a moment ago, so it ended by itself.
+async fn delete(session: &mut Session, name: &str, gone_is_fine: bool) -> Result<(), Failure> {
+    if name.is_empty() {
+        return Err(Failure::Usage(
+            "a name is empty – write the name of a fault".to_owned(),
+        ));
+    }
+    match end(&session.daemon, name).await? {
+        Ending::Ended(_) => session.out.data(&format!("fault/{name} deleted")),
+        Ending::Unknown if gone_is_fine => Ok(()),
+        Ending::Unknown => Err(unknown(session, name).await),
+    }
+}
+
+/// "There is no fault …", with the name that may have been meant.
+pub(super) async fn unknown(session: &Session, name: &str) -> Failure {
+    let faults = session.daemon.faults().await.unwrap_or_default();
+    let known = faults.items.iter().map(|fault| fault.metadata.name.as_str());
+    let remedy = match nearest(name, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if faults.items.is_empty() => "there are no faults at all".to_owned(),
+        None => "`chaosctl get faults` lists those that exist".to_owned(),
+    };
+    Failure::Usage(format!("there is no fault `{name}` – {remedy}"))
+}
+
+/// Without the `fault/` of `-o name`.
+pub(super) fn bare(name: &str) -> String {
+    name.strip_prefix("fault/").unwrap_or(name).to_owned()
+}
+
+async fn live(session: &Session) -> Result<Vec<String>, Failure> {
+    let faults = session.daemon.faults().await?.items.into_iter();
+    Ok(faults
+        .filter(|fault| fault.status.phase != Phase::Ended)
+        .map(|fault| fault.metadata.name)
+        .collect())
+}
+
+/// Asks on a terminal; elsewhere `--all` is answer enough.
+fn agreed(names: &[String]) -> bool {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return true;
+    }
+    let _ = write!(
+        io::stderr(),
+        "End {} fault(s): {}? [y/N] ",
+        names.len(),
+        names.join(", ")
+    );
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.is_ok() && ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
+}

@@ -1,0 +1,378 @@
+//! One subcommand a fault word, with its amount and its own flags.
+
+use chaos_spec::{
+    Bandwidth, ByteSize, Chance, Checksum, Delay, Distribution, Dns, DnsAnswer, Drop, DropSignal, Duration,
+    Fault, FaultKind, GilbertElliott, Http, NetemCompat, Order, Rate, RejectWith, Reorder,
+};
+use clap::{Args, Subcommand};
+
+use super::Common;
+use super::amount::{gilbert_elliott, words};
+use crate::failure::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Word {
+    Drop(DropWord),
+    Partition(PartitionWord),
+    Reject(RejectWord),
+    Reset(ResetWord),
+    Duplicate(DuplicateWord),
+    Corrupt(CorruptWord),
+    Delay(DelayWord),
+    Reorder(ReorderWord),
+    Bandwidth(BandwidthWord),
+    Http(HttpWord),
+    Dns(DnsWord),
+}
+
+/// Lose some packets, silently
+///
+/// Example:
+///   chaosctl inject drop 30% --cgroup /system.slice/orders.service --for 60s
+///   chaosctl inject drop --every 5 --netns blue --for 60s
+///   chaosctl inject drop --gilbert-elliott p=1%,r=10%,h=0%,k=100% --host --for 60s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct DropWord {
+    /// The share of packets that is lost.
+    #[arg(value_name = "CHANCE")]
+    chance: Option<Chance>,
+    /// How much a packet's fate resembles the one before; the share that is lost stays the same.
+    #[arg(long, value_name = "CHANCE", requires = "chance")]
+    correlation: Option<Chance>,
+    /// Lose every N-th packet instead.
+    #[arg(long, value_name = "N", conflicts_with_all = ["chance", "gilbert_elliott"])]
+    every: Option<u32>,
+    /// Lose packets in bursts instead.
+    #[arg(long, value_name = "p=…,r=…", value_parser = gilbert_elliott, conflicts_with = "chance")]
+    gilbert_elliott: Option<GilbertElliott>,
+    /// Whether the sender notices.
+    #[arg(long, value_name = "WORD", default_value = "none")]
+    #[arg(value_parser = words::<DropSignal>(&["none", "local"]))]
+    signal: DropSignal,
+    /// Compute correlation as another tool does, which loses less than it says.
+    #[arg(long, value_name = "TOOL", value_parser = words::<NetemCompat>(&["netem"]))]
+    compat: Option<NetemCompat>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Lose all packets, silently
+///
+/// Example:
+///   chaosctl inject partition --netns blue --direction both --for 10s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct PartitionWord {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Lose packets and tell the target at once
+///
+/// Example:
+///   chaosctl inject reject --with reset --cgroup /system.slice/orders.service --remote-port 5432 --for 60s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct RejectWord {
+    /// The share of packets.
+    #[arg(value_name = "CHANCE", default_value = "100%")]
+    chance: Chance,
+    /// A TCP reset as of a closed port, or ICMP as of a firewall.
+    #[arg(long, value_name = "WORD", default_value = "icmp")]
+    #[arg(value_parser = words::<RejectWith>(&["reset", "icmp"]))]
+    with: RejectWith,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Tear down TCP connections at both ends
+///
+/// Example:
+///   chaosctl inject reset 20% --cgroup /system.slice/orders.service --remote-port 5432 --for 60s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct ResetWord {
+    /// The share of packets that reset their connection.
+    #[arg(value_name = "CHANCE", default_value = "100%")]
+    chance: Chance,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Deliver some packets twice
+///
+/// Example:
+///   chaosctl inject duplicate 10% --netns blue --protocol udp --for 60s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct DuplicateWord {
+    /// The share of packets.
+    #[arg(value_name = "CHANCE")]
+    chance: Chance,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Flip a bit of some packets
+///
+/// Example:
+///   chaosctl inject corrupt 1% --checksum fix --netns blue --for 60s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct CorruptWord {
+    /// The share of packets.
+    #[arg(value_name = "CHANCE")]
+    chance: Chance,
+    /// leave: the receiver throws the packet away; fix: the application reads a wrong byte.
+    #[arg(long, value_name = "WORD", default_value = "leave")]
+    #[arg(value_parser = words::<Checksum>(&["leave", "fix"]))]
+    checksum: Checksum,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Deliver packets later (not carried out by this version)
+///
+/// Example:
+///   chaosctl inject delay 100ms --jitter 20ms --netns blue --for 60s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct DelayWord {
+    /// How much later.
+    #[arg(value_name = "TIME")]
+    latency: Duration,
+    #[arg(long, value_name = "TIME")]
+    jitter: Option<Duration>,
+    #[arg(long, value_name = "WORD")]
+    #[arg(value_parser = words::<Distribution>(&["uniform", "normal", "pareto", "paretonormal"]))]
+    distribution: Option<Distribution>,
+    #[arg(long, value_name = "CHANCE")]
+    correlation: Option<Chance>,
+    /// Whether jitter may reorder a flow.
+    #[arg(long, value_name = "WORD", default_value = "keep")]
+    #[arg(value_parser = words::<Order>(&["keep", "free"]))]
+    order: Order,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Let some packets overtake others (not carried out by this version)
+///
+/// Example:
+///   chaosctl inject reorder 25% --gap 5 --netns blue --for 60s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct ReorderWord {
+    #[arg(value_name = "CHANCE")]
+    chance: Chance,
+    #[arg(long, value_name = "CHANCE")]
+    correlation: Option<Chance>,
+    #[arg(long, value_name = "N")]
+    gap: Option<u32>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Limit the rate (not carried out by this version)
+///
+/// Example:
+///   chaosctl inject bandwidth 10mbit --burst 32KiB --netns blue --for 60s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct BandwidthWord {
+    /// Such as 10mbit.
+    #[arg(value_name = "RATE")]
+    rate: Rate,
+    /// Such as 32KiB.
+    #[arg(long, value_name = "SIZE")]
+    burst: Option<ByteSize>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Answer HTTP requests (not carried out by this version)
+///
+/// Example:
+///   chaosctl inject http 503 --chance 40% --path '/pay/*' --netns blue --for 60s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct HttpWord {
+    /// The status to answer with, such as 503.
+    #[arg(value_name = "STATUS", value_parser = clap::value_parser!(u16).range(100..=599))]
+    status: Option<u16>,
+    /// Cut the connection instead.
+    #[arg(long, conflicts_with_all = ["status", "delay"])]
+    abort: bool,
+    /// Delay the request instead.
+    #[arg(long, value_name = "TIME", conflicts_with = "status")]
+    delay: Option<Duration>,
+    #[arg(long, value_name = "CHANCE", default_value = "100%")]
+    chance: Chance,
+    #[arg(long, value_name = "VERB", value_delimiter = ',')]
+    method: Vec<String>,
+    /// Such as '/pay/*'.
+    #[arg(long, value_name = "GLOB")]
+    path: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Answer DNS look-ups (not carried out by this version)
+///
+/// Example:
+///   chaosctl inject dns nxdomain --names '*.example.com' --netns blue --for 60s
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct DnsWord {
+    #[arg(value_name = "ANSWER")]
+    #[arg(value_parser = words::<DnsAnswer>(&["nxdomain", "servfail", "refused", "timeout"]))]
+    answer: DnsAnswer,
+    /// Such as '*.example.com'; may be given again.
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    names: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Word {
+    pub(super) const fn kind(&self) -> FaultKind {
+        match self {
+            Self::Drop(_) => FaultKind::Drop,
+            Self::Partition(_) => FaultKind::Partition,
+            Self::Reject(_) => FaultKind::Reject,
+            Self::Reset(_) => FaultKind::Reset,
+            Self::Duplicate(_) => FaultKind::Duplicate,
+            Self::Corrupt(_) => FaultKind::Corrupt,
+            Self::Delay(_) => FaultKind::Delay,
+            Self::Reorder(_) => FaultKind::Reorder,
+            Self::Bandwidth(_) => FaultKind::Bandwidth,
+            Self::Http(_) => FaultKind::Http,
+            Self::Dns(_) => FaultKind::Dns,
+        }
+    }
+
+    /// The fault, and the flags that all words share.
+    pub(super) fn into_parts(self) -> Result<(Fault, Common), Failure> {
+        let none = Fault::default;
+        Ok(match self {
+            Self::Drop(word) => return word.into_parts(),
+            Self::Partition(word) => (Fault::partition(), word.common),
+            Self::Reject(word) => (Fault::reject(word.with, word.chance), word.common),
+            Self::Reset(word) => (Fault::reset(word.chance), word.common),
+            Self::Duplicate(word) => (Fault::duplicate(word.chance), word.common),
+            Self::Corrupt(word) => (Fault::corrupt(word.chance, word.checksum), word.common),
+            Self::Delay(DelayWord {
+                latency,
+                jitter,
+                distribution,
+                correlation,
+                order,
+                common,
+            }) => {
+                let delay = Delay {
+                    latency,
+                    jitter,
+                    distribution,
+                    correlation,
+                    order,
+                };
+                (
+                    Fault {
+                        delay: Some(delay),
+                        ..none()
+                    },
+                    common,
+                )
+            }
+            Self::Reorder(ReorderWord {
+                chance,
+                correlation,
+                gap,
+                common,
+            }) => (
+                Fault {
+                    reorder: Some(Reorder {
+                        chance,
+                        correlation,
+                        gap,
+                    }),
+                    ..none()
+                },
+                common,
+            ),
+            Self::Bandwidth(BandwidthWord { rate, burst, common }) => (
+                Fault {
+                    bandwidth: Some(Bandwidth { rate, burst }),
+                    ..none()
+                },
+                common,
+            ),
+            Self::Http(HttpWord {
+                status,
+                abort,
+                delay,
+                chance,
+                method,
+                path,
+                common,
+            }) => {
+                let http = Http {
+                    status,
+                    abort: abort.then_some(true),
+                    delay,
+                    chance,
+                    method,
+                    path,
+                };
+                (
+                    Fault {
+                        http: Some(http),
+                        ..none()
+                    },
+                    common,
+                )
+            }
+            Self::Dns(DnsWord {
+                answer,
+                names,
+                common,
+            }) => (
+                Fault {
+                    dns: Some(Dns { answer, names }),
+                    ..none()
+                },
+                common,
+            ),
+        })
+    }
+}
+
+impl DropWord {
+    fn into_parts(self) -> Result<(Fault, Common), Failure> {
+        let Self {
+            chance,
+            correlation,
+            every,
+            gilbert_elliott,
+            signal,
+            compat,
+            common,
+        } = self;
+        if chance.is_none() && every.is_none() && gilbert_elliott.is_none() {
+            return Err(Failure::Usage(
+                "how much to drop is missing – write `inject drop 30%`, or --every N, or --gilbert-elliott p=1%,r=10%"
+                    .to_owned(),
+            ));
+        }
+        let drop = Drop {
+            chance,
+            correlation,
+            every,
+            gilbert_elliott,
+            signal,
+            compat,
+        };
+        Ok((Fault::drop(drop), common))
+    }
+}

@@ -1,0 +1,15 @@
+//! One file a verb: its arguments, and what it does.
+
+pub(crate) mod apply;
+pub(crate) mod completions;
+pub(crate) mod delete;
+pub(crate) mod doctor;
+mod ending;
+pub(crate) mod explain;
+pub(crate) mod get;
+pub(crate) mod halt;
+pub(crate) mod inject;
+pub(crate) mod man;
+pub(crate) mod plan;
+pub(crate) mod status;
+mod submit;
