@@ -61,7 +61,8 @@ impl Daemon {
                 .command(&["status"])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
-                .status()?
+                .status()
+                .context("cannot start chaosctl")?
                 .success())
         })?;
         Ok(daemon)

@@ -3,6 +3,7 @@
 mod control;
 pub(crate) mod enter;
 mod interrupt;
+mod leftovers;
 mod process;
 mod snapshot;
 mod stage;
@@ -34,7 +35,7 @@ use crate::{build, workspace::Workspace};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Requests of each client in each act.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(10..))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(10..=i64::from(traffic::MAX_REQUESTS)))]
     requests: u16,
 }
 
@@ -53,12 +54,14 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
         .tempdir()
         .context("no temporary folder")?;
     let stage = Stage::build()?;
-    let before = Snapshot::take(&stage)?;
     let _nginx = web::start(&stage.server(), dir.path())?;
     let lanes = Lanes::new(&stage);
     interrupt.wait_for("nginx to answer", Duration::from_secs(10), || {
-        Ok(lanes.victim.ask()?.ok())
+        Ok(lanes.victim.ask(&interrupt)?.ok())
     })?;
+    // The cable reports that it is up a moment after it carries traffic.
+    interrupt.wait_for("the cable to come up", Duration::from_secs(10), || stage.is_up())?;
+    let before = Snapshot::take(&stage)?;
     let ctl = Ctl::new(ws, dir.path());
     let mut daemon = Daemon::start(ws, &stage.client(), dir.path(), &ctl, &interrupt)?;
     println!(
@@ -210,7 +213,7 @@ impl Show<'_> {
             &format!("inject partition --cgroup {cgroup} --for 120s"),
         )?;
         ensure!(
-            !self.lanes.victim.ask()?.ok(),
+            !self.lanes.victim.ask(self.interrupt)?.ok(),
             "a partitioned victim got an answer"
         );
         println!("    the victim gets no answer (curl gave up)");
@@ -218,7 +221,7 @@ impl Show<'_> {
         let start = Instant::now();
         self.interrupt
             .wait_for("the victim's traffic", Duration::from_secs(10), || {
-                Ok(self.lanes.victim.ask()?.ok())
+                Ok(self.lanes.victim.ask(self.interrupt)?.ok())
             })?;
         println!(
             "    kill -9 {}: the victim has an answer after {} ms, curl's start included\n",

@@ -1,14 +1,13 @@
 //! Processes of the demo: each in a process group of its own, each held by a guard.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-use std::os::unix::process::CommandExt as _;
 
 /// Where a process runs.
 #[derive(Clone, Debug)]
@@ -61,6 +60,11 @@ impl Running {
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The reading end of its stdout, once, if that is a pipe.
+    pub(super) fn take_stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
     }
 
     /// Its exit status, if it has ended.

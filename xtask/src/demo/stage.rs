@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use super::leftovers;
 use super::process::{Place, Running};
 use crate::process::{capture, find_program, note};
 
@@ -62,6 +63,11 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn build() -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/mounts").context("cannot read /proc/mounts")?;
+        let cgroup_mount = cgroup2_mount(&mounts).context(
+            "no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified, or boot with systemd",
+        )?;
+        leftovers::sweep(&cgroup_mount)?;
         let tag = std::process::id();
         let (client, server) = (
             format!("chaos-demo-{tag}-client"),
@@ -104,10 +110,6 @@ impl Stage {
             ip(&["-n", netns, "link", "set", interface, "up"])?;
         }
 
-        let mounts = fs::read_to_string("/proc/mounts").context("cannot read /proc/mounts")?;
-        let cgroup_mount = cgroup2_mount(&mounts).context(
-            "no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup/unified, or boot with systemd",
-        )?;
         let parent = Cgroup::create(cgroup_mount.join(format!("chaos-demo-{tag}")))?;
         let victim = Cgroup::create(parent.0.join("victim"))?;
         let neighbour = Cgroup::create(parent.0.join("neighbour"))?;
@@ -175,6 +177,17 @@ impl Stage {
             .strip_prefix(&self.cgroup_mount)
             .context("the cgroup is below its mount")?;
         Ok(format!("/{}", below.display()))
+    }
+
+    /// Do both ends of the cable report that they are up?
+    pub(super) fn is_up(&self) -> Result<bool> {
+        let mut up = true;
+        for (netns, interface) in [(&self.client, CLIENT_INTERFACE), (&self.server, SERVER_INTERFACE)] {
+            let link: Value =
+                serde_json::from_str(&ip(&["-n", netns, "-j", "link", "show", "dev", interface])?)?;
+            up &= link[0]["operstate"] == "UP";
+        }
+        Ok(up)
     }
 
     /// Refuses to go on unless everything a fault could touch was made by this demo: the daemon runs in the

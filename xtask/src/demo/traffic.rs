@@ -1,18 +1,22 @@
 //! The clients: curl, one process a request, and what they saw.
 
+use std::io::Read as _;
 use std::process::Stdio;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::interrupt::Interrupt;
-use super::process::Place;
+use super::process::{Place, Running};
 use super::stage::SERVER_ADDRESS;
 use crate::process::{capture, find_program};
 
 /// Requests that one lane keeps in flight.
 const PARALLEL: usize = 4;
+/// A lane's output at 30 bytes a request stays below the 64 KiB that a pipe holds.
+pub(super) const MAX_REQUESTS: u16 = 2000;
+/// How often a running client is looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// A request that has no answer by then has failed, in seconds.
 const PATIENCE: &str = "3";
 
@@ -43,7 +47,30 @@ pub(super) struct Seen {
 
 impl Lane {
     /// One request, by a real client in this lane's place.
-    pub(super) fn ask(&self) -> Result<Request> {
+    pub(super) fn ask(&self, interrupt: &Interrupt) -> Result<Request> {
+        self.ask_in_turn(1, interrupt)?.pop().context("curl said nothing")
+    }
+
+    /// `count` requests, a few at a time. Stops early when the user does.
+    pub(super) fn drive(&self, count: usize, interrupt: &Interrupt) -> Result<Seen> {
+        let requests = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..PARALLEL)
+                .map(|worker| (count + worker) / PARALLEL)
+                .filter(|share| *share > 0)
+                .map(|share| scope.spawn(move || self.ask_in_turn(share, interrupt)))
+                .collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().expect("a worker returns its errors"))
+                .collect::<Result<Vec<_>>>()
+        })?;
+        Ok(Seen {
+            requests: requests.concat(),
+        })
+    }
+
+    /// One curl that makes `count` requests, one after the other, each on a new connection.
+    fn ask_in_turn(&self, count: usize, interrupt: &Interrupt) -> Result<Vec<Request>> {
         let curl = find_program("curl").context("no `curl`")?;
         let mut command = self.place.command(&curl)?;
         command
@@ -56,38 +83,27 @@ impl Lane {
                 "--max-time",
                 PATIENCE,
             ])
-            .args(["--write-out", "%{http_code} %{time_total} %{exitcode}"])
-            .arg(format!("http://{SERVER_ADDRESS}:{}/", self.port))
+            .args(["--header", "Connection: close"])
+            .args(["--write-out", "%{http_code} %{time_total} %{exitcode}\n"])
+            .arg(format!("http://{SERVER_ADDRESS}:{}/[1-{count}]", self.port))
+            .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let output = command.output().context("cannot start curl")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        parse_request(&text).with_context(|| format!("curl ended with {} and said `{text}`", output.status))
-    }
-
-    /// `count` requests, a few at a time. Stops early when the user does.
-    pub(super) fn drive(&self, count: usize, interrupt: &Interrupt) -> Result<Seen> {
-        let (next, seen) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
-        let worker = || -> Result<()> {
-            while next.fetch_add(1, Ordering::Relaxed) < count {
-                interrupt.check()?;
-                let request = self.ask()?;
-                seen.lock()
-                    .expect("no worker panics while it holds the list")
-                    .push(request);
+        let mut curl = Running::start("curl", &mut command)?;
+        let mut pipe = curl.take_stdout().context("curl's stdout is a pipe")?;
+        // Its lines fit into the pipe (see MAX_REQUESTS), so it never waits for us.
+        let status = loop {
+            if let Some(status) = curl.ended()? {
+                break status;
             }
-            Ok(())
+            interrupt.check()?;
+            std::thread::sleep(LOOK_EVERY);
         };
-        std::thread::scope(|scope| -> Result<()> {
-            let workers: Vec<_> = (0..PARALLEL).map(|_| scope.spawn(worker)).collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| worker.join().expect("a worker returns its errors"))
-        })?;
-        Ok(Seen {
-            requests: seen
-                .into_inner()
-                .expect("no worker panics while it holds the list"),
-        })
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).context("reading curl's output")?;
+        let requests: Option<Vec<Request>> = text.lines().map(parse_request).collect();
+        requests
+            .filter(|requests| requests.len() == count)
+            .with_context(|| format!("curl ended with {status} and said `{text}`"))
     }
 }
 
