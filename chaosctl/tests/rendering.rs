@@ -1,0 +1,641 @@
+//! What is sent, and what is printed.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use support::{DROP, FakeDaemon, Reply, chaosctl, ended, file, list, not_found, problem, view};
+
+/// Has one active and one ended fault.
+fn two_faults() -> FakeDaemon {
+    FakeDaemon::start(|request| match request.path.as_str() {
+        "/v1/faults" => Reply::Json(200, list(&[view("lossy-orders"), ended("drop-3f2a", "Deadline")])),
+        "/v1/faults/lossy-orders" => Reply::Json(200, view("lossy-orders")),
+        _ => not_found(),
+    })
+}
+
+/// Time left depends on today.
+fn without_left(table: &str) -> String {
+    let lines = table.lines().map(|line| {
+        let words: Vec<&str> = line
+            .split("   ")
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+            .collect();
+        let days = |word: &&str| !(word.ends_with('h') && word.contains("d "));
+        words.into_iter().filter(days).collect::<Vec<_>>().join(" | ") + "\n"
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_table_reads_well() {
+    let ran = two_faults().run(&["get", "faults"]);
+    assert_eq!(ran.code, 0);
+    assert_eq!(
+        without_left(&ran.stdout),
+        "NAME | PHASE | WHAT | WHERE | LEFT | MATCHED | AFFECTED\n\
+         lossy-orders | Active | drop 30% · egress tcp → *:5432 | cgroup /system.slice/orders.service | 120 | 30.0%\n\
+         drop-3f2a | Ended | drop 30% · egress tcp → *:5432 | cgroup /system.slice/orders.service | - | 120 | 30.0%\n"
+    );
+    assert!(!ran.stdout.contains('\x1b'), "colour without a terminal");
+    assert!(ran.stdout.lines().all(|line| !line.ends_with(' ')));
+}
+
+#[test]
+fn columns_line_up() {
+    let ran = two_faults().run(&["get"]);
+    let mut lines = ran.stdout.lines();
+    let header = lines.next().expect("a header");
+    let column = header.find("WHERE").expect("the column");
+    for line in lines {
+        // In characters: the summary has some that are wider than a byte.
+        let rest: String = line.chars().skip(column).collect();
+        assert!(rest.starts_with("cgroup /system.slice"), "{line}");
+    }
+}
+
+#[test]
+fn wide_tells_where_it_sits_and_why_it_ended() {
+    let ran = two_faults().run(&["get", "faults", "-o", "wide"]);
+    for text in [
+        "REASON",
+        "HOOK",
+        "MODE",
+        "INTERFACES",
+        "SEED",
+        "Deadline",
+        "tc-egress",
+        "tcx",
+        "eth0,eth1",
+        "42",
+    ] {
+        assert!(ran.stdout.contains(text), "no {text:?} in {}", ran.stdout);
+    }
+}
+
+#[test]
+fn colour_only_when_asked() {
+    let daemon = two_faults();
+    assert!(daemon.run(&["get", "--color", "always"]).stdout.contains("\x1b["));
+    assert!(!daemon.run(&["get", "--color", "never"]).stdout.contains('\x1b'));
+}
+
+#[test]
+fn json_is_the_list_of_the_contract_and_one_object_for_one_name() {
+    let daemon = two_faults();
+    let parse = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+    let all = parse(&daemon.run(&["get", "faults", "-o", "json"]).stdout);
+    assert_eq!(all["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(all["items"][0]["status"]["packets"]["matched"], 120);
+    assert_eq!(all["items"][1]["status"]["reason"], "Deadline");
+    let one = parse(
+        &daemon
+            .run(&["get", "faults", "lossy-orders", "-o", "json"])
+            .stdout,
+    );
+    assert_eq!(one["metadata"]["name"], "lossy-orders");
+    let two = parse(
+        &daemon
+            .run(&[
+                "get",
+                "faults",
+                "lossy-orders",
+                "fault/lossy-orders",
+                "-o",
+                "json",
+            ])
+            .stdout,
+    );
+    assert_eq!(two["items"].as_array().map(Vec::len), Some(2));
+    let yaml = daemon.run(&["get", "fault", "lossy-orders", "-o", "yaml"]).stdout;
+    assert!(yaml.contains("metadata:\n  name: lossy-orders\n"), "{yaml}");
+    daemon
+        .run(&["get", "-o", "name"])
+        .prints("fault/lossy-orders\nfault/drop-3f2a\n");
+}
+
+#[test]
+fn no_faults_is_an_empty_list_not_an_error() {
+    let daemon = FakeDaemon::start(|_| Reply::Json(200, list(&[])));
+    let ran = daemon.run(&["get"]);
+    ran.expect(0, &["there are no faults"]);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(
+        daemon.run(&["get", "-o", "json"]).stdout,
+        "{\n  \"items\": []\n}\n"
+    );
+    daemon.run(&["get", "-o", "name"]).prints("");
+}
+
+#[test]
+fn an_unknown_name_suggests_the_nearest() {
+    let daemon = two_faults();
+    for verb in ["get", "delete"] {
+        daemon
+            .run(&[verb, "lossy-order"])
+            .expect(2, &["no fault `lossy-order`", "did you mean `lossy-orders`?"]);
+        daemon
+            .run(&[verb, "something-else"])
+            .expect(2, &["`chaosctl get faults` lists"]);
+    }
+}
+
+#[test]
+fn watch_goes_on_until_the_reader_goes_away() {
+    let daemon = two_faults();
+    let mut child = chaosctl(&daemon.socket())
+        .args(["get", "-o", "name", "--watch", "--interval", "50ms"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("chaosctl runs");
+    let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    for _ in 0..6 {
+        line.clear();
+        reader.read_line(&mut line).expect("a line");
+    }
+    assert_eq!(line, "fault/drop-3f2a\n");
+    drop(reader);
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    for args in [&["completions", "zsh"][..], &["man"], &["--help"], &["get"]] {
+        let daemon = two_faults();
+        let mut child = chaosctl(&daemon.socket())
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("chaosctl runs");
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        child
+            .stderr
+            .take()
+            .expect("a pipe")
+            .read_to_string(&mut stderr)
+            .expect("text");
+        assert_eq!(
+            child.wait().expect("it ends").code(),
+            Some(0),
+            "{args:?}: {stderr}"
+        );
+        assert_eq!(stderr, "", "{args:?}");
+    }
+}
+
+/// Accepts everything; knows one fault already.
+fn accepting() -> FakeDaemon {
+    FakeDaemon::start(|request| match request.method.as_str() {
+        "GET" => Reply::Json(200, list(&[view("lossy-orders")])),
+        _ => {
+            let sent = request.json();
+            let accepted = sent["items"].as_array().expect("items").iter().map(|fault| {
+                let mut view = view(fault["metadata"]["name"].as_str().expect("a name"));
+                view["spec"] = fault["spec"].clone();
+                view["status"]["warnings"] =
+                    json!([{"code": "HostTarget", "message": "it is wide", "advice": "narrow it"}]);
+                view
+            });
+            Reply::Json(201, list(&accepted.collect::<Vec<_>>()))
+        }
+    })
+}
+
+#[test]
+fn apply_sends_all_documents_at_once_and_tells_what_became_of_each() {
+    let daemon = accepting();
+    let changed = DROP.replace("30%", "31%");
+    let other = DROP.replace("lossy-orders", "other");
+    let (_dir, path) = file("faults.yaml", &format!("{DROP}---\n{other}"));
+    let ran = daemon.run(&["apply", "-f", &path]);
+    assert_eq!(ran.stdout, "fault/lossy-orders unchanged\nfault/other created\n");
+    ran.expect(
+        0,
+        &[
+            "warning: lossy-orders: it is wide – narrow it\n",
+            "warning: other: it is wide",
+        ],
+    );
+    let posts: Vec<_> = daemon
+        .requests()
+        .into_iter()
+        .filter(|request| request.method == "POST")
+        .collect();
+    assert_eq!(posts.len(), 1);
+    assert!(posts[0].is("POST", "/v1/faults") && posts[0].head.contains("content-type: application/json"));
+    assert_eq!(posts[0].json()["items"][1]["metadata"]["name"], "other");
+
+    let (_dir, path) = file("changed.yaml", &changed);
+    let ran = daemon.run(&["apply", "-f", &path]);
+    assert_eq!(ran.stdout, "fault/lossy-orders changed\n");
+    ran.expect(0, &["warning: it is wide – narrow it\n"]);
+    let ran = daemon.run(&["apply", "-f", &path, "-o", "json"]);
+    let printed: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(printed["items"][0]["spec"]["fault"]["drop"]["chance"], "31%");
+}
+
+#[test]
+fn apply_reads_standard_input() {
+    let daemon = accepting();
+    let mut child = chaosctl(&daemon.socket())
+        .args(["apply", "-f", "-", "-o", "name"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("chaosctl runs");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(DROP.as_bytes())
+        .expect("written");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "fault/lossy-orders\n");
+}
+
+#[test]
+fn inject_turns_flags_into_the_spec() {
+    let daemon = accepting();
+    let ran = daemon.run(&[
+        "inject",
+        "drop",
+        "30%",
+        "--correlation",
+        "25%",
+        "--signal",
+        "local",
+        "--cgroup",
+        "/a",
+        "--interfaces",
+        "eth0,eth1",
+        "--direction",
+        "both",
+        "--protocol",
+        "tcp",
+        "--remote",
+        "10.0.0.0/8",
+        "--remote",
+        "db.example.com",
+        "--except",
+        "10.1.0.0/16",
+        "--remote-port",
+        "5432,6000-6010",
+        "--local-port",
+        "8080",
+        "--connections",
+        "new",
+        "--flows",
+        "5%",
+        "--for",
+        "60s",
+        "--name",
+        "mine",
+        "--seed",
+        "7",
+        "--max-packets",
+        "1000",
+    ]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (0, "fault/mine created\n"),
+        "{}",
+        ran.stderr
+    );
+    let sent = daemon
+        .requests()
+        .into_iter()
+        .find(|request| request.method == "POST")
+        .expect("a change");
+    assert_eq!(
+        sent.json()["items"][0],
+        json!({
+            "apiVersion": "chaos-daemon.dev/v1alpha1",
+            "kind": "NetworkFault",
+            "metadata": {"name": "mine"},
+            "spec": {
+                "target": {"cgroup": "/a", "interfaces": ["eth0", "eth1"]},
+                "traffic": {
+                    "direction": "both", "protocol": "tcp",
+                    "remote": {
+                        "cidrs": ["10.0.0.0/8"], "except": ["10.1.0.0/16"], "hosts": ["db.example.com"],
+                        "ports": [5432, "6000-6010"]
+                    },
+                    "local": {"ports": [8080]},
+                    "connections": "new", "flows": "5%"
+                },
+                "fault": {"drop": {"chance": "30%", "correlation": "25%", "signal": "local"}},
+                "duration": "1m", "seed": 7, "safety": {"maxPackets": 1000}
+            }
+        })
+    );
+}
+
+#[test]
+fn every_word_has_its_fault_and_a_name_is_made_up() {
+    let cases = [
+        (
+            &["partition", "--netns", "blue"][..],
+            json!({"partition": {}}),
+            json!({"netns": "blue"}),
+        ),
+        (
+            &["reject", "--pid", "42"],
+            json!({"reject": {}}),
+            json!({"pid": 42}),
+        ),
+        (
+            &["reject", "--with", "reset", "--host"],
+            json!({"reject": {"with": "reset"}}),
+            json!({"host": true}),
+        ),
+        (
+            &["reset", "20%", "--container", "c1"],
+            json!({"reset": {"chance": "20%"}}),
+            json!({"container": "c1"}),
+        ),
+        (
+            &["duplicate", "10%", "--interface", "eth0@blue"],
+            json!({"duplicate": {"chance": "10%"}}),
+            json!({"interface": {"name": "eth0", "netns": "blue"}}),
+        ),
+        (
+            &["corrupt", "1%", "--checksum", "fix", "--interface", "eth0"],
+            json!({"corrupt": {"chance": "1%", "checksum": "fix"}}),
+            json!({"interface": {"name": "eth0"}}),
+        ),
+        (
+            &["drop", "--every", "5", "--host"],
+            json!({"drop": {"every": 5}}),
+            json!({"host": true}),
+        ),
+        (
+            &["drop", "--gilbert-elliott", "p=1%,r=10%,h=1%,k=100%", "--host"],
+            json!({"drop": {"gilbertElliott": {"p": "1%", "r": "10%", "h": "1%"}}}),
+            json!({"host": true}),
+        ),
+    ];
+    let daemon = accepting();
+    for (args, fault, target) in cases {
+        let ran = daemon.run(&[&["inject"], args, &["--protocol", "tcp", "--for", "5s"]].concat());
+        let name = ran
+            .stdout
+            .strip_prefix("fault/")
+            .and_then(|rest| rest.strip_suffix(" created\n"));
+        let name = name.unwrap_or_else(|| panic!("{ran:?}"));
+        assert!(name.starts_with(&format!("{}-", args[0])), "{name}");
+        let sent = daemon.requests().pop().expect("a change").json();
+        assert_eq!(sent["items"][0]["spec"]["fault"], fault, "{args:?}");
+        assert_eq!(sent["items"][0]["spec"]["target"], target, "{args:?}");
+        assert_eq!(sent["items"][0]["metadata"]["name"], name);
+    }
+}
+
+fn planning() -> FakeDaemon {
+    FakeDaemon::start(|request| {
+        assert!(request.is("POST", "/v1/plan"), "{request:?}");
+        let name = request.json()["items"][0]["metadata"]["name"].clone();
+        Reply::Json(
+            200,
+            json!({"faults": [{
+                "name": name,
+                "targets": [{
+                    "netns": "host", "netnsInode": 4026531840_u64, "interfaces": ["eth0"], "cgroupIds": [7],
+                    "cgroupPath": "/system.slice/orders.service"
+                }],
+                "rules": [
+                    {"order": 1, "fault": "older", "text": "drop 10% of egress"},
+                    {"order": 2, "fault": name, "text": "drop 30% of egress tcp to port 5432"}
+                ],
+                "attachments": [{"netns": "host", "interface": "eth0", "hook": "tc-egress", "mode": "tcx"}],
+                "warnings": [{"code": "ComposesWith", "message": "also hit by older", "advice": "see the order"}],
+                "hostChanges": [{"what": "clsact qdisc on eth0", "undoneBy": "its removal"}]
+            }]}),
+        )
+    })
+}
+
+#[test]
+fn plan_shows_what_would_happen() {
+    let (_dir, path) = file("fault.yaml", DROP);
+    let ran = planning().run(&["plan", "-f", &path]);
+    ran.expect(0, &["warning: also hit by older – see the order"]);
+    ran.prints(
+        "fault/lossy-orders\n\
+         \x20 target      netns host (inode 4026531840) cgroup /system.slice/orders.service interfaces eth0\n\
+         \x20 rules       1. drop 10% of egress   [older]\n\
+         \x20             2. drop 30% of egress tcp to port 5432\n\
+         \x20 attaches to eth0 tc-egress (tcx)\n\
+         \x20 changes     clsact qdisc on eth0 – undone by its removal\n",
+    );
+}
+
+#[test]
+fn dry_run_of_inject_is_a_plan() {
+    let daemon = planning();
+    let ran = daemon.run(&[
+        "inject",
+        "drop",
+        "30%",
+        "--host",
+        "--for",
+        "5s",
+        "--name",
+        "mine",
+        "--dry-run",
+        "-o",
+        "json",
+    ]);
+    let plan: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(plan["faults"][0]["name"], "mine");
+    assert_eq!(daemon.requests().len(), 1);
+}
+
+#[test]
+fn pointers_become_lines_of_the_files_that_were_sent() {
+    let daemon = FakeDaemon::start(|request| match request.method.as_str() {
+        "GET" => Reply::Json(200, list(&[])),
+        _ => problem(
+            422,
+            "https://chaos-daemon.dev/problems/invalid",
+            "the cgroup does not exist",
+            &[
+                json!({"pointer": "/items/1/spec/target/cgroup", "path": "items[1].spec.target.cgroup",
+                       "message": "there is no such cgroup", "remedy": "check the path"}),
+                json!({"pointer": "/spec/traffic/remote/ports/0", "fault": "lossy-orders", "message": "busy"}),
+            ],
+        ),
+    });
+    let other = DROP.replace("lossy-orders", "other");
+    let (dir, first) = file("a.yaml", DROP);
+    std::fs::write(dir.path().join("b.yaml"), other).expect("a file");
+    let second = dir.path().join("b.yaml");
+    let ran = daemon.run(&["apply", "-f", &first, second.to_str().expect("UTF-8")]);
+    ran.expect(
+        2,
+        &[
+            "error: refused: the cgroup does not exist (HTTP 422)",
+            "b.yaml:6:13: spec.target.cgroup: there is no such cgroup – check the path",
+            "a.yaml:9:22: spec.traffic.remote.ports[0]: busy",
+        ],
+    );
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn refusals_have_their_exit_codes() {
+    let cases = [
+        (400, "about:blank", 2),
+        (413, "about:blank", 2),
+        (422, "about:blank", 2),
+        (403, "https://chaos-daemon.dev/problems/policy", 14),
+        (409, "https://chaos-daemon.dev/problems/halted", 14),
+        (409, "about:blank", 2),
+        (500, "about:blank", 1),
+        (503, "about:blank", 1),
+    ];
+    for (status, kind, code) in cases {
+        let daemon = FakeDaemon::start(move |request| match request.method.as_str() {
+            "GET" => Reply::Json(200, list(&[])),
+            _ => problem(status, kind, "for a reason", &[]),
+        });
+        let ran = daemon.run(&["inject", "drop", "30%", "--host", "--for", "5s"]);
+        ran.expect(code, &["refused: for a reason", &format!("(HTTP {status})")]);
+    }
+    let daemon =
+        FakeDaemon::start(|_| Reply::Raw("HTTP/1.1 502 Bad\r\ncontent-length: 4\r\n\r\nnope".to_owned()));
+    daemon.run(&["get"]).expect(1, &["Bad Gateway: nope (HTTP 502)"]);
+}
+
+#[test]
+fn delete_makes_sure_that_it_has_ended() {
+    let daemon = FakeDaemon::start(|request| match (request.method.as_str(), request.path.as_str()) {
+        ("DELETE", "/v1/faults/lossy-orders") => Reply::Json(200, view("lossy-orders")),
+        ("GET", "/v1/faults/lossy-orders") => Reply::Json(200, ended("lossy-orders", "Deleted")),
+        ("DELETE", "/v1/faults/gone") => Reply::Raw("HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
+        ("GET", "/v1/faults") => Reply::Json(200, list(&[view("lossy-orders"), ended("old", "Deadline")])),
+        _ => not_found(),
+    });
+    daemon
+        .run(&["delete", "fault/lossy-orders"])
+        .prints("fault/lossy-orders deleted\n");
+    daemon.run(&["delete", "gone"]).prints("fault/gone deleted\n");
+    daemon
+        .run(&["delete", "--all"])
+        .prints("fault/lossy-orders deleted\n");
+    // The one that is unknown does not keep the other from ending.
+    let ran = daemon.run(&["delete", "unknown-name", "lossy-orders"]);
+    ran.expect(2, &["there is no fault `unknown-name`"]);
+    assert_eq!(ran.stdout, "fault/lossy-orders deleted\n");
+}
+
+#[test]
+fn a_fault_that_does_not_end_is_an_incomplete_rollback() {
+    let daemon = FakeDaemon::start(|_| Reply::Json(200, view("lossy-orders")));
+    daemon
+        .run(&["delete", "lossy-orders"])
+        .expect(13, &["deleted but is still Active", "stop the daemon"]);
+}
+
+#[test]
+fn halt_and_release() {
+    let daemon = FakeDaemon::start(|request| {
+        let halted = request.method == "POST";
+        Reply::Json(200, json!({"halted": halted}))
+    });
+    let ran = daemon.run(&["halt", "--reason", "checkout is down"]);
+    assert!(ran.stdout.starts_with("halted: all faults have ended"), "{ran:?}");
+    let request = daemon.requests().pop().expect("a request");
+    assert!(request.is("POST", "/v1/halt"));
+    assert_eq!(request.json(), json!({"reason": "checkout is down"}));
+    daemon
+        .run(&["halt", "--release"])
+        .prints("released: faults are accepted again\n");
+    assert!(daemon.saw("DELETE", "/v1/halt"));
+    let deaf = FakeDaemon::start(|_| Reply::Json(200, json!({"halted": false})));
+    deaf.run(&["halt"])
+        .expect(13, &["does not say that it is halted"]);
+}
+
+fn node() -> Value {
+    json!({
+        "version": "0.0.9", "hostname": "web-1", "kernel": "6.12.0 x86_64",
+        "capabilities": [
+            {"name": "tcx", "available": true, "why": "a program was attached"},
+            {"name": "xdp-native", "available": false, "why": "eth0 has no native XDP – use tc"}
+        ],
+        "guards": [{"name": "ssh", "protects": "TCP port 22"}, {"name": "arp", "protects": "ARP and ND"}],
+        "halt": {"halted": true, "since": "2024-05-01T10:00:00Z", "by": "uid 0", "reason": "checkout is down"},
+        "startedAt": "2024-05-01T09:00:00Z", "uptimeSeconds": 10, "lease": "2s",
+        "counts": {"pending": 0, "active": 2, "ended": 1}, "aNewField": true
+    })
+}
+
+#[test]
+fn status_says_what_matters() {
+    let daemon = FakeDaemon::start(|_| Reply::Json(200, node()));
+    let ran = daemon.run(&["status"]);
+    assert_eq!(ran.code, 0);
+    for text in [
+        "chaos-daemon 0.0.9 on web-1",
+        "HALTED",
+        "by uid 0 (checkout is down)",
+        "halt --release",
+        "2 active, 0 pending, 1 ended",
+        "lease   2s",
+        "  ssh  TCP port 22\n",
+        "  arp  ARP and ND\n",
+    ] {
+        assert!(ran.stdout.contains(text), "no {text:?} in {}", ran.stdout);
+    }
+    let json: Value = serde_json::from_str(&daemon.run(&["status", "-o", "json"]).stdout).expect("JSON");
+    assert_eq!(json["counts"]["active"], 2);
+}
+
+#[test]
+fn doctor_repeats_what_the_daemon_found_out() {
+    let daemon = FakeDaemon::start(|_| Reply::Json(200, node()));
+    let ran = daemon.run(&["doctor"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for text in [
+        "ok       tcx",
+        "a program was attached",
+        "missing  xdp-native",
+        "→ use tc",
+        "warning  halt",
+        "warning  version",
+        "This host",
+    ] {
+        assert!(ran.stdout.contains(text), "no {text:?} in {}", ran.stdout);
+    }
+}
+
+#[test]
+fn what_needs_no_daemon_works_without_one() {
+    let (_dir, path) = file("fault.yaml", DROP);
+    let ran = support::run_alone(&["explain", "-f", &path]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.starts_with("lossy-orders: drop 30%"), "{}", ran.stdout);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(
+            support::run_alone(&["completions", shell])
+                .stdout
+                .contains("inject")
+        );
+    }
+    assert!(support::run_alone(&["man"]).stdout.contains(".TH chaosctl"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let pages = dir.path().join("man1");
+    let ran = support::run_alone(&["man", "--dir", pages.to_str().expect("UTF-8")]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let page = std::fs::read_to_string(pages.join("chaosctl-inject-drop.1")).expect("a page");
+    assert!(page.contains("chaosctl inject drop 30%"), "{page}");
+    support::run_alone(&["--version"]).prints(concat!("chaosctl ", env!("CARGO_PKG_VERSION"), "\n"));
+}
