@@ -1,5 +1,5 @@
-//! What goes over the wire, in JSON. Answers are read leniently: an unknown field is ignored, so that an older
-//! `chaosctl` talks to a newer daemon. What people send is as strict as a file.
+//! What goes over the wire, in JSON. Answers are read leniently, all but the spec inside them: an unknown field is
+//! ignored, so that an older `chaosctl` talks to a newer daemon. What people send is as strict as a file.
 
 mod event;
 mod fault;

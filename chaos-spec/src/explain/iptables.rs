@@ -79,6 +79,18 @@ fn statistic(chance: crate::Chance) -> String {
     format!("-m statistic --mode random --probability {} ", chance.as_ratio())
 }
 
+/// Rules that send what matches to a traffic class: how a netem band is narrowed to a cgroup.
+pub(super) fn classify(spec: &FaultSpec, class: &str) -> Vec<String> {
+    let action = Action::same(format!("-j CLASSIFY --set-class {class}"));
+    let families = families(spec.traffic.remote.as_ref());
+    let rules = families
+        .into_iter()
+        .map(|family| rule(spec, Direction::Egress, family, &action));
+    rules
+        .map(|rule| rule.replacen("tables -A", "tables -t mangle -A", 1))
+        .collect()
+}
+
 fn rule(spec: &FaultSpec, direction: Direction, family: Family, action: &Action) -> String {
     let traffic = &spec.traffic;
     let egress = direction == Direction::Egress;

@@ -113,7 +113,7 @@ fn on_device(spec: &FaultSpec, direction: Direction, device: &str, netem: &str, 
         "{enter}tc qdisc add dev {device} parent 1:4 handle 40: netem {netem}"
     ));
     for filter in filters.iter().take(SHOWN) {
-        commands.push(format!("{enter}{}", filter.replace("$IFACE", device)));
+        commands.push(filter.replace("$IFACE", device));
     }
     if filters.len() > SHOWN {
         commands.push(format!(
@@ -126,20 +126,12 @@ fn on_device(spec: &FaultSpec, direction: Direction, device: &str, netem: &str, 
 /// Which packets go to the netem band; none: all.
 fn filters(spec: &FaultSpec, direction: Direction) -> Vec<String> {
     let traffic = &spec.traffic;
-    if let Some(path) = cgroup(&spec.target) {
-        // The only classifier for a cgroup2 path is netfilter's; the rest of the match goes there with it.
-        let protocol = match traffic.protocol {
-            Protocol::Any => String::new(),
-            other => format!("-p {other} "),
+    if cgroup(&spec.target).is_some() {
+        // The only classifier for a cgroup2 path is netfilter's, and it sits behind an ifb device.
+        return match direction {
+            Direction::Egress => super::iptables::classify(spec, "1:4"),
+            _ => vec!["# no filter of tc knows which cgroup a packet that arrives is for".to_owned()],
         };
-        let chain = if direction == Direction::Egress {
-            "OUTPUT"
-        } else {
-            "INPUT"
-        };
-        return vec![format!(
-            "iptables -t mangle -A {chain} -m cgroup --path {path} {protocol}-j CLASSIFY --set-class 1:4"
-        )];
     }
     let remote = traffic.remote.as_ref();
     let local_ports = traffic.local.as_ref().map_or(&[][..], |local| &local.ports);
@@ -151,6 +143,7 @@ fn filters(spec: &FaultSpec, direction: Direction) -> Vec<String> {
     if plain {
         return Vec::new();
     }
+    let enter = enter(&spec.target);
     let (remote_side, local_side) = if direction == Direction::Egress {
         ("dst", "src")
     } else {
@@ -159,7 +152,7 @@ fn filters(spec: &FaultSpec, direction: Direction) -> Vec<String> {
     let mut filters = Vec::new();
     for family in families(remote) {
         let ethertype = if family == Family::V4 { "ip" } else { "ipv6" };
-        let add = format!("tc filter add dev $IFACE parent 1: protocol {ethertype}");
+        let add = format!("{enter}tc filter add dev $IFACE parent 1: protocol {ethertype}");
         for except in exceptions(remote, family) {
             filters.push(format!(
                 "{add} prio 1 flower {remote_side}_ip {except} classid 1:1"

@@ -17,8 +17,8 @@ pub fn matching(spec: &FaultSpec) -> String {
     };
     let what = match traffic.connections {
         Connections::Any => what.to_owned(),
-        Connections::New => format!("{what}, of it only the SYN segments that open a connection,"),
-        Connections::Established => format!("{what} but the SYN segments that open a connection"),
+        Connections::New => format!("{what} (only the SYN segments that open a connection)"),
+        Connections::Established => format!("{what} (without the SYN segments that open a connection)"),
     };
     let (verb, preposition) = match traffic.direction {
         Direction::Egress => ("sends", "to"),

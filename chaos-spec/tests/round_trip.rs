@@ -1,0 +1,227 @@
+//! parse → render → parse is the identity, for YAML and for JSON; and no text makes the parser panic.
+
+use std::net::IpAddr;
+
+use chaos_spec::{
+    Chance, Checksum, Cidr, Connections, Corrupt, Direction, Drop, DropSignal, Duplicate, Duration, Fault,
+    FaultSpec, GilbertElliott, Local, NetworkFault, Partition, PortRange, Protocol, Reject, RejectWith,
+    Remote, Reset, Safety, Target, Traffic,
+};
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+fn chance() -> impl Strategy<Value = Chance> {
+    (0..=100_000u64).prop_map(|n| {
+        format!("{}.{:03}%", n / 1000, n % 1000)
+            .parse()
+            .expect("a chance")
+    })
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    let word = "[a-z0-9._-]{1,15}".prop_filter("no path step", |word| word != "." && word != "..");
+    let kind = prop_oneof![
+        word.clone().prop_map(|name| Target::cgroup(format!("/{name}/x"))),
+        (1..=u32::MAX).prop_map(Target::pid),
+        word.clone().prop_map(Target::netns),
+        "[a-f0-9]{12}".prop_map(Target::container),
+        Just(Target::host()),
+    ];
+    (kind, vec(word, 0..3)).prop_map(|(target, mut interfaces)| {
+        interfaces.sort();
+        interfaces.dedup();
+        target.with_interfaces(interfaces)
+    })
+}
+
+fn ports() -> impl Strategy<Value = Vec<PortRange>> {
+    vec((1..=u16::MAX, 0..100u16), 0..4).prop_map(|ranges| {
+        let mut ranges: Vec<_> = ranges
+            .into_iter()
+            .map(|(first, more)| PortRange::new(first, first.saturating_add(more)).expect("in order"))
+            .collect();
+        ranges.sort();
+        ranges.dedup();
+        ranges
+    })
+}
+
+fn cidrs() -> impl Strategy<Value = Vec<Cidr>> {
+    let v4 = (any::<[u8; 4]>(), 0..=32u8).prop_map(|(octets, prefix)| (IpAddr::from(octets), prefix));
+    let v6 = (any::<[u8; 16]>(), 0..=128u8).prop_map(|(octets, prefix)| (IpAddr::from(octets), prefix));
+    let cidr = prop_oneof![v4, v6].prop_map(|(address, prefix)| {
+        Cidr::containing(ipnet::IpNet::new(address, prefix).expect("a prefix"))
+    });
+    vec(cidr, 0..4)
+}
+
+fn traffic() -> impl Strategy<Value = Traffic> {
+    let remote =
+        (cidrs(), vec("[a-z]{1,8}(\\.[a-z]{2,5}){0,2}", 0..3), ports()).prop_map(|(cidrs, hosts, ports)| {
+            let hosts = hosts.iter().map(|host| host.parse().expect("a name")).collect();
+            let remote = Remote {
+                cidrs,
+                except: Vec::new(),
+                hosts,
+                ports,
+            };
+            (!remote.is_empty()).then_some(remote)
+        });
+    let local = ports().prop_map(|ports| (!ports.is_empty()).then_some(Local { ports }));
+    (
+        select(vec![Direction::Egress, Direction::Ingress, Direction::Both]),
+        select(vec![Protocol::Any, Protocol::Tcp]),
+        remote,
+        local,
+        select(vec![Connections::Any, Connections::New, Connections::Established]),
+        of(chance()),
+    )
+        .prop_map(
+            |(direction, protocol, remote, local, connections, flows)| Traffic {
+                direction,
+                protocol,
+                remote,
+                local,
+                connections,
+                flows,
+            },
+        )
+}
+
+fn drop() -> impl Strategy<Value = Drop> {
+    prop_oneof![
+        chance().prop_map(Drop::chance),
+        (chance(), 0..100u64).prop_map(
+            |(chance, c)| Drop::chance(chance).with_correlation(Chance::percent(c).expect("below 100"))
+        ),
+        (1..=u32::MAX).prop_map(Drop::every),
+        (1..=u32::MAX).prop_map(|n| Drop {
+            signal: DropSignal::None,
+            ..Drop::every(n)
+        }),
+        (chance(), chance(), chance(), chance())
+            .prop_map(|(p, r, h, k)| Drop::gilbert_elliott(GilbertElliott { p, r, h, k })),
+    ]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let reject =
+        (select(vec![RejectWith::Icmp, RejectWith::Reset]), 0..100u64).prop_map(|(with, n)| Reject {
+            with,
+            chance: Chance::percent(n).expect("below 100"),
+        });
+    let some = (
+        of(reject),
+        of(chance().prop_map(|chance| Reset { chance })),
+        of(drop()),
+        of(chance().prop_map(|chance| Duplicate { chance })),
+        of(chance().prop_map(|chance| Corrupt {
+            chance,
+            checksum: Checksum::Fix,
+        })),
+    )
+        .prop_map(|(reject, reset, drop, duplicate, corrupt)| Fault {
+            reject,
+            reset,
+            drop,
+            duplicate,
+            corrupt,
+            ..Fault::default()
+        })
+        .prop_map(|fault| {
+            if fault.kinds().is_empty() {
+                Fault::partition()
+            } else {
+                fault
+            }
+        });
+    prop_oneof![1 => Just(Fault { partition: Some(Partition {}), ..Fault::default() }), 9 => some]
+}
+
+fn network_fault() -> impl Strategy<Value = NetworkFault> {
+    let spec = (
+        target(),
+        traffic(),
+        fault(),
+        1..2_000_000_000u64,
+        of(any::<u64>()),
+        of(1..=u64::MAX),
+    )
+        .prop_map(
+            |(target, traffic, fault, milliseconds, seed, max_packets)| FaultSpec {
+                target,
+                traffic,
+                fault,
+                duration: Duration::from_millis(milliseconds),
+                seed,
+                safety: Safety {
+                    max_packets,
+                    health: Vec::new(),
+                },
+            },
+        );
+    // Texts that YAML would take for something else: numbers, booleans, nothing, documents.
+    let label = prop_oneof![
+        "[ -~]{0,20}",
+        select(vec!["true", "null", "~", "1e3", "---", "- a", "# x"]).prop_map(str::to_owned)
+    ];
+    (
+        "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?",
+        spec,
+        proptest::collection::btree_map("[a-z]{1,8}", label, 0..3),
+    )
+        .prop_map(|(name, spec, labels)| {
+            let mut fault = NetworkFault::new(name, spec);
+            fault.metadata.labels = labels;
+            fault
+        })
+}
+
+proptest! {
+    #[test]
+    fn yaml_and_json_give_the_fault_back(fault in network_fault()) {
+        prop_assert_eq!(chaos_spec::validate(&fault), []);
+        let yaml = chaos_spec::to_yaml(std::slice::from_ref(&fault)).expect("renders");
+        let back = chaos_spec::parse("f.yaml", yaml.as_bytes());
+        let back = back.map_err(|error| TestCaseError::fail(format!("{error}\n{yaml}")))?;
+        prop_assert_eq!(&back[0].fault, &fault, "{}", yaml);
+
+        let json = serde_json::to_vec_pretty(&fault).expect("JSON");
+        prop_assert_eq!(chaos_spec::parse_body(&json).expect("its own JSON"), std::slice::from_ref(&fault));
+        prop_assert_eq!(&chaos_spec::parse("f.json", &json).expect("its own JSON")[0].fault, &fault);
+        let plain: NetworkFault = serde_json::from_slice(&json).expect("plain serde reads it too");
+        prop_assert_eq!(&plain, &fault);
+    }
+
+    #[test]
+    fn explaining_never_panics(fault in network_fault()) {
+        let explanation = chaos_spec::explain(&fault);
+        prop_assert!(!explanation.to_string().is_empty());
+        prop_assert!(!explanation.summary.contains('\n'));
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,200}|[-a-z0-9:{}\\[\\],&*!#%\"' \n\t]{0,200}") {
+        let _ = chaos_spec::parse("f.yaml", text.as_bytes());
+        let _ = chaos_spec::parse("f.json", text.as_bytes());
+        let _ = chaos_spec::parse_body(text.as_bytes());
+    }
+
+    #[test]
+    fn no_damage_to_a_good_file_makes_the_parser_panic(
+        fault in network_fault(), at in any::<prop::sample::Index>(), length in 0..20usize, with in "\\PC{0,4}",
+    ) {
+        let yaml = chaos_spec::to_yaml(&[fault]).expect("renders");
+        let mut bytes = yaml.into_bytes();
+        let start = at.index(bytes.len());
+        let end = (start + length).min(bytes.len());
+        bytes.splice(start..end, with.bytes());
+        if let Err(diagnostics) = chaos_spec::parse("f.yaml", &bytes) {
+            for diagnostic in diagnostics.0 {
+                prop_assert!(!diagnostic.message.is_empty());
+            }
+        }
+    }
+}
