@@ -84,7 +84,7 @@ impl Chaosctl {
     pub fn apply_text(&self, text: &str) -> Output {
         let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a temporary file can be made");
         file.write_all(text.as_bytes()).expect("a temporary file can be written");
-        self.run(&[OsStr::new("apply"), OsStr::new("--yes"), OsStr::new("-f"), file.path().as_os_str()])
+        self.run(&[OsStr::new("apply"), OsStr::new("-f"), file.path().as_os_str()])
     }
 
     /// Applies and waits until each of them acts.

@@ -11,7 +11,7 @@ mod udp;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -36,7 +36,11 @@ pub struct Workload {
 impl Workload {
     pub fn start(netns: &Netns, cgroup: Option<&Cgroup>) -> Self {
         let program = traffic_binary();
-        let mut command = in_cgroup(cgroup, &[program.to_str().expect("a path of cargo's is text")]);
+        Self::from_command(netns, &mut in_cgroup(cgroup, &[program.to_str().expect("a path of cargo's is text")]))
+    }
+
+    /// A command whose stdin and stdout become those of a helper.
+    pub(crate) fn from_command(netns: &Netns, command: &mut Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = netns.enter(|| command.spawn()).expect("the helper can be started");
         let stdin = child.stdin.take().expect("stdin is a pipe");
@@ -195,7 +199,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// The helper lies beside the folder of the running test program, where cargo builds it for every test.
-fn traffic_binary() -> PathBuf {
+pub(crate) fn traffic_binary() -> PathBuf {
     let test = std::env::current_exe().expect("a program knows its own file");
     test.ancestors()
         .skip(1)

@@ -1,0 +1,106 @@
+//! What most tests stand on: client and server on a cable, a helper in each, and a daemon beside them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chaos_tests::workload::SinkReport;
+use chaos_tests::{Chaosctl, Daemon, FaultFile, Pair, Snapshot, View, Workload, eventually, settled};
+
+pub(crate) const SOON: Duration = Duration::from_secs(2);
+/// Long enough for a reply that is on its way, short enough to wait for one that never comes.
+pub(crate) const BRIEF: Duration = Duration::from_millis(150);
+
+/// At its end the daemon must stop in order, and both ends of the cable must be as they were.
+///
+/// Fields are dropped in this order: the daemon before the namespaces.
+pub(crate) struct Bed {
+    pub(crate) client: Workload,
+    pub(crate) server: Workload,
+    pub(crate) daemon: Daemon,
+    pub(crate) ctl: Chaosctl,
+    before: Snapshot,
+    pub(crate) net: Pair,
+}
+
+impl Bed {
+    pub(crate) fn new() -> Self {
+        let net = Pair::new();
+        let before = Snapshot::of_devices(&[&net.client.device, &net.server.device]);
+        let daemon = Daemon::start();
+        Self {
+            client: Workload::start(&net.client.netns, None),
+            server: Workload::start(&net.server.netns, None),
+            ctl: daemon.ctl(),
+            daemon,
+            before,
+            net,
+        }
+    }
+
+    /// A fault on the client's namespace: egress, for a minute, seed 1.
+    pub(crate) fn on_client(&self, name: &str, fault: serde_json::Value) -> FaultFile {
+        FaultFile::on_netns(name, &self.net.client.netns, fault).seed(1)
+    }
+
+    pub(crate) fn on_server(&self, name: &str, fault: serde_json::Value) -> FaultFile {
+        FaultFile::on_netns(name, &self.net.server.netns, fault).seed(1)
+    }
+
+    /// Sends `count` datagrams to a fresh sink, waits until no more arrive, and gives account.
+    pub(crate) fn send(&self, to: SocketAddr, count: u64) -> SinkReport {
+        let sink = self.server.udp_sink(to);
+        let sent = self.client.udp_send(to, count);
+        assert_eq!((sent.accepted, sent.errors.len()), (count, 0), "the sender notices nothing: {sent:?}");
+        let received = || self.server.sink_report(sink).received();
+        if settled(BRIEF, received) < count {
+            // Late ones would otherwise look lost on a busy machine.
+            settled(BRIEF * 2, received);
+        }
+        self.server.sink_report(sink)
+    }
+
+    /// Whether a datagram gets there.
+    pub(crate) fn reaches(&self, to: SocketAddr) -> bool {
+        self.send(to, 3).received() > 0
+    }
+
+    /// Deletes the fault, and expects everything to be as it was. Returns its last state.
+    pub(crate) fn delete(&self, name: &str) -> View {
+        self.ctl.delete(name);
+        let view = self.ctl.wait_for_phase(name, "Ended");
+        assert_eq!(view.reason(), "Deleted");
+        self.assert_untouched();
+        view
+    }
+
+    /// Both ends of the cable are as they were before the daemon came.
+    pub(crate) fn assert_untouched(&self) {
+        let same = || self.snapshot() == self.before;
+        if !same() {
+            // The kernel lets go of a detached program a moment later.
+            std::thread::yield_now();
+            self.snapshot().assert_same_as(&self.before);
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::of_devices(&[&self.net.client.device, &self.net.server.device])
+    }
+
+    /// Waits until a counter of a fault has a value.
+    #[track_caller]
+    pub(crate) fn wait_for_packets(&self, name: &str, counter: &str, count: u64) {
+        let now = || self.ctl.fault(name).packets(counter);
+        eventually(SOON, &format!("{counter} of {name} is {count}: {}", now()), || now() == count);
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let status = self.daemon.stop();
+            assert!(status.success(), "the daemon exits 0 on SIGTERM, not {status}: {}", self.daemon.log());
+            self.assert_untouched();
+        }
+    }
+}
