@@ -497,6 +497,8 @@ fn refusals_have_their_exit_codes() {
         (422, "about:blank", 2),
         (403, "https://chaos-daemon.dev/problems/policy", 14),
         (409, "https://chaos-daemon.dev/problems/halted", 14),
+        (409, "urn:chaos-daemon:problem:halted", 14),
+        (409, "urn:chaos-daemon:problem:limit", 14),
         (409, "about:blank", 2),
         (500, "about:blank", 1),
         (503, "about:blank", 1),
@@ -519,6 +521,7 @@ fn delete_makes_sure_that_it_has_ended() {
     let daemon = FakeDaemon::start(|request| match (request.method.as_str(), request.path.as_str()) {
         ("DELETE", "/v1/faults/lossy-orders") => Reply::Json(200, view("lossy-orders")),
         ("GET", "/v1/faults/lossy-orders") => Reply::Json(200, ended("lossy-orders", "Deleted")),
+        ("DELETE", "/v1/faults/old") => Reply::Json(200, ended("old", "Deadline")),
         ("DELETE", "/v1/faults/gone") => Reply::Raw("HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
         ("GET", "/v1/faults") => Reply::Json(200, list(&[view("lossy-orders"), ended("old", "Deadline")])),
         _ => not_found(),
@@ -526,6 +529,9 @@ fn delete_makes_sure_that_it_has_ended() {
     daemon
         .run(&["delete", "fault/lossy-orders"])
         .prints("fault/lossy-orders deleted\n");
+    daemon
+        .run(&["delete", "old"])
+        .prints("fault/old had ended already: Deadline\n");
     daemon.run(&["delete", "gone"]).prints("fault/gone deleted\n");
     daemon
         .run(&["delete", "--all"])

@@ -39,16 +39,17 @@ impl Refusal {
         &mut self.problem.errors
     }
 
+    /// `halted` of `urn:chaos-daemon:problem:halted`.
+    fn kind(&self) -> &str {
+        let kind = self.problem.kind.as_str();
+        kind.rsplit([':', '/']).next().unwrap_or(kind)
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self.status {
             403 | 423 => Exit::REFUSED,
-            // What a conflict is about stands in its type: a halted node, a policy, or a name that is taken.
-            409 if ["halt", "policy", "guard"]
-                .iter()
-                .any(|word| self.problem.kind.contains(word)) =>
-            {
-                Exit::REFUSED
-            }
+            // What a conflict is about stands at the end of its type.
+            409 if ["halted", "policy", "limit"].contains(&self.kind()) => Exit::REFUSED,
             500.. => Exit::INTERNAL,
             _ => Exit::USAGE,
         }

@@ -2,28 +2,35 @@ use chaos_spec::api::{Attachment, FaultView, Packets, Phase, Reason};
 use comfy_table::Color;
 use jiff::Timestamp;
 
-use super::{Field, Table, left};
+use super::{Column, Field, Table, left};
 
-const NUMBERS: &[&str] = &["LEFT", "MATCHED", "AFFECTED"];
-const NARROW: &[&str] = &["NAME", "PHASE", "WHAT", "WHERE", "LEFT", "MATCHED", "AFFECTED"];
-const WIDE: &[&str] = &[
-    "NAME",
-    "PHASE",
-    "REASON",
-    "WHAT",
-    "WHERE",
-    "LEFT",
-    "MATCHED",
-    "AFFECTED",
-    "HOOK",
-    "MODE",
-    "INTERFACES",
-    "SEED",
+const NARROW: &[Column] = &[
+    Column::Word("NAME"),
+    Column::Word("PHASE"),
+    Column::Prose("WHAT"),
+    Column::Prose("WHERE"),
+    Column::Number("LEFT"),
+    Column::Number("MATCHED"),
+    Column::Number("AFFECTED"),
+];
+const WIDE: &[Column] = &[
+    Column::Word("NAME"),
+    Column::Word("PHASE"),
+    Column::Prose("REASON"),
+    Column::Prose("WHAT"),
+    Column::Prose("WHERE"),
+    Column::Number("LEFT"),
+    Column::Number("MATCHED"),
+    Column::Number("AFFECTED"),
+    Column::Word("HOOK"),
+    Column::Word("MODE"),
+    Column::Prose("INTERFACES"),
+    Column::Word("SEED"),
 ];
 
 /// One row a fault, in the order of the daemon.
 pub(crate) fn fault_table(faults: &[FaultView], wide: bool, now: Timestamp, terminal: bool) -> String {
-    let mut table = Table::new(if wide { WIDE } else { NARROW }, NUMBERS, terminal);
+    let mut table = Table::new(if wide { WIDE } else { NARROW });
     for fault in faults {
         let status = &fault.status;
         let mut row: Vec<Field> = vec![fault.metadata.name.as_str().into(), phase(fault)];
@@ -52,7 +59,7 @@ pub(crate) fn fault_table(faults: &[FaultView], wide: bool, now: Timestamp, term
         }
         table.row(row);
     }
-    table.render()
+    table.render(terminal)
 }
 
 /// How a fault ended, in one line: `fault/drop-3f2a ended Deadline: 120 matched, 36 affected (30.0%)`.
@@ -85,10 +92,10 @@ pub(crate) fn outcome(fault: &FaultView) -> String {
 fn phase(fault: &FaultView) -> Field {
     let phase = fault.status.phase;
     let color = match (phase, fault.status.reason) {
-        (Phase::Active, _) => Color::Green,
-        (Phase::Pending, _) => Color::Yellow,
+        (Phase::Active, _) => Color::DarkGreen,
+        (Phase::Pending, _) => Color::DarkYellow,
         (Phase::Ended, Some(Reason::Error | Reason::Lease | Reason::Health | Reason::TargetGone)) => {
-            Color::Red
+            Color::DarkRed
         }
         (Phase::Ended, _) => Color::DarkGrey,
     };

@@ -12,6 +12,6 @@ pub(crate) use faults::{fault_table, outcome};
 pub(crate) use format::{Format, rendered};
 pub(crate) use paint::{ColorWhen, Paint};
 pub(crate) use plan::plan_text;
-pub(crate) use table::{Field, Table};
+use table::{Column, Field, Table};
 pub(crate) use time::{ago, left};
 pub(crate) use writer::Output;

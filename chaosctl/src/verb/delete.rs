@@ -1,6 +1,6 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use chaos_spec::api::Phase;
+use chaos_spec::api::{Phase, Reason};
 use clap::Args;
 
 use super::ending::{Ending, end};
@@ -67,7 +67,15 @@ async fn delete(session: &mut Session, name: &str, gone_is_fine: bool) -> Result
         ));
     }
     match end(&session.daemon, name).await? {
-        Ending::Ended(_) => session.out.data(&format!("fault/{name} deleted")),
+        Ending::Ended(view) => {
+            let reason = view.and_then(|view| view.status.reason);
+            match reason.filter(|reason| *reason != Reason::Deleted) {
+                Some(reason) => session
+                    .out
+                    .data(&format!("fault/{name} had ended already: {reason}")),
+                None => session.out.data(&format!("fault/{name} deleted")),
+            }
+        }
         Ending::Unknown if gone_is_fine => Ok(()),
         Ending::Unknown => Err(unknown(session, name).await),
     }
