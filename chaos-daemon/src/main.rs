@@ -1,1 +1,68 @@
-fn main() {}
+//! The daemon: one fault injector per host, behind a unix socket.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use chaos_daemon::api::{Access, Api, ApiSocket, serve};
+use chaos_daemon::config::Config;
+use chaos_daemon::datapath::Datapath;
+use chaos_daemon::engine::{Engine, Host};
+use chaos_daemon::observe::log;
+use chaos_daemon::safety::{HostLock, Journal, privileges};
+use chaos_daemon::signals::Signals;
+use tokio::sync::watch;
+
+fn main() -> ExitCode {
+    let config = match Config::from_args() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("chaos-daemon: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chaos-daemon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: &Config) -> anyhow::Result<()> {
+    log::start(&config.log, config.log_format)?;
+    privileges::check()?;
+    privileges::raise_open_files();
+    let _lock = HostLock::acquire(&config.state_dir, &config.socket)?;
+    let journal = Journal::open(&config.state_dir)?;
+    let mut datapath = Datapath::open(&config.datapath(), journal)?;
+    datapath.guard(&config.guards)?;
+    let lease = datapath.lease()?;
+    let mut signals = Signals::listen().context("listen to signals")?;
+    let engine = Engine::start(datapath, lease, Host, config.engine())?;
+    let socket = ApiSocket::bind(&config.socket, &Access::find())?;
+    let (stop, stopped) = watch::channel(false);
+    let router = Api::new(engine.clone())?.router();
+    let api = async { serve(&socket, router, stopped).await };
+    ready(config)?;
+    let life = async {
+        let end = signals.until_stop(&engine).await;
+        engine.shutdown().await;
+        stop.send_replace(true);
+        end.context("stop")
+    };
+    let (end, ()) = tokio::join!(life, api);
+    end
+}
+
+/// Says so to whoever started the daemon: a person or script on stdout, systemd on its socket.
+fn ready(config: &Config) -> anyhow::Result<()> {
+    let (socket, lease) = (config.socket.display(), humantime::format_duration(config.lease));
+    println!(
+        "chaos-daemon ready on {socket}, pid {}, lease {lease}",
+        std::process::id()
+    );
+    sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("tell systemd")
+}

@@ -1,0 +1,208 @@
+//! The one table of routes: the router and the OpenAPI document are both made from it.
+
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use chaos_spec::NetworkFault;
+use chaos_spec::api::{Event, FaultList, FaultView, HaltRequest, HaltState, NodeInfo, Plan, Submission};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::{Api, events, faults, metrics, node, openapi};
+
+/// One method of one path.
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    /// Also its `operationId`.
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub query: &'static [&'static str],
+    /// Schemas of which the body fits one; none: no body.
+    pub takes: Vec<SchemaOf>,
+    pub gives: Gives,
+    pub handler: MethodRouter<Api>,
+}
+
+/// Adds a type to the generator and refers to it.
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// What a success answers with.
+pub enum Gives {
+    Json(SchemaOf),
+    /// Server-sent events whose data is this, as JSON.
+    Events(SchemaOf),
+    Text,
+    /// JSON without a schema of ours.
+    AnyJson,
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+impl Route {
+    fn new(
+        method: Method,
+        path: &'static str,
+        name: &'static str,
+        gives: Gives,
+        handler: MethodRouter<Api>,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            name,
+            summary: "",
+            query: &[],
+            takes: Vec::new(),
+            gives,
+            handler,
+        }
+    }
+
+    fn about(mut self, summary: &'static str) -> Self {
+        self.summary = summary;
+        self
+    }
+
+    fn takes<T: JsonSchema>(mut self) -> Self {
+        self.takes.push(schema::<T>);
+        self
+    }
+}
+
+/// Every route there is.
+pub fn routes() -> Vec<Route> {
+    const GET: Method = Method::GET;
+    let json = Gives::Json;
+    vec![
+        Route::new(
+            GET,
+            "/v1/node",
+            "getNode",
+            json(schema::<NodeInfo>),
+            on(MethodFilter::GET, node::node),
+        )
+        .about("The daemon, its host and what it can do."),
+        Route::new(
+            GET,
+            "/v1/faults",
+            "listFaults",
+            json(schema::<FaultList>),
+            on(MethodFilter::GET, faults::list),
+        )
+        .about("Active faults, and the last 1000 that ended."),
+        Route {
+            query: &["dryRun"],
+            ..Route::new(
+                Method::POST,
+                "/v1/faults",
+                "applyFaults",
+                json(schema::<FaultList>),
+                on(MethodFilter::POST, faults::apply),
+            )
+        }
+        .about("Makes these faults so, all or none; with dryRun=true answers with the plan instead.")
+        .takes::<NetworkFault>()
+        .takes::<Submission>(),
+        Route::new(
+            GET,
+            "/v1/faults/{name}",
+            "getFault",
+            json(schema::<FaultView>),
+            on(MethodFilter::GET, faults::get),
+        )
+        .about("One fault with its counters."),
+        Route::new(
+            Method::PUT,
+            "/v1/faults/{name}",
+            "applyFault",
+            json(schema::<FaultView>),
+            on(MethodFilter::PUT, faults::put),
+        )
+        .about("Makes this fault so.")
+        .takes::<NetworkFault>(),
+        Route::new(
+            Method::DELETE,
+            "/v1/faults/{name}",
+            "deleteFault",
+            json(schema::<FaultView>),
+            on(MethodFilter::DELETE, faults::delete),
+        )
+        .about("Ends a fault and answers with its last state."),
+        Route::new(
+            Method::POST,
+            "/v1/plan",
+            "plan",
+            json(schema::<Plan>),
+            on(MethodFilter::POST, faults::plan),
+        )
+        .about("What applying these faults would do.")
+        .takes::<NetworkFault>()
+        .takes::<Submission>(),
+        Route::new(
+            GET,
+            "/v1/halt",
+            "getHalt",
+            json(schema::<HaltState>),
+            on(MethodFilter::GET, node::halt_state),
+        )
+        .about("Whether new faults are refused."),
+        Route::new(
+            Method::POST,
+            "/v1/halt",
+            "halt",
+            json(schema::<HaltState>),
+            on(MethodFilter::POST, node::halt),
+        )
+        .about("Ends every fault at once and refuses new ones until released.")
+        .takes::<HaltRequest>(),
+        Route::new(
+            Method::DELETE,
+            "/v1/halt",
+            "release",
+            json(schema::<HaltState>),
+            on(MethodFilter::DELETE, node::release),
+        )
+        .about("Lets new faults in again."),
+        Route::new(
+            GET,
+            "/v1/events",
+            "events",
+            Gives::Events(schema::<Event>),
+            on(MethodFilter::GET, events::events),
+        )
+        .about("What happens, as server-sent events; Last-Event-ID brings back what was missed."),
+        Route::new(
+            GET,
+            "/metrics",
+            "metrics",
+            Gives::Text,
+            on(MethodFilter::GET, metrics),
+        )
+        .about("Prometheus metrics."),
+        Route::new(
+            GET,
+            "/livez",
+            "live",
+            Gives::Text,
+            on(MethodFilter::GET, node::live),
+        )
+        .about("The daemon answers."),
+        Route::new(
+            GET,
+            "/readyz",
+            "ready",
+            Gives::Text,
+            on(MethodFilter::GET, node::ready),
+        )
+        .about("The engine ticks and the lease is fresh."),
+        Route::new(
+            GET,
+            "/openapi.json",
+            "openapi",
+            Gives::AnyJson,
+            on(MethodFilter::GET, openapi::document),
+        )
+        .about("This document."),
+    ]
+}

@@ -1,0 +1,72 @@
+use chaos_spec::SpecError;
+use chaos_spec::api::HaltState;
+
+use crate::datapath::DatapathError;
+use crate::safety::halt::HaltError;
+use crate::target::TargetError;
+
+/// Why the engine did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("halted{}: new faults are refused until somebody releases it – `chaosctl halt --release`", by(.0))]
+    Halted(HaltState),
+    #[error("{} of what was sent cannot be accepted", .0.len())]
+    Invalid(Vec<Refused>),
+    #[error(
+        "{running} faults run and {asked} more were asked for, but this daemon takes {limit} – end some, or start it \
+         with a higher --max-faults"
+    )]
+    TooMany {
+        running: usize,
+        asked: usize,
+        limit: usize,
+    },
+    #[error("there is no fault named `{0}` – `chaosctl get faults` lists them")]
+    NoSuchFault(String),
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    #[error(transparent)]
+    Halt(#[from] HaltError),
+    #[error(
+        "the engine has stopped – the daemon is ending, or look into its log for a panic; faults end with it"
+    )]
+    Stopped,
+}
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("a thread cannot be started ({0}) – raise the limit of tasks (TasksMax=, ulimit -u)")]
+    Thread(#[from] std::io::Error),
+    #[error(transparent)]
+    Names(#[from] TargetError),
+}
+
+/// One fault of a request that cannot be accepted.
+#[derive(Debug)]
+pub struct Refused {
+    /// Its place in the request, from 0.
+    pub index: usize,
+    pub name: String,
+    pub why: Why,
+}
+
+#[derive(Debug)]
+pub enum Why {
+    Spec(SpecError),
+    Target(TargetError),
+}
+
+fn by(state: &HaltState) -> String {
+    let mut text = String::new();
+    if let Some(by) = &state.by {
+        text = format!("{text} by {by}");
+    }
+    if let Some(since) = &state.since {
+        text = format!("{text} since {since}");
+    }
+    if let Some(reason) = &state.reason {
+        text = format!("{text} ({reason})");
+    }
+    text
+}

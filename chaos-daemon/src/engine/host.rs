@@ -1,0 +1,70 @@
+//! The real rooms behind the engine's traits.
+
+use chaos_spec::api::{Capability, Packets, PlannedFault};
+use chaos_spec::{Target, WarningKind};
+
+use super::kernel::{Kernel, Resolve};
+use crate::datapath::{Arm, Armed, Datapath, DatapathError, FaultId};
+use crate::target::{self, Liveness, Resolved, TargetError};
+
+/// The host this daemon runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Host;
+
+impl Resolve for Host {
+    fn resolve(&self, target: &Target) -> Result<Resolved, TargetError> {
+        target::resolve(target, &[])
+    }
+
+    fn still_there(&self, target: &Target, resolved: &Resolved) -> Liveness {
+        target::check(target, &[], resolved)
+    }
+}
+
+impl Kernel for Datapath {
+    fn capabilities(&self) -> Vec<Capability> {
+        Self::capabilities(self)
+    }
+
+    fn arm(&mut self, arms: &[Arm]) -> Result<Vec<Armed>, DatapathError> {
+        Self::arm(self, arms)
+    }
+
+    fn disarm(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
+        Self::disarm(self, ids)
+    }
+
+    fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError> {
+        Self::plan(self, arm)
+    }
+
+    fn counters(&self, id: FaultId) -> Result<Packets, DatapathError> {
+        Self::counters(self, id)
+    }
+
+    fn notices(&self, id: FaultId) -> Vec<WarningKind> {
+        match self.met_super_packets(id) {
+            Ok(true) => vec![WarningKind::SuperPackets],
+            _ => Vec::new(),
+        }
+    }
+
+    fn gone(&mut self) -> Vec<(FaultId, String)> {
+        Self::gone(self)
+    }
+
+    fn newcomers(&mut self) -> Vec<u32> {
+        Self::newcomers(self)
+    }
+
+    fn statistics(&self) -> Vec<(&'static str, u64)> {
+        self.stats().unwrap_or_else(|error| {
+            tracing::debug!(%error, "no statistics");
+            Vec::new()
+        })
+    }
+
+    fn breathe(&mut self) {
+        self.flush_log();
+    }
+}

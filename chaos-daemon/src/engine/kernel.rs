@@ -1,0 +1,64 @@
+//! What the engine needs from the data path, and from the rooms that look at the host. Behind traits, so that the
+//! engine's own logic is tested without root.
+
+use chaos_spec::api::{Capability, Packets, PlannedFault};
+use chaos_spec::{Target, WarningKind};
+
+use crate::datapath::{Arm, Armed, DatapathError, FaultId};
+use crate::target::{Liveness, Resolved, TargetError};
+
+/// The kernel side. Owned by the engine's thread, which is the only one to call it; every call may block.
+pub trait Kernel: Send + 'static {
+    /// What the host can do, as it was found out when the data path was opened.
+    fn capabilities(&self) -> Vec<Capability>;
+
+    /// Makes all of these faults act, or none, at one instant. An id that is armed already is changed in place and
+    /// keeps its counters.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    fn arm(&mut self, arms: &[Arm]) -> Result<Vec<Armed>, DatapathError>;
+
+    /// Ends all of these at one instant, then takes away what nobody needs any more.
+    ///
+    /// # Errors
+    /// They act as before.
+    fn disarm(&mut self, ids: &[FaultId]) -> Result<(), DatapathError>;
+
+    /// What [`Kernel::arm`] would do.
+    ///
+    /// # Errors
+    /// What [`Kernel::arm`] would refuse.
+    fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError>;
+
+    /// Wire packets so far, of a fault that is armed.
+    ///
+    /// # Errors
+    /// The fault is not armed, or its counters cannot be read.
+    fn counters(&self, id: FaultId) -> Result<Packets, DatapathError>;
+
+    /// What is to be known about a fault that only its traffic could tell.
+    fn notices(&self, id: FaultId) -> Vec<WarningKind>;
+
+    /// Active faults that have lost their last device, and why.
+    fn gone(&mut self) -> Vec<(FaultId, String)>;
+
+    /// Processes of targets that opened a socket in a namespace where nothing is attached yet.
+    fn newcomers(&mut self) -> Vec<u32>;
+
+    /// Packets that concern no single fault, by what happened to them.
+    fn statistics(&self) -> Vec<(&'static str, u64)>;
+
+    /// Called about ten times a second while faults are active.
+    fn breathe(&mut self);
+}
+
+/// The room that turns a target into cgroups, namespaces and devices. Called off the engine's thread.
+pub trait Resolve: Send + Sync + 'static {
+    /// # Errors
+    /// There is no such thing on this host, or it cannot be hit.
+    fn resolve(&self, target: &Target) -> Result<Resolved, TargetError>;
+
+    /// Looks again at something that was resolved.
+    fn still_there(&self, target: &Target, resolved: &Resolved) -> Liveness;
+}

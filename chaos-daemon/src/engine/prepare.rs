@@ -1,0 +1,130 @@
+//! Everything about a request that can be found out before the engine's thread is asked.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use chaos_spec::{Hostname, NetworkFault, SpecError, SpecPath};
+use futures_util::future::join_all;
+
+use super::command::Prepared;
+use super::error::{Refused, Why};
+use super::kernel::Resolve;
+use super::watch::{self, TargetKey};
+use super::{EngineError, blocking};
+use crate::target::names::NameWatcher;
+use crate::target::{Resolved, TargetError};
+
+pub(super) struct Preparer {
+    resolve: Arc<dyn Resolve>,
+    names: NameWatcher,
+}
+
+impl Preparer {
+    pub(super) fn new(resolve: Arc<dyn Resolve>, names: NameWatcher) -> Self {
+        Self { resolve, names }
+    }
+
+    /// Validates, finds the targets (each once, however many faults name it) and the addresses of host names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of the faults.
+    pub(super) async fn prepare(&self, faults: Vec<NetworkFault>) -> Result<Vec<Prepared>, EngineError> {
+        let refused = validate(&faults);
+        if !refused.is_empty() {
+            return Err(EngineError::Invalid(refused));
+        }
+        let resolve = Arc::clone(&self.resolve);
+        let mut prepared = blocking(move || find_targets(&*resolve, faults)).await??;
+        // All look-ups run at once: many faults with names wait no longer than one.
+        let lookups = prepared
+            .iter_mut()
+            .filter(|prepared| !hosts(&prepared.fault).is_empty())
+            .map(async |prepared| {
+                let watched = self.names.watch(hosts(&prepared.fault)).await;
+                prepared.warnings.extend(watched.warnings.iter().cloned());
+                prepared.names = Some(Arc::new(watched));
+            });
+        join_all(lookups).await;
+        Ok(prepared)
+    }
+
+    /// What is known now of a host that is watched.
+    pub(super) fn addresses(&self, host: &Hostname) -> Option<Vec<IpAddr>> {
+        self.names.addresses(host)
+    }
+}
+
+/// The hosts that a fault names.
+pub(super) fn hosts(fault: &NetworkFault) -> &[Hostname] {
+    fault
+        .spec
+        .traffic
+        .remote
+        .as_ref()
+        .map_or(&[], |remote| remote.hosts.as_slice())
+}
+
+fn validate(faults: &[NetworkFault]) -> Vec<Refused> {
+    let mut names = HashSet::new();
+    let mut refused = Vec::new();
+    for (index, fault) in faults.iter().enumerate() {
+        let mut errors = chaos_spec::validate(fault);
+        if !names.insert(fault.name()) {
+            let path = SpecPath::root().field("metadata").field("name");
+            let message = format!("the name `{}` is there twice", fault.name());
+            errors.push(SpecError::new(path, message, "give each fault a name of its own"));
+        }
+        let name = fault.name().to_owned();
+        refused.extend(errors.into_iter().map(|error| Refused {
+            index,
+            name: name.clone(),
+            why: Why::Spec(error),
+        }));
+    }
+    refused
+}
+
+fn find_targets(resolve: &dyn Resolve, faults: Vec<NetworkFault>) -> Result<Vec<Prepared>, EngineError> {
+    let mut found: HashMap<TargetKey, Arc<Resolved>> = HashMap::new();
+    let mut refused = Vec::new();
+    let mut prepared = Vec::with_capacity(faults.len());
+    for (index, fault) in faults.into_iter().enumerate() {
+        let key = watch::key(&fault.spec.target);
+        let target = match found.get(&key) {
+            Some(target) => Arc::clone(target),
+            None => match resolve.resolve(&fault.spec.target) {
+                Ok(target) => {
+                    let target = Arc::new(target);
+                    found.insert(Arc::clone(&key), Arc::clone(&target));
+                    target
+                }
+                Err(error) => {
+                    refused.push(refuse(index, &fault, error));
+                    continue;
+                }
+            },
+        };
+        let warnings = target.warnings.clone();
+        prepared.push(Prepared {
+            fault,
+            key,
+            target,
+            names: None,
+            warnings,
+        });
+    }
+    if refused.is_empty() {
+        Ok(prepared)
+    } else {
+        Err(EngineError::Invalid(refused))
+    }
+}
+
+fn refuse(index: usize, fault: &NetworkFault, error: TargetError) -> Refused {
+    Refused {
+        index,
+        name: fault.name().to_owned(),
+        why: Why::Target(error),
+    }
+}

@@ -1,0 +1,7 @@
+//! What the outside may see: events, metrics, logs. Nothing here changes anything.
+
+pub mod events;
+pub mod log;
+pub mod metrics;
+
+pub use events::EventBus;

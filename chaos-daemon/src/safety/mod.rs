@@ -1,0 +1,19 @@
+//! What keeps a fault from outliving its welcome: the lease, the halt, the journal, the guard list, and the lock
+//! that keeps two daemons from stepping on each other.
+
+pub mod caller;
+pub mod clock;
+pub mod durable;
+pub mod guard;
+pub mod halt;
+pub mod journal;
+pub mod lease;
+pub mod lock;
+pub mod privileges;
+
+pub use caller::Caller;
+pub use guard::GuardList;
+pub use halt::HaltFile;
+pub use journal::Journal;
+pub use lease::{Heart, LeaseKeeper, Pulse};
+pub use lock::HostLock;
