@@ -546,7 +546,7 @@ fn delete_makes_sure_that_it_has_ended() {
 fn a_fault_that_does_not_end_is_an_incomplete_rollback() {
     let daemon = FakeDaemon::start(|_| Reply::Json(200, view("lossy-orders")));
     daemon
-        .run(&["delete", "lossy-orders"])
+        .run(&["delete", "lossy-orders", "--timeout", "300ms"])
         .expect(13, &["deleted but is still Active", "stop the daemon"]);
 }
 

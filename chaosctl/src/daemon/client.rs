@@ -107,6 +107,10 @@ impl Client {
         &self.socket
     }
 
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sends one request and reads the whole answer. `path` begins with a slash and is percent-encoded.
     pub(crate) async fn send(
         &self,

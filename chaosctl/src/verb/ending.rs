@@ -11,7 +11,7 @@ use crate::failure::Failure;
 /// Between two looks at a fault.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a fault may take to end once the daemon has said yes.
+/// How long a fault may take to end once the daemon has said yes; less when --timeout is less.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What became of a fault that was to end.
@@ -28,7 +28,7 @@ pub(super) async fn end(daemon: &Daemon, name: &str) -> Result<Ending, Failure> 
         None => return Ok(Ending::Unknown),
         Some(deleted) => deleted.view,
     };
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + PATIENCE.min(daemon.client().timeout());
     loop {
         match view {
             Some(view) if view.status.phase != Phase::Ended => {
