@@ -39,7 +39,7 @@ pub(super) fn check() -> Option<Check> {
             "process",
             Health::Warning,
             format!("pid {pid} runs"),
-            "it may listen at another socket: name that with --socket or CHAOS_SOCKET",
+            "it may still be starting, or listen at another socket: name that with --socket or CHAOS_SOCKET",
         ),
     })
 }
