@@ -37,7 +37,8 @@ impl Hierarchy {
     /// [`TargetError::NoCgroup2`] on a pure v1 host.
     pub(super) fn find() -> Result<Self, TargetError> {
         let file = "/proc/self/mountinfo";
-        let text = fs::read_to_string(file).map_err(|source| TargetError::io(format!("read {file}"), source))?;
+        let text =
+            fs::read_to_string(file).map_err(|source| TargetError::io(format!("read {file}"), source))?;
         let (v2, v1_mounts) = cgroup_mounts(&text);
         let is_root =
             |mount: &PathBuf| fs::metadata(mount).is_ok_and(|meta| meta.ino() == ROOT_INODE && meta.is_dir());
@@ -86,7 +87,10 @@ impl Hierarchy {
     }
 
     fn no_such(&self, text: &str, path: &Path, relative: &Path) -> TargetError {
-        let v1 = self.v1_mounts.iter().find(|mount| path.starts_with(mount) && path != mount.as_path());
+        let v1 = self
+            .v1_mounts
+            .iter()
+            .find(|mount| path.starts_with(mount) && path != mount.as_path());
         if let Some(mount) = v1.filter(|_| path.exists()) {
             return TargetError::CgroupV1Path {
                 path: text.to_owned(),
@@ -99,7 +103,9 @@ impl Hierarchy {
             parent = parent.parent().unwrap_or(Path::new(""));
         }
         let children = children(&self.mount.join(parent));
-        let names = children.iter().filter_map(|child| Some(child.file_name()?.to_str()?.to_owned()));
+        let names = children
+            .iter()
+            .filter_map(|child| Some(child.file_name()?.to_str()?.to_owned()));
         TargetError::NoSuchCgroup {
             path: text.to_owned(),
             parent: format!("/{}", parent.display()),
@@ -155,11 +161,18 @@ fn read_members(directory: &Path, pids: &mut Vec<u32>) {
     };
     // Gone between listing and reading: nobody is in it.
     let text = text.unwrap_or_default();
-    pids.extend(text.lines().filter_map(|line| line.parse().ok()).filter(|&pid: &u32| pid != 0));
+    pids.extend(
+        text.lines()
+            .filter_map(|line| line.parse().ok())
+            .filter(|&pid: &u32| pid != 0),
+    );
 }
 
 fn missing(source: &io::Error) -> bool {
-    matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    matches!(
+        source.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Mount points of cgroup2 and of cgroup v1, from the text of a mountinfo (`man 5 proc_pid_mountinfo`).
@@ -218,7 +231,10 @@ mod tests {
             v1_mounts: Vec::new(),
         };
         for text in ["a/b", "", "/a/../b"] {
-            assert!(matches!(hierarchy.cgroup(text), Err(TargetError::BadCgroupPath(_))), "{text}");
+            assert!(
+                matches!(hierarchy.cgroup(text), Err(TargetError::BadCgroupPath(_))),
+                "{text}"
+            );
         }
     }
 }

@@ -14,7 +14,9 @@ pub enum TargetError {
          kernel's cgroup depths would not fit – run it in the host's cgroup namespace (docker: --cgroupns=host)"
     )]
     CgroupNamespace { mount: PathBuf },
-    #[error("`{0}` is not a cgroup path – write it as /proc/PID/cgroup shows it behind `0::`, such as /system.slice/x.service")]
+    #[error(
+        "`{0}` is not a cgroup path – write it as /proc/PID/cgroup shows it behind `0::`, such as /system.slice/x.service"
+    )]
     BadCgroupPath(String),
     #[error(
         "`{path}` lies in the cgroup v1 hierarchy {mount}, which carries no packet identity – name a cgroup below {cgroup2}"
@@ -24,7 +26,9 @@ pub enum TargetError {
         mount: PathBuf,
         cgroup2: PathBuf,
     },
-    #[error("cgroup {path} does not exist: {parent} holds {siblings} – name one of them, or start what makes it")]
+    #[error(
+        "cgroup {path} does not exist: {parent} holds {siblings} – name one of them, or start what makes it"
+    )]
     NoSuchCgroup {
         path: String,
         /// The nearest ancestor that exists.
@@ -44,7 +48,9 @@ pub enum TargetError {
     NotANetns(PathBuf),
     #[error("network namespace {label} is gone or is another one now – resolve the target again")]
     NetnsGone { label: String },
-    #[error("no container `{name}` is running here: {known} – write its full id, at least 6 characters of it, or its name")]
+    #[error(
+        "no container `{name}` is running here: {known} – write its full id, at least 6 characters of it, or its name"
+    )]
     NoSuchContainer { name: String, known: String },
     #[error("`{name}` fits several containers ({}) – write more of the id", matches.join(", "))]
     AmbiguousContainer { name: String, matches: Vec<String> },
@@ -61,13 +67,17 @@ pub enum TargetError {
         place: String,
         available: String,
     },
-    #[error("interface `{name}` in {place} is down, so no packet passes it – `{remedy}`, or name another one")]
+    #[error(
+        "interface `{name}` in {place} is down, so no packet passes it – `{remedy}`, or name another one"
+    )]
     InterfaceDown {
         name: String,
         place: String,
         remedy: String,
     },
-    #[error("no interface in {place} is up besides the loopback (it has {available}) – bring one up, or name `lo`")]
+    #[error(
+        "no interface in {place} is up besides the loopback (it has {available}) – bring one up, or name `lo`"
+    )]
     NoInterfaceUp { place: String, available: String },
     #[error(
         "interface `{name}` in {place} is of link type {link_type}; only Ethernet, raw IP and loopback frames can be \
@@ -85,9 +95,13 @@ pub enum TargetError {
     OwnLoopback,
     #[error("the target went away while it was looked at: {reason} – start it again, then apply")]
     Vanished { reason: String },
-    #[error("the target names interface `{interface}`, but `interfaces` says otherwise – leave `interfaces` out")]
+    #[error(
+        "the target names interface `{interface}`, but `interfaces` says otherwise – leave `interfaces` out"
+    )]
     InterfacesContradict { interface: String },
-    #[error("a `pods` target needs the operator, which knows the cluster – apply it there, or name a `container` here")]
+    #[error(
+        "a `pods` target needs the operator, which knows the cluster – apply it there, or name a `container` here"
+    )]
     NeedsOperator,
     #[error("the resolver {file} cannot be used: {reason} – start the daemon with `--resolver IP:PORT`")]
     Resolver { file: PathBuf, reason: String },

@@ -21,7 +21,10 @@ fn list(namespaces: Vec<Netns>, strictness: Strictness) -> Result<Vec<(Netns, Ve
         match links {
             Ok(Ok(links)) => all.push((netns, links)),
             Ok(Err(source)) => {
-                return Err(TargetError::io(format!("list the interfaces of {}", netns.label), source));
+                return Err(TargetError::io(
+                    format!("list the interfaces of {}", netns.label),
+                    source,
+                ));
             }
             Err(TargetError::NetnsGone { .. }) if strictness == Strictness::Running => {}
             Err(error) => return Err(error),
@@ -57,7 +60,11 @@ pub(super) fn places(
             let by_default = names.is_empty() && !interface.loopback;
             (named || by_default) && !(interface.loopback && netns.is_own) && link.link_type.can_be_parsed()
         };
-        let interfaces = links.iter().filter(|link| meant(link)).map(|link| link.interface.clone()).collect();
+        let interfaces = links
+            .iter()
+            .filter(|link| meant(link))
+            .map(|link| link.interface.clone())
+            .collect();
         Place { netns, interfaces }
     };
     Ok((all.into_iter().map(place).collect(), warnings))
@@ -67,7 +74,12 @@ pub(super) fn places(
 fn admit(name: &str, all: &[(Netns, Vec<Link>)]) -> Result<Vec<WarningKind>, TargetError> {
     let mut found = Vec::new();
     for (netns, links) in all {
-        found.extend(links.iter().filter(|link| link.interface.name == name).map(|link| (netns, link)));
+        found.extend(
+            links
+                .iter()
+                .filter(|link| link.interface.name == name)
+                .map(|link| (netns, link)),
+        );
     }
     if found.is_empty() {
         return Err(TargetError::NoSuchInterface {
@@ -108,7 +120,9 @@ fn admit(name: &str, all: &[(Netns, Vec<Link>)]) -> Result<Vec<WarningKind>, Tar
 fn refuse_if_nothing_is_up(all: &[(Netns, Vec<Link>)]) -> Result<(), TargetError> {
     let candidates = || {
         let each = |(netns, links)| std::iter::repeat(netns).zip(links);
-        all.iter().map(|(netns, links): &(Netns, Vec<Link>)| (netns, links)).flat_map(each)
+        all.iter()
+            .map(|(netns, links): &(Netns, Vec<Link>)| (netns, links))
+            .flat_map(each)
     };
     let outward = || candidates().filter(|(_, link): &(&Netns, &Link)| !link.interface.loopback);
     if outward().any(|(_, link)| link.interface.up && link.link_type.can_be_parsed()) {
@@ -148,7 +162,12 @@ fn available(all: &[(Netns, Vec<Link>)]) -> String {
         true => interface.name.clone(),
         false => format!("{} (down)", interface.name),
     };
-    listing(all.iter().flat_map(|(_, links)| links).map(|link| text(&link.interface)), 12)
+    listing(
+        all.iter()
+            .flat_map(|(_, links)| links)
+            .map(|link| text(&link.interface)),
+        12,
+    )
 }
 
 #[cfg(test)]
@@ -185,14 +204,23 @@ mod tests {
         let all = [(netns(1), vec![link("can0", true, 280), link("eth0", false, 1)])];
         let error = admit("can0", &all).unwrap_err().to_string();
         assert!(error.contains("link type CAN (ARPHRD 280)"), "{error}");
-        assert!(matches!(refuse_if_nothing_is_up(&all), Err(TargetError::LinkType { .. })));
-        let raw = [(netns(1), vec![link("wg0", true, 0xfffe), link("wwan0", false, 519)])];
+        assert!(matches!(
+            refuse_if_nothing_is_up(&all),
+            Err(TargetError::LinkType { .. })
+        ));
+        let raw = [(
+            netns(1),
+            vec![link("wg0", true, 0xfffe), link("wwan0", false, 519)],
+        )];
         assert!(refuse_if_nothing_is_up(&raw).is_ok());
     }
 
     #[test]
     fn a_name_that_is_up_somewhere_is_admitted_with_a_warning() {
-        let all = [(netns(1), vec![link("eth0", true, 1)]), (netns(2), vec![link("eth0", false, 1)])];
+        let all = [
+            (netns(1), vec![link("eth0", true, 1)]),
+            (netns(2), vec![link("eth0", false, 1)]),
+        ];
         let warnings = admit("eth0", &all).unwrap();
         assert_eq!(
             warnings,

@@ -10,7 +10,8 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::net::if_::if_nametoindex;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType};
 
 use super::Interface;
 
@@ -36,7 +37,10 @@ impl LinkType {
     const NONE: u16 = 0xfffe;
 
     pub(super) const fn can_be_parsed(self) -> bool {
-        matches!(self.0, Self::ETHERNET | Self::RAW_IP | Self::LOOPBACK | Self::NONE)
+        matches!(
+            self.0,
+            Self::ETHERNET | Self::RAW_IP | Self::LOOPBACK | Self::NONE
+        )
     }
 
     /// Whether frames begin with an Ethernet header rather than with IP.
@@ -78,7 +82,9 @@ pub(super) fn list() -> io::Result<Vec<Link>> {
             return Ok(links);
         }
     }
-    Err(io::Error::other("the interfaces change faster than they can be listed"))
+    Err(io::Error::other(
+        "the interfaces change faster than they can be listed",
+    ))
 }
 
 /// `None`: the list changed while it was read.
@@ -114,7 +120,8 @@ fn dump() -> io::Result<Option<Vec<Link>>> {
 fn request() -> Vec<u8> {
     let mut link = LinkMessage::default();
     // Without the statistics of every CPU the answer is a third of the size.
-    link.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    link.attributes
+        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_DUMP | NLM_F_REQUEST;
     let mut message = NetlinkMessage::new(header, NetlinkPayload::from(RouteNetlinkMessage::GetLink(link)));
@@ -158,7 +165,10 @@ fn attribute(attributes: &[u8], kind: u16) -> Option<&[u8]> {
     let mut all = NlasIterator::new(attributes).flatten();
     let found = all.find(|attribute| attribute.kind() == kind)?;
     let header = 4;
-    found.into_inner().get(header..).map(|rest| &rest[..rest.len().min(found.value_length())])
+    found
+        .into_inner()
+        .get(header..)
+        .map(|rest| &rest[..rest.len().min(found.value_length())])
 }
 
 fn text(value: &[u8]) -> String {
@@ -166,20 +176,18 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
-/// Names and indexes of the calling thread's namespace, cheaply: what changes when an interface comes, goes, or is made
-/// anew under its old name. With `names`, of those alone.
-pub(super) fn fingerprint(names: &[String]) -> io::Result<BTreeMap<String, u32>> {
-    let mut all = Vec::new();
-    let names = if names.is_empty() {
-        // /proc/net would be the thread-group leader's namespace.
-        let text = fs::read_to_string("/proc/thread-self/net/dev")?;
-        all.extend(
-            text.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()),
-        );
-        &all
-    } else {
-        names
-    };
-    let index = |name: &String| Some((name.clone(), if_nametoindex(name.as_str()).ok()?));
-    Ok(names.iter().filter_map(index).collect())
+/// Names and indexes of all interfaces of the calling thread's namespace, cheaper than [`list`]: what changes when one
+/// comes, goes, or is made anew under its old name.
+pub(super) fn glance() -> io::Result<BTreeMap<String, u32>> {
+    // /proc/net would be the thread-group leader's namespace.
+    let text = fs::read_to_string("/proc/thread-self/net/dev")?;
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    let names = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, _)| name.trim());
+    // One that vanished meanwhile has no index.
+    Ok(names
+        .filter_map(|name| Some((name.to_owned(), name_to_index(&socket, name).ok()?)))
+        .collect())
 }

@@ -9,6 +9,7 @@
 mod cgroup;
 mod container;
 mod error;
+mod glance;
 mod interfaces;
 mod link;
 pub mod names;
@@ -110,16 +111,21 @@ pub fn cgroup_of(pid: u32) -> Option<PathBuf> {
 pub fn resolve(target: &Target, interfaces: &[String]) -> Result<Resolved, TargetError> {
     let names = names_of(target, interfaces)?;
     let mut found = find(&target.kind)?;
-    let seen = found.anchor.look().map_err(|reason| TargetError::Vanished { reason })?;
+    let seen = found
+        .anchor
+        .look()
+        .map_err(|reason| TargetError::Vanished { reason })?;
     let namespaces = seen.namespaces();
     if let TargetKind::Cgroup(path) = &target.kind
         && namespaces.is_empty()
     {
-        found.warnings.push(WarningKind::FollowingEmptyCgroup { path: path.clone() });
+        found
+            .warnings
+            .push(WarningKind::FollowingEmptyCgroup { path: path.clone() });
     }
+    let watch = Watch::begin(found.anchor, names, &namespaces, seen);
     let (places, warnings) = interfaces::places(namespaces, names, Strictness::New)?;
     found.warnings.extend(warnings);
-    let watch = Watch::begin(found.anchor, names, &places, seen)?;
     Ok(Resolved {
         identity: found.identity,
         places,
@@ -143,11 +149,12 @@ pub fn check(target: &Target, interfaces: &[String], last: &Resolved) -> Livenes
         return Liveness::Alive;
     }
     let follow = || {
-        let (places, _) = interfaces::places(seen.namespaces(), names, Strictness::Running)?;
+        let namespaces = seen.namespaces();
+        let watch = Watch::begin(last.watch.anchor.clone(), names, &namespaces, seen);
+        let (places, _) = interfaces::places(namespaces, names, Strictness::Running)?;
         if let Some(reason) = lost_devices(names, &last.places, &places) {
             return Ok(Liveness::Gone(reason));
         }
-        let watch = Watch::begin(last.watch.anchor.clone(), names, &places, seen)?;
         Ok(Liveness::Changed(Resolved {
             identity: last.identity.clone(),
             places,
@@ -200,7 +207,10 @@ fn find(kind: &TargetKind) -> Result<Found, TargetError> {
             let netns = interface.netns.as_deref().map_or_else(Netns::own, Netns::named)?;
             Ok(Found::whole(Anchor::netns(netns), Vec::new()))
         }
-        TargetKind::Host => Ok(Found::whole(Anchor::netns(Netns::own()?), vec![WarningKind::HostTarget])),
+        TargetKind::Host => Ok(Found::whole(
+            Anchor::netns(Netns::own()?),
+            vec![WarningKind::HostTarget],
+        )),
         TargetKind::Pods(_) => Err(TargetError::NeedsOperator),
     }
 }
@@ -246,14 +256,25 @@ fn lost_devices(names: &[String], before: &[Place], now: &[Place]) -> Option<Str
     let devices = |places: &[Place]| -> HashSet<(u64, u64, u32)> {
         let of = |place: &Place| {
             let (dev, inode) = place.netns.id();
-            place.interfaces.iter().map(move |interface| (dev, inode, interface.index)).collect::<Vec<_>>()
+            place
+                .interfaces
+                .iter()
+                .map(move |interface| (dev, inode, interface.index))
+                .collect::<Vec<_>>()
         };
         places.iter().flat_map(of).collect()
     };
     let had = devices(before);
-    let namespaces_live =
-        before.iter().all(|place| now.iter().any(|other| other.netns == place.netns)) && !before.is_empty();
-    let lost =
-        !names.is_empty() && namespaces_live && !had.is_empty() && had.is_disjoint(&devices(now));
-    lost.then(|| format!("interface {} is gone from {}", names.join(", "), before[0].netns.label))
+    let namespaces_live = before
+        .iter()
+        .all(|place| now.iter().any(|other| other.netns == place.netns))
+        && !before.is_empty();
+    let lost = !names.is_empty() && namespaces_live && !had.is_empty() && had.is_disjoint(&devices(now));
+    lost.then(|| {
+        format!(
+            "interface {} is gone from {}",
+            names.join(", "),
+            before[0].netns.label
+        )
+    })
 }

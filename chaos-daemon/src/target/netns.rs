@@ -3,9 +3,10 @@
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::thread;
 
 use nix::errno::Errno;
@@ -54,7 +55,8 @@ impl Hash for Netns {
 impl Netns {
     /// The daemon's own.
     pub fn own() -> Result<Self, TargetError> {
-        let id = namespace_id(Path::new(OWN)).map_err(|source| TargetError::io(format!("stat {OWN}"), source))?;
+        let unknown = || TargetError::io(format!("stat {OWN}"), io::Error::from(io::ErrorKind::NotFound));
+        let id = own_id().ok_or_else(unknown)?;
         Ok(Self::new(id, "host".to_owned(), OWN.into(), true))
     }
 
@@ -81,7 +83,7 @@ impl Netns {
         }
         let id = namespace_id(&path)
             .map_err(|source| TargetError::io(format!("stat {}", path.display()), source))?;
-        if is_own(id) {
+        if own_id() == Some(id) {
             return Self::own();
         }
         let netns = Self::new(id, label_of(&path), path, false);
@@ -94,7 +96,7 @@ impl Netns {
     pub(super) fn of_pid(pid: u32) -> io::Result<Self> {
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
         let id = namespace_id(&path)?;
-        if is_own(id) {
+        if own_id() == Some(id) {
             return Ok(Self::new(id, "host".to_owned(), OWN.into(), true));
         }
         Ok(Self::new(id, format!("pid:{pid}"), path, false))
@@ -151,25 +153,27 @@ impl Netns {
         })
     }
 
-    /// Moves the calling thread. Only for threads that end afterwards.
-    fn enter(&self) -> Result<(), TargetError> {
+    /// Moves the calling thread. Only for threads that end afterwards or know the way back.
+    pub(super) fn enter(&self) -> Result<(), TargetError> {
         let here = namespace_id(Path::new("/proc/thread-self/ns/net"));
         if here.is_ok_and(|id| id == self.id()) {
             return Ok(());
         }
         let file = self.open()?;
-        setns(&file, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
+        move_thread(file.as_fd()).map_err(|errno| match errno {
             Errno::EINVAL => TargetError::NotANetns(self.entry.clone()),
             errno => TargetError::io(format!("enter network namespace {}", self.label), errno),
         })
     }
 
     /// Opens the entry; when that leads elsewhere by now, any other way into the same namespace.
-    fn open(&self) -> Result<OwnedFd, TargetError> {
+    pub(super) fn open(&self) -> Result<OwnedFd, TargetError> {
         if let Some(file) = self.open_at(&self.entry)? {
             return Ok(file);
         }
-        let processes = all_pids().into_iter().map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
+        let processes = all_pids()
+            .into_iter()
+            .map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
         for path in entries().chain(processes) {
             if namespace_id(&path).is_ok_and(|id| id == self.id())
                 && let Some(file) = self.open_at(&path)?
@@ -193,11 +197,17 @@ impl Netns {
             Err(errno) => return Err(TargetError::io(format!("open {}", path.display()), errno)),
         };
         let file = fs::File::from(file);
-        let meta =
-            file.metadata().map_err(|source| TargetError::io(format!("stat {}", path.display()), source))?;
+        let meta = file
+            .metadata()
+            .map_err(|source| TargetError::io(format!("stat {}", path.display()), source))?;
         // A path or a pid may have been used again since; the open descriptor cannot be confused any more.
         Ok((self.id() == (meta.dev(), meta.ino())).then(|| file.into()))
     }
+}
+
+/// Moves the calling thread into an open network namespace. EINVAL: it is of another kind.
+pub(super) fn move_thread(file: BorrowedFd<'_>) -> nix::Result<()> {
+    setns(file, CloneFlags::CLONE_NEWNET)
 }
 
 fn on_fresh_thread<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T, TargetError> {
@@ -210,8 +220,12 @@ fn on_fresh_thread<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T, TargetErr
     })
 }
 
-fn is_own(id: (u64, u64)) -> bool {
-    namespace_id(Path::new(OWN)).is_ok_and(|own| own == id)
+/// The thread-group leader of a daemon never moves, so this is asked once.
+fn own_id() -> Option<(u64, u64)> {
+    static ID: OnceLock<(u64, u64)> = OnceLock::new();
+    ID.get()
+        .copied()
+        .or_else(|| namespace_id(Path::new(OWN)).ok().map(|id| *ID.get_or_init(|| id)))
 }
 
 fn entries() -> impl Iterator<Item = PathBuf> {
@@ -222,7 +236,10 @@ fn entries() -> impl Iterator<Item = PathBuf> {
 }
 
 fn find_named(name: &str) -> Option<PathBuf> {
-    NAMED.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists())
+    NAMED
+        .iter()
+        .map(|folder| Path::new(folder).join(name))
+        .find(|path| path.exists())
 }
 
 fn names() -> impl Iterator<Item = String> {
@@ -231,9 +248,14 @@ fn names() -> impl Iterator<Item = String> {
 
 fn label_of(path: &Path) -> String {
     let text = path.to_string_lossy();
-    if let Some(pid) = text.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/ns/net")) {
+    if let Some(pid) = text
+        .strip_prefix("/proc/")
+        .and_then(|rest| rest.strip_suffix("/ns/net"))
+    {
         return format!("pid:{pid}");
     }
-    let name = path.file_name().map_or(text.clone(), |name| name.to_string_lossy());
+    let name = path
+        .file_name()
+        .map_or(text.clone(), |name| name.to_string_lossy());
     format!("netns:{name}")
 }

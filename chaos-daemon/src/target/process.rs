@@ -64,7 +64,9 @@ pub(super) fn thread_group(pid: u32) -> io::Result<Option<u32>> {
 /// The pids of all processes of the host.
 pub(super) fn all_pids() -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// (dev, inode) of what a namespace link leads to.

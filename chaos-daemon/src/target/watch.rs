@@ -1,13 +1,15 @@
 //! What a target hangs on, and the cheap question whether it changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
+use super::Netns;
 use super::cgroup::Cgroup;
+use super::glance::{Glance, glance};
 use super::process::Process;
-use super::{Netns, Place, TargetError, link};
 
 /// (dev, inode) of a network namespace.
 type NetnsId = (u64, u64);
@@ -37,14 +39,15 @@ pub(super) struct Seen(Vec<(Netns, Vec<u32>)>);
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
     pub(super) anchor: Anchor,
+    begun: Instant,
     spots: HashMap<NetnsId, Spot>,
 }
 
 #[derive(Clone, Debug)]
 struct Spot {
     netns: Netns,
-    /// Interface names and indexes, as [`link::fingerprint`] gave them.
-    links: BTreeMap<String, u32>,
+    /// Names and indexes of the interfaces that count.
+    links: Glance,
     /// A process that was in it. As long as this very process is there, the namespace cannot have been replaced by
     /// another one with its number, and `/proc/PID/ns/net` leads into it.
     witness: Option<Process>,
@@ -115,40 +118,42 @@ fn born(entry: &PathBuf) -> Option<Born> {
     if entry.starts_with("/proc") {
         return None;
     }
-    fs::metadata(entry).ok().map(|meta| Born(meta.ctime(), meta.ctime_nsec()))
+    fs::metadata(entry)
+        .ok()
+        .map(|meta| Born(meta.ctime(), meta.ctime_nsec()))
 }
 
 impl Seen {
     pub(super) fn namespaces(&self) -> Vec<Netns> {
-        self.0.iter().map(|(netns, _)| netns.clone().prefer_name()).collect()
+        self.0
+            .iter()
+            .map(|(netns, _)| netns.clone().prefer_name())
+            .collect()
     }
 }
 
 impl Watch {
-    /// Remembers how things are. `places` are those of `seen` that could be looked into.
-    pub(super) fn begin(
-        anchor: Anchor,
-        names: &[String],
-        places: &[Place],
-        seen: Seen,
-    ) -> Result<Self, TargetError> {
-        let namespaces: Vec<_> = places.iter().map(|place| &place.netns).collect();
-        let links = fingerprints(&namespaces, names)?;
-        let mut pids: HashMap<NetnsId, Vec<u32>> =
-            seen.0.into_iter().map(|(netns, pids)| (netns.id(), pids)).collect();
-        let spot = |(netns, links): (&&Netns, Option<BTreeMap<String, u32>>)| {
+    /// Remembers how things are. To be called before the interfaces are listed: what changes in between is then seen by
+    /// the next check. `namespaces` are those of `seen`.
+    pub(super) fn begin(anchor: Anchor, names: &[String], namespaces: &[Netns], seen: Seen) -> Self {
+        let begun = Instant::now();
+        let mut pids: HashMap<NetnsId, Vec<u32>> = seen
+            .0
+            .into_iter()
+            .map(|(netns, pids)| (netns.id(), pids))
+            .collect();
+        let spot = |netns: &Netns| {
             let pids = pids.remove(&netns.id()).unwrap_or_default();
-            let witness = pids.into_iter().find_map(|pid| Process::find(pid).ok());
             let spot = Spot {
-                netns: (*netns).clone(),
-                // Unknown: nothing is equal to it but an empty namespace, so the next check looks again.
-                links: links.unwrap_or_default(),
-                witness,
+                netns: netns.clone(),
+                links: only(names, &*glance(netns, begun)?),
+                witness: pids.into_iter().find_map(|pid| Process::find(pid).ok()),
             };
-            (netns.id(), spot)
+            // One that cannot be looked into is left out, so the next check finds one too many and looks again.
+            Some((netns.id(), spot))
         };
-        let spots = namespaces.iter().zip(links).map(spot).collect();
-        Ok(Self { anchor, spots })
+        let spots = namespaces.iter().filter_map(spot).collect();
+        Self { anchor, begun, spots }
     }
 
     /// Whether nothing changed.
@@ -156,32 +161,22 @@ impl Watch {
         if seen.0.len() != self.spots.len() {
             return false;
         }
-        for (netns, pids) in &seen.0 {
+        seen.0.iter().all(|(netns, pids)| {
             let Some(spot) = self.spots.get(&netns.id()) else {
                 return false;
             };
-            let witnessed =
-                spot.witness.is_none_or(|witness| pids.contains(&witness.pid) && witness.is_alive());
-            if !witnessed {
-                return false;
-            }
-        }
-        let namespaces: Vec<_> = self.spots.values().map(|spot| &spot.netns).collect();
-        let Ok(links) = fingerprints(&namespaces, names) else {
-            return true;
-        };
-        self.spots.values().zip(links).all(|(spot, links)| links.as_ref() == Some(&spot.links))
+            let is_here = |witness: Process| pids.contains(&witness.pid) && witness.is_alive();
+            let links = glance(&spot.netns, self.begun);
+            spot.witness.is_none_or(is_here) && links.is_some_and(|links| only(names, &links) == spot.links)
+        })
     }
 }
 
-/// Of each namespace; `None` where one could not be looked into.
-fn fingerprints(
-    namespaces: &[&Netns],
-    names: &[String],
-) -> Result<Vec<Option<BTreeMap<String, u32>>>, TargetError> {
-    if namespaces.is_empty() {
-        return Ok(Vec::new());
+/// The part that counts: these names, or all when there are none.
+fn only(names: &[String], links: &Glance) -> Glance {
+    if names.is_empty() {
+        return links.clone();
     }
-    let found = Netns::visit(namespaces, |_| link::fingerprint(names).ok())?;
-    Ok(found.into_iter().map(|links| links.ok().flatten()).collect())
+    let of_name = |name: &String| links.get(name).map(|index| (name.clone(), *index));
+    names.iter().filter_map(of_name).collect()
 }

@@ -83,7 +83,10 @@ fn collect(hierarchy: Option<&Hierarchy>, roots: &Roots) -> BTreeMap<String, Con
         return all;
     };
     walk(&hierarchy.mount, &mut |directory| {
-        let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = directory
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         let id = match scope::container_id(name) {
             Some(id) => id,
             // A bare name is an id only when a runtime says so.
@@ -105,7 +108,10 @@ fn select<'a>(
     if let Some(found) = all.get_key_value(wanted) {
         return Ok(found);
     }
-    let mut matches: Vec<_> = all.iter().filter(|(_, known)| known.names.iter().any(|name| name == wanted)).collect();
+    let mut matches: Vec<_> = all
+        .iter()
+        .filter(|(_, known)| known.names.iter().any(|name| name == wanted))
+        .collect();
     if matches.is_empty() && wanted.len() >= SHORTEST_PREFIX {
         matches = all.iter().filter(|(id, _)| id.starts_with(wanted)).collect();
     }
@@ -113,7 +119,10 @@ fn select<'a>(
         [one] => Ok(*one),
         [] => Err(TargetError::NoSuchContainer {
             name: wanted.to_owned(),
-            known: format!("the runtimes and the cgroup tree know {}", listing(all.iter().map(label), 8)),
+            known: format!(
+                "the runtimes and the cgroup tree know {}",
+                listing(all.iter().map(label), 8)
+            ),
         }),
         several => Err(TargetError::AmbiguousContainer {
             name: wanted.to_owned(),
@@ -124,7 +133,11 @@ fn select<'a>(
 
 /// The first twelve characters of a long id, as docker shows it, and a name.
 fn label((id, container): (&String, &Container)) -> String {
-    let short: String = if id.len() == 64 { id.chars().take(12).collect() } else { id.clone() };
+    let short: String = if id.len() == 64 {
+        id.chars().take(12).collect()
+    } else {
+        id.clone()
+    };
     match container.names.first() {
         Some(name) => format!("{short} ({name})"),
         None => short,
@@ -132,11 +145,7 @@ fn label((id, container): (&String, &Container)) -> String {
 }
 
 /// The cgroup that holds this container and nothing else.
-fn own_cgroup(
-    hierarchy: &Hierarchy,
-    id: &str,
-    container: &Container,
-) -> Result<Option<Cgroup>, TargetError> {
+fn own_cgroup(hierarchy: &Hierarchy, id: &str, container: &Container) -> Result<Option<Cgroup>, TargetError> {
     let Some(init) = container.init else {
         // Known from the cgroup tree alone: it runs if somebody is in there.
         let Some(directory) = &container.directory else {
@@ -150,7 +159,9 @@ fn own_cgroup(
         };
     };
     // On hybrid hosts a runtime may make the directory and leave its processes where they were: ask the process.
-    let path = init.cgroup2().map_err(|_| TargetError::ContainerNotRunning(id.to_owned()))?;
+    let path = init
+        .cgroup2()
+        .map_err(|_| TargetError::ContainerNotRunning(id.to_owned()))?;
     let Some(path) = path.filter(|path| path != "/") else {
         return Ok(None);
     };
@@ -172,12 +183,17 @@ fn holds_only(cgroup: &Cgroup, init: Process) -> bool {
         return false;
     };
     let members = cgroup.members();
-    container != host && members.into_iter().all(|pid| namespace_of(pid).is_none_or(|its| its == container))
+    container != host
+        && members
+            .into_iter()
+            .all(|pid| namespace_of(pid).is_none_or(|its| its == container))
 }
 
 /// The container as its network namespace: others may share it, and are then hit too.
 fn by_netns(id: &str, init: Process) -> Result<Found, TargetError> {
-    let netns = init.netns().map_err(|_| TargetError::ContainerNotRunning(id.to_owned()))?;
+    let netns = init
+        .netns()
+        .map_err(|_| TargetError::ContainerNotRunning(id.to_owned()))?;
     if netns.is_own {
         return Err(TargetError::ContainerIndistinct(id.to_owned()));
     }
@@ -199,9 +215,12 @@ fn strangers(netns: &Netns, init: Process) -> Option<WarningKind> {
         let process = Process { pid: *pid, start: 0 };
         process.pid_namespace().is_ok_and(|its| Some(its) != own)
     };
-    inside.iter().any(is_stranger).then_some(WarningKind::SharedNetns {
-        processes: inside.len(),
-    })
+    inside
+        .iter()
+        .any(is_stranger)
+        .then_some(WarningKind::SharedNetns {
+            processes: inside.len(),
+        })
 }
 
 /// The entries of a folder; none when it is not there.

@@ -48,7 +48,14 @@ mod tests {
             assert_eq!(container_id(&name), Some(id), "{name}");
         }
         assert_eq!(container_id("crun-web.scope"), Some("web"));
-        let others = ["docker.service", "docker-storage", "system.slice", "init.scope", "docker-.scope", ""];
+        let others = [
+            "docker.service",
+            "docker-storage",
+            "system.slice",
+            "init.scope",
+            "docker-.scope",
+            "",
+        ];
         for name in others {
             assert_eq!(container_id(name), None, "{name}");
         }

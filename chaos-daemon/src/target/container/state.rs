@@ -51,9 +51,15 @@ struct DockerContainer {
 pub(super) fn read_all(roots: &Roots) -> Vec<State> {
     let mut states = Vec::new();
     for folder in runtime_folders(&roots.run) {
-        states.extend(folders(&folder).iter().filter_map(|container| runtime_state(container)));
+        states.extend(
+            folders(&folder)
+                .iter()
+                .filter_map(|container| runtime_state(container)),
+        );
     }
-    let podman = roots.lib.join("containers/storage/overlay-containers/containers.json");
+    let podman = roots
+        .lib
+        .join("containers/storage/overlay-containers/containers.json");
     let podman = read::<Vec<PodmanContainer>>(&podman).unwrap_or_default();
     states.extend(podman.into_iter().map(|container| State {
         id: container.id,
@@ -61,7 +67,9 @@ pub(super) fn read_all(roots: &Roots) -> Vec<State> {
         names: container.names,
     }));
     let docker = folders(&roots.lib.join("docker/containers"));
-    let docker = docker.iter().filter_map(|folder| read::<DockerContainer>(&folder.join("config.v2.json")));
+    let docker = docker
+        .iter()
+        .filter_map(|folder| read::<DockerContainer>(&folder.join("config.v2.json")));
     states.extend(docker.map(|container| State {
         id: container.id,
         init: None,
@@ -86,8 +94,9 @@ fn runtime_folders(run: &Path) -> Vec<PathBuf> {
 
 fn runtime_state(folder: &Path) -> Option<State> {
     let id = folder.file_name()?.to_str()?.to_owned();
-    let state: RuntimeState =
-        ["status", "state.json"].iter().find_map(|file| read(&folder.join(file)))?;
+    let state: RuntimeState = ["status", "state.json"]
+        .iter()
+        .find_map(|file| read(&folder.join(file)))?;
     let init = state.pid.and_then(|pid| Process::find(pid).ok());
     // The file may be older than the last boot of the container's process: a reused pid is somebody else.
     let init = init.filter(|process| state.start.is_none_or(|start| start == process.start));

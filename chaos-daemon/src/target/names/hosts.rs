@@ -39,7 +39,9 @@ fn addresses(text: &str, host: &str) -> BTreeSet<IpAddr> {
         let line = line.split('#').next().unwrap_or_default();
         let mut fields = line.split_ascii_whitespace();
         let address: IpAddr = fields.next()?.parse().ok()?;
-        fields.any(|name| name.trim_end_matches('.').eq_ignore_ascii_case(host)).then_some(address)
+        fields
+            .any(|name| name.trim_end_matches('.').eq_ignore_ascii_case(host))
+            .then_some(address)
     };
     text.lines().filter_map(of_line).collect()
 }
@@ -50,8 +52,14 @@ mod tests {
 
     #[test]
     fn all_lines_with_the_name_count() {
-        let text = "127.0.0.1 localhost # db\n10.0.0.1\tdb.Example.com db\n\n# 10.0.0.9 db\nfd00::1 db\nbroken db\n";
-        let texts = |host| addresses(text, host).into_iter().map(|a| a.to_string()).collect::<Vec<_>>();
+        let text =
+            "127.0.0.1 localhost # db\n10.0.0.1\tdb.Example.com db\n\n# 10.0.0.9 db\nfd00::1 db\nbroken db\n";
+        let texts = |host| {
+            addresses(text, host)
+                .into_iter()
+                .map(|a| a.to_string())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(texts("db"), ["10.0.0.1", "fd00::1"]);
         assert_eq!(texts("db.example.com"), ["10.0.0.1"]);
         assert!(texts("example.com").is_empty());

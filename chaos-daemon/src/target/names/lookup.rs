@@ -72,8 +72,8 @@ impl Resolver {
             }),
             Servers::Addresses(addresses) => Ok(fixed(addresses)),
         }?;
-        let mut builder =
-            TokioResolver::builder_with_config(config, TokioConnectionProvider::default()).with_options(options);
+        let mut builder = TokioResolver::builder_with_config(config, TokioConnectionProvider::default())
+            .with_options(options);
         let options = builder.options_mut();
         // The cache is ours: an answer is kept until the next one, and never answered from twice.
         options.cache_size = 0;
@@ -109,7 +109,10 @@ impl Resolver {
             failed: false,
             fresh_for: FRESH_AT_MOST,
         };
-        for (said, is_family) in [(v4, IpAddr::is_ipv4 as fn(&IpAddr) -> bool), (v6, IpAddr::is_ipv6)] {
+        for (said, is_family) in [
+            (v4, IpAddr::is_ipv4 as fn(&IpAddr) -> bool),
+            (v6, IpAddr::is_ipv6),
+        ] {
             let fresh_for = match said {
                 Said::Addresses { addresses, ttl } => {
                     answer.addresses.extend(addresses);
@@ -119,7 +122,9 @@ impl Resolver {
                 Said::Failed(reason) => {
                     tracing::warn!(%host, reason, "a name cannot be looked up; its last addresses stay");
                     answer.failed = true;
-                    answer.addresses.extend(before.addresses.iter().filter(|address| is_family(address)));
+                    answer
+                        .addresses
+                        .extend(before.addresses.iter().filter(|address| is_family(address)));
                     AFTER_FAILURE
                 }
             };
@@ -198,7 +203,11 @@ fn read_conf(path: &Path) -> Result<Conf, TargetError> {
     let text = fs::read_to_string(path).map_err(|source| unusable(source.to_string()))?;
     let (config, options) =
         system_conf::parse_resolv_conf(&text).map_err(|error| unusable(error.to_string()))?;
-    let mut servers: Vec<_> = config.name_servers().iter().map(|server| server.socket_addr).collect();
+    let mut servers: Vec<_> = config
+        .name_servers()
+        .iter()
+        .map(|server| server.socket_addr)
+        .collect();
     servers.dedup();
     let config = ResolverConfig::from_parts(
         config.domain().cloned(),

@@ -105,7 +105,9 @@ impl NameWatcher {
             hosts
                 .iter()
                 .map(|&host| {
-                    let entry = entries.entry(host.clone()).or_insert_with(|| self.begin(host.clone()));
+                    let entry = entries
+                        .entry(host.clone())
+                        .or_insert_with(|| self.begin(host.clone()));
                     entry.users += 1;
                     entry.looked.clone()
                 })
@@ -137,12 +139,18 @@ impl NameWatcher {
     /// What is wrong now with the names of a running fault: without an address, or not refreshed.
     pub fn warnings<'a>(&self, hosts: impl IntoIterator<Item = &'a Hostname>) -> Vec<WarningKind> {
         let entries = self.0.entries();
-        hosts.into_iter().filter_map(|host| entries.get(host)?.warning(host)).collect()
+        hosts
+            .into_iter()
+            .filter_map(|host| entries.get(host)?.warning(host))
+            .collect()
     }
 
     /// What is known now of a watched name.
     pub fn addresses(&self, host: &Hostname) -> Option<Vec<IpAddr>> {
-        self.0.entries().get(host).map(|entry| entry.addresses.iter().copied().collect())
+        self.0
+            .entries()
+            .get(host)
+            .map(|entry| entry.addresses.iter().copied().collect())
     }
 
     fn begin(&self, host: Hostname) -> Entry {

@@ -53,7 +53,9 @@ impl Server {
     fn answer(&self, request: &[u8]) -> Option<Vec<u8>> {
         let mut message = Message::from_vec(request).unwrap();
         let query = message.queries()[0].clone();
-        message.set_message_type(MessageType::Response).set_recursion_available(true);
+        message
+            .set_message_type(MessageType::Response)
+            .set_recursion_available(true);
         let name = query.name().to_ascii().trim_end_matches('.').to_owned();
         match self.zone.lock().unwrap().get(&name) {
             Some(Zone::Silence) => return None,
@@ -103,7 +105,10 @@ fn host(name: &str) -> Hostname {
 
 /// The next change, which must come within TTL + 5 s.
 async fn next(changes: &mut mpsc::Receiver<NamesChanged>) -> NamesChanged {
-    timeout(Duration::from_secs(6), changes.recv()).await.expect("no change in time").unwrap()
+    timeout(Duration::from_secs(6), changes.recv())
+        .await
+        .expect("no change in time")
+        .unwrap()
 }
 
 #[tokio::test]
@@ -112,15 +117,24 @@ async fn both_families_and_their_changes() {
     server.addresses("db.test", &["10.0.0.2", "10.0.0.1", "fd00::1"]);
     let (watcher, mut changes) = server.watcher();
     let watched = watcher.watch(&[host("db.test")]).await;
-    assert_eq!(watched.addresses[&host("db.test")], parse(&["10.0.0.1", "10.0.0.2", "fd00::1"]));
+    assert_eq!(
+        watched.addresses[&host("db.test")],
+        parse(&["10.0.0.1", "10.0.0.2", "fd00::1"])
+    );
     assert!(watched.warnings.is_empty());
     // The same set in another order is no change; the next message is about the real one.
     server.addresses("db.test", &["fd00::1", "10.0.0.1", "10.0.0.2"]);
     tokio::time::sleep(Duration::from_millis(1500)).await;
     server.addresses("db.test", &["10.0.0.9", "fd00::1"]);
     let change = next(&mut changes).await;
-    assert_eq!((change.host, change.addresses), (host("db.test"), parse(&["10.0.0.9", "fd00::1"])));
-    assert_eq!(watcher.addresses(&host("db.test")).unwrap(), parse(&["10.0.0.9", "fd00::1"]));
+    assert_eq!(
+        (change.host, change.addresses),
+        (host("db.test"), parse(&["10.0.0.9", "fd00::1"]))
+    );
+    assert_eq!(
+        watcher.addresses(&host("db.test")).unwrap(),
+        parse(&["10.0.0.9", "fd00::1"])
+    );
 }
 
 #[tokio::test]
@@ -153,7 +167,10 @@ async fn a_name_that_appears_later() {
     let server = Server::start().await;
     let (watcher, mut changes) = server.watcher();
     let watched = watcher.watch(&[host("late.test")]).await;
-    assert!(matches!(watched.warnings.as_slice(), [WarningKind::UnresolvedHost { .. }]));
+    assert!(matches!(
+        watched.warnings.as_slice(),
+        [WarningKind::UnresolvedHost { .. }]
+    ));
     server.addresses("late.test", &["10.0.0.7"]);
     assert_eq!(next(&mut changes).await.addresses, parse(&["10.0.0.7"]));
 }
@@ -166,7 +183,11 @@ async fn a_silent_server_does_not_hold_up_a_fault() {
     let (watcher, mut changes) = server.watcher();
     let begin = Instant::now();
     let watched = watcher.watch(&[host("a.test"), host("b.test")]).await;
-    assert!((1900..3000).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+    assert!(
+        (1900..3000).contains(&begin.elapsed().as_millis()),
+        "{:?}",
+        begin.elapsed()
+    );
     assert_eq!(watched.warnings.len(), 2);
     server.addresses("a.test", &["fd00::7"]);
     assert_eq!(next(&mut changes).await.addresses, parse(&["fd00::7"]));
@@ -187,7 +208,12 @@ async fn a_name_is_watched_once_and_only_as_long_as_it_is_needed() {
     drop(second);
     assert_eq!(watcher.addresses(&name), None);
     server.addresses("db.test", &["10.0.0.3"]);
-    assert!(timeout(Duration::from_millis(1500), changes.recv()).await.is_err(), "nobody watches any more");
+    assert!(
+        timeout(Duration::from_millis(1500), changes.recv())
+            .await
+            .is_err(),
+        "nobody watches any more"
+    );
 }
 
 #[tokio::test]

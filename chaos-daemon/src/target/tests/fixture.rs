@@ -16,7 +16,13 @@ enum Skip {
 
 /// Whether the test may make namespaces and cgroups. `false`: it says why and is to return.
 pub(super) fn privileged() -> bool {
-    let has_ip = || Command::new("ip").arg("-V").stdout(Stdio::null()).status().is_ok();
+    let has_ip = || {
+        Command::new("ip")
+            .arg("-V")
+            .stdout(Stdio::null())
+            .status()
+            .is_ok()
+    };
     let skip = match () {
         () if !nix::unistd::geteuid().is_root() => Skip::NotRoot,
         () if Hierarchy::find().is_err() => Skip::NoCgroup2,
@@ -29,12 +35,20 @@ pub(super) fn privileged() -> bool {
 
 fn unique(word: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("chaos-t{}-{}-{word}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "chaos-t{}-{}-{word}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 pub(super) fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Waits for a condition, at most five seconds.
@@ -118,7 +132,9 @@ impl TestCgroup {
 
     pub(super) fn remove(&self) {
         // The last process leaves its cgroup a moment after it was waited for.
-        until("the cgroup can be removed", || fs::remove_dir(&self.directory).is_ok());
+        until("the cgroup can be removed", || {
+            fs::remove_dir(&self.directory).is_ok()
+        });
     }
 }
 
@@ -152,7 +168,9 @@ impl Sleeper {
             .unwrap();
         let sleeper = Self(child);
         let comm = format!("/proc/{}/comm", sleeper.pid());
-        until("the sleeper sleeps", || fs::read_to_string(&comm).is_ok_and(|comm| comm == "sleep\n"));
+        until("the sleeper sleeps", || {
+            fs::read_to_string(&comm).is_ok_and(|comm| comm == "sleep\n")
+        });
         sleeper
     }
 

@@ -25,7 +25,10 @@ fn a_cgroup_that_does_not_exist_names_its_neighbours() {
     };
     assert_eq!((parent, siblings.as_str()), (cgroup.name.clone(), "web.service"));
     drop(child);
-    assert!(matches!(refusal(&Target::cgroup("relative/path")), TargetError::BadCgroupPath(_)));
+    assert!(matches!(
+        refusal(&Target::cgroup("relative/path")),
+        TargetError::BadCgroupPath(_)
+    ));
 }
 
 #[test]
@@ -49,7 +52,10 @@ fn processes_that_cannot_be_hit() {
     if !privileged() {
         return;
     }
-    assert!(matches!(refusal(&Target::pid(4_194_303)), TargetError::NoSuchProcess(_)));
+    assert!(matches!(
+        refusal(&Target::pid(4_194_303)),
+        TargetError::NoSuchProcess(_)
+    ));
     // A thread of this very process, which is not its first.
     let thread = std::fs::read_dir("/proc/self/task")
         .unwrap()
@@ -57,7 +63,10 @@ fn processes_that_cannot_be_hit() {
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .find(|&tid| tid != std::process::id())
         .unwrap();
-    assert!(matches!(refusal(&Target::pid(thread)), TargetError::IsAThread { .. }));
+    assert!(matches!(
+        refusal(&Target::pid(thread)),
+        TargetError::IsAThread { .. }
+    ));
 }
 
 #[test]
@@ -65,9 +74,18 @@ fn paths_that_are_no_network_namespace() {
     if !privileged() {
         return;
     }
-    assert!(matches!(refusal(&Target::netns("chaos-none")), TargetError::NoSuchNetns { .. }));
-    assert!(matches!(refusal(&Target::netns("/run/netns/chaos-none")), TargetError::NoSuchNetns { .. }));
-    assert!(matches!(refusal(&Target::netns("/etc/hostname")), TargetError::NotANetns(_)));
+    assert!(matches!(
+        refusal(&Target::netns("chaos-none")),
+        TargetError::NoSuchNetns { .. }
+    ));
+    assert!(matches!(
+        refusal(&Target::netns("/run/netns/chaos-none")),
+        TargetError::NoSuchNetns { .. }
+    ));
+    assert!(matches!(
+        refusal(&Target::netns("/etc/hostname")),
+        TargetError::NotANetns(_)
+    ));
     // A namespace, but of another kind; a process with its own, else the id would be that of the test.
     let sleeper = Sleeper::wrapped(None, None, "unshare --uts");
     let uts = format!("/proc/{}/ns/uts", sleeper.pid());
@@ -83,7 +101,10 @@ fn interfaces_that_cannot_be_used() {
     let target = Target::netns(&netns.name);
     assert!(matches!(refusal(&target), TargetError::NoInterfaceUp { .. }));
     netns.ip("link add d0 type bridge");
-    assert!(matches!(refusal(&target), TargetError::NoInterfaceUp { .. }), "d0 is down");
+    assert!(
+        matches!(refusal(&target), TargetError::NoInterfaceUp { .. }),
+        "d0 is down"
+    );
     let down = refusal(&Target::interface("d0", Some(netns.name.clone())));
     let TargetError::InterfaceDown { remedy, .. } = down else {
         panic!("{down}");
@@ -98,16 +119,28 @@ fn the_hosts_own_loopback_is_spared() {
     if !privileged() {
         return;
     }
-    assert!(matches!(refusal(&Target::interface("lo", None)), TargetError::OwnLoopback));
-    assert!(matches!(refusal(&Target::host().with_interfaces(["lo"])), TargetError::OwnLoopback));
+    assert!(matches!(
+        refusal(&Target::interface("lo", None)),
+        TargetError::OwnLoopback
+    ));
+    assert!(matches!(
+        refusal(&Target::host().with_interfaces(["lo"])),
+        TargetError::OwnLoopback
+    ));
     let own = format!("/proc/{}/ns/net", std::process::id());
-    assert!(matches!(refusal(&Target::interface("lo", Some(own))), TargetError::OwnLoopback));
+    assert!(matches!(
+        refusal(&Target::interface("lo", Some(own))),
+        TargetError::OwnLoopback
+    ));
 }
 
 #[test]
 fn contradictions_and_strangers() {
     let target = Target::interface("a0", None).with_interfaces(["b0"]);
-    assert!(matches!(refusal(&target), TargetError::InterfacesContradict { .. }));
+    assert!(matches!(
+        refusal(&target),
+        TargetError::InterfacesContradict { .. }
+    ));
     let pods = Target::from(TargetKind::Pods(PodsTarget {
         namespace: "shop".to_owned(),
         label_selector: "app=orders".to_owned(),

@@ -10,7 +10,11 @@ fn find(target: &Target) -> Resolved {
 }
 
 pub(super) fn names(place: &Place) -> Vec<&str> {
-    place.interfaces.iter().map(|interface| interface.name.as_str()).collect()
+    place
+        .interfaces
+        .iter()
+        .map(|interface| interface.name.as_str())
+        .collect()
 }
 
 #[test]
@@ -36,10 +40,20 @@ fn a_namespace_by_name_and_by_path() {
     }
     let by_path = find(&Target::netns(netns.path().to_str().unwrap()));
     assert_eq!(by_path.places, found.places);
-    let inside = place.netns.run(|| nix::net::if_::if_nametoindex("a0").unwrap()).unwrap();
-    let a0 = place.interfaces.iter().find(|interface| interface.name == "a0").unwrap();
+    let inside = place
+        .netns
+        .run(|| nix::net::if_::if_nametoindex("a0").unwrap())
+        .unwrap();
+    let a0 = place
+        .interfaces
+        .iter()
+        .find(|interface| interface.name == "a0")
+        .unwrap();
     assert_eq!(inside, a0.index);
-    assert!(nix::net::if_::if_nametoindex("a0").is_err(), "the calling thread must have stayed outside");
+    assert!(
+        nix::net::if_::if_nametoindex("a0").is_err(),
+        "the calling thread must have stayed outside"
+    );
 }
 
 #[test]
@@ -55,7 +69,10 @@ fn named_interfaces_narrow_and_lo_must_be_named() {
     assert_eq!(names(&found.places[0]).len(), 2);
     assert!(found.places[0].interfaces[0].loopback);
     let found = find(&Target::interface("b0", Some(netns.name.clone())));
-    assert_eq!((names(&found.places[0]), &found.identity), (vec!["b0"], &Identity::Whole));
+    assert_eq!(
+        (names(&found.places[0]), &found.identity),
+        (vec!["b0"], &Identity::Whole)
+    );
 }
 
 #[test]
@@ -68,7 +85,13 @@ fn a_down_interface_is_in_the_default_set_beside_one_that_is_up() {
     netns.ip("tuntap add t0 mode tun");
     let found = find(&Target::netns(&netns.name));
     let place = &found.places[0];
-    let get = |name: &str| place.interfaces.iter().find(|interface| interface.name == name).unwrap();
+    let get = |name: &str| {
+        place
+            .interfaces
+            .iter()
+            .find(|interface| interface.name == name)
+            .unwrap()
+    };
     assert!(!get("d0").up);
     assert_eq!(get("d0").kind.as_deref(), Some("bridge"));
     assert!(!get("t0").ethernet);
@@ -96,7 +119,11 @@ fn a_cgroup_spans_the_namespaces_of_all_below_it() {
             path: cgroup.directory.clone()
         }
     );
-    let mut labels: Vec<_> = found.places.iter().map(|place| place.netns.label.clone()).collect();
+    let mut labels: Vec<_> = found
+        .places
+        .iter()
+        .map(|place| place.netns.label.clone())
+        .collect();
     let mut expected = vec![format!("netns:{}", blue.name), format!("netns:{}", red.name)];
     labels.sort();
     expected.sort();
