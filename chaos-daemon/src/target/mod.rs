@@ -80,7 +80,7 @@ pub struct Resolved {
     /// Each namespace once. Empty for a cgroup without processes: nothing passes yet.
     pub places: Vec<Place>,
     pub warnings: Vec<WarningKind>,
-    watch: Watch,
+    watch: Box<Watch>,
 }
 
 /// What became of a target since it was last looked at.
@@ -116,14 +116,8 @@ pub fn resolve(target: &Target, interfaces: &[String]) -> Result<Resolved, Targe
         .look()
         .map_err(|reason| TargetError::Vanished { reason })?;
     let namespaces = seen.namespaces();
-    if let TargetKind::Cgroup(path) = &target.kind
-        && namespaces.is_empty()
-    {
-        found
-            .warnings
-            .push(WarningKind::FollowingEmptyCgroup { path: path.clone() });
-    }
-    let watch = Watch::begin(found.anchor, names, &namespaces, seen);
+    found.warnings.extend(emptiness(target, &namespaces));
+    let watch = Box::new(Watch::begin(found.anchor, names, &namespaces, seen));
     let (places, warnings) = interfaces::places(namespaces, names, Strictness::New)?;
     found.warnings.extend(warnings);
     Ok(Resolved {
@@ -150,15 +144,19 @@ pub fn check(target: &Target, interfaces: &[String], last: &Resolved) -> Livenes
     }
     let follow = || {
         let namespaces = seen.namespaces();
-        let watch = Watch::begin(last.watch.anchor.clone(), names, &namespaces, seen);
+        let watch = Box::new(Watch::begin(last.watch.anchor.clone(), names, &namespaces, seen));
+        let empty = emptiness(target, &namespaces);
         let (places, _) = interfaces::places(namespaces, names, Strictness::Running)?;
         if let Some(reason) = lost_devices(names, &last.places, &places) {
             return Ok(Liveness::Gone(reason));
         }
+        let is_old = |warning: &&WarningKind| !matches!(warning, WarningKind::FollowingEmptyCgroup { .. });
+        let mut warnings: Vec<_> = last.warnings.iter().filter(is_old).cloned().collect();
+        warnings.extend(empty);
         Ok(Liveness::Changed(Resolved {
             identity: last.identity.clone(),
             places,
-            warnings: last.warnings.clone(),
+            warnings,
             watch,
         }))
     };
@@ -166,6 +164,16 @@ pub fn check(target: &Target, interfaces: &[String], last: &Resolved) -> Livenes
         tracing::warn!(target = %target, %error, "the target changed, but cannot be looked at now");
         Liveness::Alive
     })
+}
+
+/// The warning for a cgroup in which nobody lives now.
+fn emptiness(target: &Target, namespaces: &[Netns]) -> Option<WarningKind> {
+    match &target.kind {
+        TargetKind::Cgroup(path) if namespaces.is_empty() => {
+            Some(WarningKind::FollowingEmptyCgroup { path: path.clone() })
+        }
+        _ => None,
+    }
 }
 
 /// What a kind of target names, before its interfaces.

@@ -49,6 +49,7 @@ fn a_cgroup_is_followed_into_new_namespaces_and_out_of_old_ones() {
     let mut one = Sleeper::start(Some(&cgroup), Some(&blue));
     let first = changed(&target, &empty);
     assert_eq!(first.places.len(), 1);
+    assert!(first.warnings.is_empty(), "it is not empty any more");
     assert!(is_alive(&target, &first));
     let mut two = Sleeper::start(Some(&cgroup), Some(&red));
     let both = changed(&target, &first);
