@@ -1,4 +1,5 @@
 //! How the daemon was started: flags, then environment, then the file, then the defaults.
+#![forbid(unsafe_code)]
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -287,6 +288,10 @@ fn read(path: &Path) -> Result<Settings, ConfigError> {
     }
     serde_saphyr::from_str(&text).map_err(|error| {
         let error = error.without_snippet();
+        let line = error
+            .location()
+            .and_then(|place| usize::try_from(place.line()).ok())
+            .unwrap_or_default();
         let place = match error.location() {
             Some(place) => format!("{}:{}:{}", path.display(), place.line(), place.column()),
             None => path.display().to_string(),
@@ -294,7 +299,10 @@ fn read(path: &Path) -> Result<Settings, ConfigError> {
         // The place stands in front already; only the first line is about what is wrong.
         let message = error.to_string();
         let message = message.lines().next().unwrap_or_default();
-        let message = message.split(" at line ").next().unwrap_or(message).to_owned();
+        let mut message = message.split(" at line ").next().unwrap_or(message).to_owned();
+        if let Some(written) = line.checked_sub(1).and_then(|line| text.lines().nth(line)) {
+            message = format!("{message}, in `{}`", written.trim());
+        }
         ConfigError::File { place, message }
     })
 }
@@ -350,7 +358,7 @@ mod tests {
             ("socket: /run/x.sock\n\nlease: 5\n", 3, "unit"),
             ("attach: ebtables\n", 1, "ebtables"),
             ("max-faults: many\n", 1, "many"),
-            ("guard: [a\n", 2, ""),
+            ("guard: [a\n", 1, "[a"),
         ] {
             let error = with_file(text, &[]).unwrap_err().to_string();
             assert!(error.contains(&format!(":{line}:")), "{text:?} gave {error}");

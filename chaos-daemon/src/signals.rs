@@ -1,4 +1,5 @@
 //! What ends the daemon, and what halts it without ending it.
+#![forbid(unsafe_code)]
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 

@@ -14,19 +14,19 @@ use tokio::time::timeout;
 use super::problem::Refusal;
 
 /// Largest body that is read.
-pub const MOST: usize = MAX_TEXT_BYTES;
+pub(super) const MOST: usize = MAX_TEXT_BYTES;
 /// How long a client may take to send its body.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How much of a body that is too large is taken off the line, so that clients that send first and read later get
 /// to see the refusal.
 const MOST_DISCARDED: usize = 128 << 20;
 
 /// What a client sent to be applied or planned.
 #[derive(Debug)]
-pub struct Submitted {
-    pub faults: Vec<NetworkFault>,
+pub(super) struct Submitted {
+    pub(super) faults: Vec<NetworkFault>,
     /// One `NetworkFault` rather than a list.
-    pub single: bool,
+    pub(super) single: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ enum Format {
 ///
 /// # Errors
 /// Too large (413), too slow (408), or cut short (400).
-pub async fn take(request: Request) -> Result<(HeaderMap, Bytes), Refusal> {
+pub(super) async fn take(request: Request) -> Result<(HeaderMap, Bytes), Refusal> {
     let (parts, body) = request.into_parts();
     let announced = parts
         .headers
@@ -111,7 +111,7 @@ fn too_large() -> Refusal {
 ///
 /// # Errors
 /// Broken form (400 with the place), wrong content (422 with all of it), or another media type (415).
-pub fn faults(headers: &HeaderMap, body: &[u8]) -> Result<Submitted, Refusal> {
+pub(super) fn faults(headers: &HeaderMap, body: &[u8]) -> Result<Submitted, Refusal> {
     let faults = match format(headers, body)? {
         Format::Json => {
             let broken = serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err();

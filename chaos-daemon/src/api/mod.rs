@@ -1,4 +1,5 @@
 //! HTTP/1.1 and JSON on a unix socket.
+#![forbid(unsafe_code)]
 
 mod body;
 mod events;
@@ -9,6 +10,8 @@ mod problem;
 mod routes;
 mod serve;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -22,32 +22,29 @@ mod kind {
 
 /// An answer that is no success. The request's path is put in by [`super::finish`].
 #[derive(Clone, Debug)]
-pub struct Refusal(pub Problem);
+pub(super) struct Refusal(pub(super) Box<Problem>);
 
 impl Refusal {
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self(Problem::new(
-            status.as_u16(),
-            status.canonical_reason().unwrap_or("refused"),
-            detail,
-        ))
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("refused");
+        Self(Box::new(Problem::new(status.as_u16(), title, detail)))
     }
 
     #[must_use]
-    pub fn of_kind(mut self, kind: &str, title: &str) -> Self {
+    pub(super) fn of_kind(mut self, kind: &str, title: &str) -> Self {
         self.0.kind = format!("urn:chaos-daemon:problem:{kind}");
         title.clone_into(&mut self.0.title);
         self
     }
 
     #[must_use]
-    pub fn with_errors(mut self, errors: Vec<ProblemError>) -> Self {
+    pub(super) fn with_errors(mut self, errors: Vec<ProblemError>) -> Self {
         self.0.errors = errors;
         self
     }
 
     /// What was sent has the right form and the wrong content.
-    pub fn invalid(errors: Vec<ProblemError>) -> Self {
+    pub(super) fn invalid(errors: Vec<ProblemError>) -> Self {
         let count = errors.len();
         let detail = match count {
             1 => "one thing is wrong; nothing has been changed".to_owned(),
@@ -59,7 +56,7 @@ impl Refusal {
     }
 
     /// From the engine; `single` when the body was one fault, so that pointers begin at the fault itself.
-    pub fn from_engine(error: EngineError, single: bool) -> Self {
+    pub(super) fn from_engine(error: EngineError, single: bool) -> Self {
         let text = error.to_string();
         match error {
             EngineError::Halted(_) => {
@@ -146,7 +143,7 @@ impl IntoResponse for Refusal {
 }
 
 /// The body of a refusal, now that the path is known.
-pub fn render(Refusal(problem): Refusal, status: StatusCode, path: &str) -> Response {
+pub(super) fn render(Refusal(problem): Refusal, status: StatusCode, path: &str) -> Response {
     let problem = problem.with_instance(path);
     // Text and numbers only: always JSON.
     let body = serde_json::to_vec(&problem).unwrap_or_default();

@@ -9,24 +9,24 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::{Api, events, faults, metrics, node, openapi};
 
 /// One method of one path.
-pub struct Route {
-    pub method: Method,
-    pub path: &'static str,
+pub(super) struct Route {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
     /// Also its `operationId`.
-    pub name: &'static str,
-    pub summary: &'static str,
-    pub query: &'static [&'static str],
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) query: &'static [&'static str],
     /// Schemas of which the body fits one; none: no body.
-    pub takes: Vec<SchemaOf>,
-    pub gives: Gives,
-    pub handler: MethodRouter<Api>,
+    pub(super) takes: Vec<SchemaOf>,
+    pub(super) gives: Gives,
+    pub(super) handler: MethodRouter<Api>,
 }
 
 /// Adds a type to the generator and refers to it.
-pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 /// What a success answers with.
-pub enum Gives {
+pub(super) enum Gives {
     Json(SchemaOf),
     /// Server-sent events whose data is this, as JSON.
     Events(SchemaOf),
@@ -71,7 +71,7 @@ impl Route {
 }
 
 /// Every route there is.
-pub fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<Route> {
     const GET: Method = Method::GET;
     let json = Gives::Json;
     vec![

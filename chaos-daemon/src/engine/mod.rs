@@ -1,12 +1,17 @@
 //! The life of faults: accepted, active, ended. One thread owns the data path and the list of faults and takes
 //! commands one after another; everybody else holds an [`Engine`] and asks.
+#![forbid(unsafe_code)]
 
 mod command;
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 mod host;
 mod kernel;
 mod prepare;
 mod registry;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod worker;
 

@@ -20,29 +20,29 @@ pub const ENDED_KEPT: usize = 1000;
 /// A fault that acts.
 #[derive(Clone)]
 pub(super) struct Active {
-    pub id: FaultId,
+    pub(super) id: FaultId,
     /// Place in the order of creation, from 1.
-    pub order: u32,
-    pub metadata: Metadata,
-    pub spec: Arc<FaultSpec>,
-    pub seed: u64,
+    pub(super) order: u32,
+    pub(super) metadata: Metadata,
+    pub(super) spec: Arc<FaultSpec>,
+    pub(super) seed: u64,
     /// CLOCK_BOOTTIME nanoseconds.
-    pub deadline: u64,
-    pub started_at: Timestamp,
-    pub ends_at: Timestamp,
-    pub key: TargetKey,
-    pub target: Arc<Resolved>,
+    pub(super) deadline: u64,
+    pub(super) started_at: Timestamp,
+    pub(super) ends_at: Timestamp,
+    pub(super) key: TargetKey,
+    pub(super) target: Arc<Resolved>,
     /// Addresses of the hosts that the fault names.
-    pub names: BTreeMap<Hostname, Vec<IpAddr>>,
+    pub(super) names: BTreeMap<Hostname, Vec<IpAddr>>,
     /// Keeps these names watched for as long as the fault is active.
-    pub watched: Option<Arc<Watched>>,
-    pub attachments: Vec<Attachment>,
-    pub warnings: Vec<Warning>,
+    pub(super) _watched: Option<Arc<Watched>>,
+    pub(super) attachments: Vec<Attachment>,
+    pub(super) warnings: Vec<Warning>,
 }
 
 impl Active {
     /// How the data path is told of it.
-    pub fn arm(&self) -> Arm {
+    pub(super) fn arm(&self) -> Arm {
         Arm {
             id: self.id,
             order: self.order,
@@ -55,7 +55,7 @@ impl Active {
         }
     }
 
-    pub fn view(&self, packets: Packets) -> FaultView {
+    pub(super) fn view(&self, packets: Packets) -> FaultView {
         FaultView {
             metadata: self.metadata.clone(),
             spec: FaultSpec::clone(&self.spec),
@@ -78,10 +78,10 @@ impl Active {
 /// Why and when a fault ended, for its last view.
 #[derive(Clone, Debug)]
 pub(super) struct Ending {
-    pub reason: Reason,
-    pub message: String,
-    pub at: Timestamp,
-    pub packets: Packets,
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    pub(super) at: Timestamp,
+    pub(super) packets: Packets,
 }
 
 /// Active faults, and the last ones that ended. A name is there once: a fault that is applied again takes the
@@ -100,7 +100,7 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Adds a fault, or replaces the active one of the same id.
-    pub fn put(&mut self, fault: Active) {
+    pub(super) fn put(&mut self, fault: Active) {
         let name = &fault.metadata.name;
         if let Some(number) = self.ended_names.remove(name) {
             self.ended.remove(&number);
@@ -119,7 +119,7 @@ impl Registry {
     }
 
     /// Moves a fault from the active to the ended ones.
-    pub fn end(&mut self, id: FaultId, notices: Vec<Warning>, ending: Ending) -> Option<FaultView> {
+    pub(super) fn end(&mut self, id: FaultId, notices: Vec<Warning>, ending: Ending) -> Option<FaultView> {
         let fault = self.active.remove(&id)?;
         self.names.remove(&fault.metadata.name);
         self.deadlines.remove(&(fault.deadline, id));
@@ -146,30 +146,30 @@ impl Registry {
         Some(view)
     }
 
-    pub fn active(&self) -> impl Iterator<Item = &Active> {
+    pub(super) fn active(&self) -> impl Iterator<Item = &Active> {
         self.active.values()
     }
 
-    pub fn active_ids(&self) -> Vec<FaultId> {
+    pub(super) fn active_ids(&self) -> Vec<FaultId> {
         self.active.keys().copied().collect()
     }
 
-    pub fn get(&self, id: FaultId) -> Option<&Active> {
+    pub(super) fn get(&self, id: FaultId) -> Option<&Active> {
         self.active.get(&id)
     }
 
-    pub fn named(&self, name: &str) -> Option<&Active> {
+    pub(super) fn named(&self, name: &str) -> Option<&Active> {
         self.names.get(name).and_then(|id| self.active.get(id))
     }
 
-    pub fn ended_named(&self, name: &str) -> Option<&FaultView> {
+    pub(super) fn ended_named(&self, name: &str) -> Option<&FaultView> {
         self.ended_names
             .get(name)
             .and_then(|number| self.ended.get(number))
     }
 
     /// Active faults on one target.
-    pub fn on_target(&self, key: &TargetKey) -> Vec<FaultId> {
+    pub(super) fn on_target(&self, key: &TargetKey) -> Vec<FaultId> {
         self.targets
             .get(key)
             .map(|ids| ids.iter().copied().collect())
@@ -177,7 +177,7 @@ impl Registry {
     }
 
     /// Active faults that name a host.
-    pub fn naming(&self, host: &Hostname) -> Vec<FaultId> {
+    pub(super) fn naming(&self, host: &Hostname) -> Vec<FaultId> {
         self.active
             .values()
             .filter(|fault| fault.names.contains_key(host))
@@ -186,12 +186,12 @@ impl Registry {
     }
 
     /// Oldest ending first.
-    pub fn ended(&self) -> impl Iterator<Item = &FaultView> {
+    pub(super) fn ended(&self) -> impl Iterator<Item = &FaultView> {
         self.ended.values()
     }
 
     /// How many have ended, by reason.
-    pub fn reasons(&self) -> Vec<(Reason, u64)> {
+    pub(super) fn reasons(&self) -> Vec<(Reason, u64)> {
         self.reasons
             .iter()
             .map(|(reason, count)| (*reason, *count))
@@ -199,19 +199,19 @@ impl Registry {
     }
 
     /// Takes a fault's deadline off the list: its end is under way.
-    pub fn forget_deadline(&mut self, id: FaultId) {
+    pub(super) fn forget_deadline(&mut self, id: FaultId) {
         if let Some(fault) = self.active.get(&id) {
             self.deadlines.remove(&(fault.deadline, id));
         }
     }
 
     /// The next deadline, CLOCK_BOOTTIME nanoseconds.
-    pub fn next_deadline(&self) -> Option<u64> {
+    pub(super) fn next_deadline(&self) -> Option<u64> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     /// Faults whose deadline is over at `now`.
-    pub fn overdue(&self, now: u64) -> Vec<FaultId> {
+    pub(super) fn overdue(&self, now: u64) -> Vec<FaultId> {
         self.deadlines
             .iter()
             .take_while(|(deadline, _)| *deadline <= now)
@@ -219,7 +219,7 @@ impl Registry {
             .collect()
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> Counts {
         Counts {
             pending: 0,
             active: self.active.len() as u64,
@@ -227,11 +227,11 @@ impl Registry {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.active.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.active.is_empty()
     }
 }

@@ -1,4 +1,5 @@
 //! What the outside may see: events, metrics, logs. Nothing here changes anything.
+#![forbid(unsafe_code)]
 
 pub mod events;
 pub mod log;

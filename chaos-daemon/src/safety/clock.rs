@@ -15,6 +15,6 @@ pub fn monotonic_ns() -> u64 {
 fn read(clock: ClockId) -> u64 {
     // Both clocks exist since Linux 2.6.39 and the call has no other way to fail. Zero lets the lease lapse.
     clock_gettime(clock)
-        .map(|time| std::time::Duration::from(time))
+        .map(std::time::Duration::from)
         .map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -1,5 +1,6 @@
 //! What keeps a fault from outliving its welcome: the lease, the halt, the journal, the guard list, and the lock
 //! that keeps two daemons from stepping on each other.
+#![forbid(unsafe_code)]
 
 pub mod caller;
 pub mod clock;

@@ -1,0 +1,185 @@
+//! A kernel and a host made of memory, for tests of everything above them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+use chaos_spec::api::{Attachment, Capability, Hook, Mode, Packets, PlannedFault};
+use chaos_spec::{Chance, Drop as Loss, Fault, FaultSpec, NetworkFault, Target, WarningKind};
+
+use super::{Engine, EngineOptions, Kernel, Resolve};
+use crate::datapath::{Arm, Armed, DatapathError, FaultId};
+use crate::safety::{GuardList, HaltFile, Heart};
+use crate::target::names::Servers;
+use crate::target::{self, Liveness, Resolved, TargetError};
+
+/// What the fake kernel holds and how it behaves.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) armed: BTreeMap<FaultId, Arm>,
+    pub(crate) packets: HashMap<FaultId, Packets>,
+    pub(crate) gone: Vec<(FaultId, String)>,
+    pub(crate) refuse_arm: bool,
+    pub(crate) refuse_disarm: bool,
+    /// Takes this long over each call to arm.
+    pub(crate) slow: Duration,
+    pub(crate) arm_calls: usize,
+    pub(crate) disarm_calls: usize,
+    /// Verdicts on targets by their display form; the default is alive.
+    pub(crate) verdicts: HashMap<String, Liveness>,
+}
+
+/// Clones share one state.
+#[derive(Clone, Default)]
+pub(crate) struct Fake {
+    state: Arc<Mutex<State>>,
+    pub(crate) lease: Arc<AtomicU64>,
+}
+
+impl Fake {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn armed(&self) -> usize {
+        self.state().armed.len()
+    }
+}
+
+impl Kernel for Fake {
+    fn capabilities(&self) -> Vec<Capability> {
+        vec![Capability { name: "fake".to_owned(), available: true, why: "made of memory".to_owned() }]
+    }
+
+    fn arm(&mut self, arms: &[Arm]) -> Result<Vec<Armed>, DatapathError> {
+        std::thread::sleep(self.state().slow);
+        let mut state = self.state();
+        state.arm_calls += 1;
+        if state.refuse_arm {
+            return Err(DatapathError::Unsupported { what: "this".to_owned(), why: "the test says so".to_owned() });
+        }
+        state.armed.extend(arms.iter().map(|arm| (arm.id, arm.clone())));
+        let attachment = Attachment {
+            netns: "host".to_owned(),
+            interface: "fake0".to_owned(),
+            hook: Hook::TcEgress,
+            mode: Mode::Tcx,
+        };
+        Ok(vec![Armed { attachments: vec![attachment], warnings: Vec::new() }; arms.len()])
+    }
+
+    fn disarm(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
+        let mut state = self.state();
+        state.disarm_calls += 1;
+        if state.refuse_disarm {
+            return Err(DatapathError::Map { map: "FAKE", message: "stuck".to_owned() });
+        }
+        state.armed.retain(|id, _| !ids.contains(id));
+        state.gone.retain(|(id, _)| !ids.contains(id));
+        Ok(())
+    }
+
+    fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError> {
+        Ok(PlannedFault { name: arm.name.clone(), ..PlannedFault::default() })
+    }
+
+    fn counters(&self, id: FaultId) -> Result<Packets, DatapathError> {
+        let state = self.state();
+        if !state.armed.contains_key(&id) {
+            return Err(DatapathError::Unknown(id.0));
+        }
+        Ok(state.packets.get(&id).copied().unwrap_or_default())
+    }
+
+    fn notices(&self, _: FaultId) -> Vec<WarningKind> {
+        Vec::new()
+    }
+
+    fn gone(&mut self) -> Vec<(FaultId, String)> {
+        self.state().gone.clone()
+    }
+
+    fn newcomers(&mut self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    fn statistics(&self) -> Vec<(&'static str, u64)> {
+        vec![("guarded", 3)]
+    }
+
+    fn breathe(&mut self) {}
+}
+
+impl Resolve for Fake {
+    fn resolve(&self, target: &Target) -> Result<Resolved, TargetError> {
+        if target.to_string().contains("nowhere") {
+            return Err(TargetError::NotANetns(PathBuf::from("/nowhere")));
+        }
+        Ok(somewhere())
+    }
+
+    fn still_there(&self, target: &Target, _: &Resolved) -> Liveness {
+        self.state().verdicts.remove(&target.to_string()).unwrap_or(Liveness::Alive)
+    }
+}
+
+impl Heart for Fake {
+    fn renew(&self, until_monotonic_ns: u64) -> Result<(), String> {
+        self.lease.store(until_monotonic_ns, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn halt(&self) -> Result<(), String> {
+        self.lease.store(0, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Some target that was found: this machine, looked at once, never touched.
+pub(crate) fn somewhere() -> Resolved {
+    static HERE: OnceLock<Resolved> = OnceLock::new();
+    HERE.get_or_init(|| target::resolve(&Target::host(), &[]).unwrap()).clone()
+}
+
+/// An engine on a fake kernel, with its state directory.
+pub(crate) struct Bench {
+    pub(crate) engine: Engine,
+    pub(crate) fake: Fake,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn at(dir: tempfile::TempDir) -> Self {
+        let fake = Fake::default();
+        let options = EngineOptions {
+            lease: Duration::from_secs(2),
+            max_faults: 1500,
+            guards: GuardList::default(),
+            halt: HaltFile::new(dir.path()),
+            servers: Servers::Addresses(vec!["127.0.0.1:9".parse().unwrap()]),
+        };
+        let engine = Engine::start(fake.clone(), fake.clone(), fake.clone(), options).unwrap();
+        Self { engine, fake, dir }
+    }
+}
+
+/// A fault that drops a tenth of what a namespace sends.
+pub(crate) fn fault(name: &str, seconds: u64) -> NetworkFault {
+    let drop = Fault::drop(Loss::chance("10%".parse::<Chance>().unwrap()));
+    NetworkFault::new(name, FaultSpec::new(Target::netns("blue"), drop, chaos_spec::Duration::from_secs(seconds)))
+}
+
+/// Waits for something that must come true, for at most five seconds.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < Duration::from_secs(5), "{what} did not come true");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,175 @@
+//! New and changed faults.
+
+use std::sync::Arc;
+
+use chaos_spec::api::{EventKind, FaultView, Plan};
+use chaos_spec::{FaultSpec, Warning};
+use jiff::Timestamp;
+
+use super::super::EngineError;
+use super::super::command::Prepared;
+use super::super::kernel::Kernel;
+use super::super::registry::Active;
+use super::{Worker, add_warnings};
+use crate::datapath::{Arm, FaultId};
+use crate::safety::Caller;
+use crate::safety::clock::boot_ns;
+
+impl<K: Kernel> Worker<K> {
+    pub(super) fn apply(
+        &mut self,
+        faults: Vec<Prepared>,
+        caller: &Caller,
+    ) -> Result<Vec<FaultView>, EngineError> {
+        // Halted since the caller was let in? Then the halt came first.
+        self.parts.halt.check()?;
+        let now = (boot_ns(), Timestamp::now());
+        let mut due = Vec::new();
+        let mut names = Vec::with_capacity(faults.len());
+        let mut fresh = 0;
+        for prepared in faults {
+            names.push(prepared.fault.metadata.name.clone());
+            let running = self.faults.named(prepared.fault.name());
+            if running.is_some_and(|running| is_same(running, &prepared)) {
+                continue;
+            }
+            let changed = running.is_some();
+            let fault = self.candidate(prepared, fresh, now);
+            if !changed {
+                fresh += 1;
+            }
+            due.push((fault, changed));
+        }
+        let running = self.faults.len();
+        if running + fresh as usize > self.parts.max_faults {
+            let limit = self.parts.max_faults;
+            return Err(EngineError::TooMany {
+                running,
+                asked: fresh as usize,
+                limit,
+            });
+        }
+        if !due.is_empty() {
+            let arms: Vec<Arm> = due.iter().map(|(fault, _)| fault.arm()).collect();
+            let armed = self.kernel.arm(&arms)?;
+            self.next_id += u64::from(fresh);
+            self.next_order += fresh;
+            for ((mut fault, changed), armed) in due.into_iter().zip(armed) {
+                fault.attachments = armed.attachments;
+                add_warnings(&mut fault.warnings, armed.warnings.into_iter().map(Warning::from));
+                self.adopt(fault, changed, caller);
+            }
+        }
+        Ok(names.iter().filter_map(|name| self.get(name)).collect())
+    }
+
+    /// The fault as it would be; `fresh` counts the new ones of the same request before it.
+    fn candidate(&self, prepared: Prepared, fresh: u32, (boot, wall): (u64, Timestamp)) -> Active {
+        let Prepared {
+            fault,
+            key,
+            target,
+            names,
+            warnings,
+        } = prepared;
+        let running = self.faults.named(fault.name());
+        let seed = fault.spec.seed.unwrap_or_else(|| match running {
+            // A change of something else must not change the dice.
+            Some(running) if running.spec.seed.is_none() => running.seed,
+            _ => draw_seed(),
+        });
+        let length = fault.spec.duration;
+        let length_signed =
+            jiff::SignedDuration::try_from(length.as_std()).unwrap_or(jiff::SignedDuration::MAX);
+        Active {
+            id: running.map_or(FaultId(self.next_id + u64::from(fresh)), |running| running.id),
+            order: running.map_or(self.next_order + fresh, |running| running.order),
+            metadata: fault.metadata,
+            seed,
+            deadline: boot.saturating_add(length.as_nanos()),
+            started_at: running.map_or(wall, |running| running.started_at),
+            ends_at: wall.saturating_add(length_signed).unwrap_or(Timestamp::MAX),
+            spec: Arc::new(fault.spec),
+            key,
+            target,
+            names: names
+                .as_ref()
+                .map(|names| names.addresses.clone())
+                .unwrap_or_default(),
+            _watched: names,
+            attachments: Vec::new(),
+            warnings: warnings.into_iter().map(Warning::from).collect(),
+        }
+    }
+
+    fn adopt(&mut self, fault: Active, changed: bool, caller: &Caller) {
+        let name = fault.metadata.name.clone();
+        let (kind, verb) = if changed {
+            (EventKind::FaultChanged, "changed")
+        } else {
+            (EventKind::FaultActive, "applied")
+        };
+        let what = describe(&fault.spec);
+        tracing::info!(
+            fault = name,
+            uid = caller.uid,
+            gid = caller.gid,
+            pid = caller.pid,
+            seed = fault.seed,
+            "{verb} by {caller}: {what}"
+        );
+        for warning in &fault.warnings {
+            tracing::debug!(fault = name, code = warning.code, "{}", warning.message);
+        }
+        self.parts
+            .watch
+            .follow(&fault.key, &fault.spec.target, &fault.target);
+        let before = self.faults.get(fault.id).map(|before| Arc::clone(&before.key));
+        self.parts.events.publish(
+            kind,
+            Some(&name),
+            format!("{verb} by {caller}: {what}, until {}", fault.ends_at),
+        );
+        self.faults.put(fault);
+        if let Some(key) = before {
+            self.forget_if_unused(&key);
+        }
+    }
+
+    pub(super) fn plan(&self, faults: Vec<Prepared>) -> Result<Plan, EngineError> {
+        let now = (boot_ns(), Timestamp::now());
+        let mut plan = Plan::default();
+        let mut fresh = 0;
+        for prepared in faults {
+            let is_new = self.faults.named(prepared.fault.name()).is_none();
+            let fault = self.candidate(prepared, fresh, now);
+            fresh += u32::from(is_new);
+            let mut planned = self.kernel.plan(&fault.arm())?;
+            add_warnings(&mut planned.warnings, fault.warnings);
+            plan.faults.push(planned);
+        }
+        Ok(plan)
+    }
+}
+
+/// Whether applying this would change nothing.
+fn is_same(running: &Active, asked: &Prepared) -> bool {
+    *running.spec == asked.fault.spec && running.metadata == asked.fault.metadata
+}
+
+/// `drop on cgroup /shop (egress) for 5m`
+fn describe(spec: &FaultSpec) -> String {
+    let kinds: Vec<_> = spec.fault.kinds().iter().map(|kind| kind.word()).collect();
+    format!(
+        "{} on {} ({}) for {}",
+        kinds.join(" and "),
+        spec.target,
+        spec.traffic.direction,
+        spec.duration
+    )
+}
+
+fn draw_seed() -> u64 {
+    // The clock takes over on a host so young that it has no randomness yet: a seed need not be secret, only other.
+    getrandom::u64().unwrap_or_else(|_| boot_ns())
+}

@@ -1,0 +1,88 @@
+//! Running faults whose target or names have changed under them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use chaos_spec::api::EventKind;
+use chaos_spec::{Hostname, Warning};
+
+use super::super::kernel::Kernel;
+use super::super::registry::Active;
+use super::super::watch::TargetKey;
+use super::{Worker, add_warnings};
+use crate::datapath::Arm;
+use crate::target::Resolved;
+
+impl<K: Kernel> Worker<K> {
+    /// The target has other places: the same faults, there.
+    pub(super) fn moved(&mut self, key: &TargetKey, resolved: &Arc<Resolved>) {
+        let ids = self.faults.on_target(key);
+        let mut faults: Vec<Active> = ids
+            .iter()
+            .filter_map(|id| self.faults.get(*id).cloned())
+            .collect();
+        let Some(first) = faults.first() else { return };
+        let before = (first.spec.target.clone(), Arc::clone(&first.target));
+        for fault in &mut faults {
+            fault.target = Arc::clone(resolved);
+        }
+        if self
+            .rearm(
+                faults,
+                "its target has other network namespaces or interfaces now",
+            )
+            .is_err()
+        {
+            // Compared with what is armed, the target is still another: it will be reported again.
+            self.parts.watch.follow(key, &before.0, &before.1);
+        }
+    }
+
+    /// A host that some faults name has other addresses.
+    pub(super) fn named(&mut self, host: &Hostname, addresses: &[IpAddr]) {
+        let mut faults = Vec::new();
+        for id in self.faults.naming(host) {
+            let Some(mut fault) = self.faults.get(id).cloned() else {
+                continue;
+            };
+            let known = fault.names.insert(host.clone(), addresses.to_vec());
+            if known.is_none_or(|known| known != addresses) {
+                faults.push(fault);
+            }
+        }
+        if !faults.is_empty() {
+            let why = format!("{host} has {} addresses now", addresses.len());
+            // A refusal is reported; the next change of the name tries again.
+            let _ = self.rearm(faults, &why);
+        }
+    }
+
+    fn rearm(&mut self, faults: Vec<Active>, why: &str) -> Result<(), ()> {
+        let arms: Vec<Arm> = faults.iter().map(Active::arm).collect();
+        let armed = match self.kernel.arm(&arms) {
+            Ok(armed) => armed,
+            Err(error) => {
+                for fault in &faults {
+                    let name = &fault.metadata.name;
+                    tracing::warn!(fault = name, %error, "{why}, but it could not follow");
+                    self.parts.events.publish(
+                        EventKind::Warning,
+                        Some(name),
+                        format!("{why}, but it could not follow: {error}"),
+                    );
+                }
+                return Err(());
+            }
+        };
+        for (mut fault, armed) in faults.into_iter().zip(armed) {
+            fault.attachments = armed.attachments;
+            add_warnings(&mut fault.warnings, armed.warnings.into_iter().map(Warning::from));
+            tracing::info!(fault = fault.metadata.name, "follows: {why}");
+            self.parts
+                .events
+                .publish(EventKind::FaultChanged, Some(&fault.metadata.name), why);
+            self.faults.put(fault);
+        }
+        Ok(())
+    }
+}
