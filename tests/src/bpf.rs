@@ -25,9 +25,12 @@ impl BpfObjects {
         let mut objects = Self::default();
         let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the daemon runs");
         for entry in entries.flatten() {
-            let Ok(text) = fs::read_to_string(entry.path()) else { continue };
+            let Ok(text) = fs::read_to_string(entry.path()) else {
+                continue;
+            };
             let field = |name: &str| {
-                text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+                text.lines()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
             };
             if let Some(id) = field("link_id") {
                 // A link names its program, too, which then has no descriptor of its own.
@@ -58,22 +61,30 @@ impl BpfObjects {
     /// When one of them still exists after a second; the kernel frees them a grace period after their last use.
     #[track_caller]
     pub fn assert_gone(&self) {
-        assert!(!self.programs.is_empty() && !self.maps.is_empty(), "the daemon held nothing: {self:?}");
-        eventually(Duration::from_secs(1), &format!("all BPF objects are gone: {:?}", self.left()), || {
-            self.left() == Self::default()
-        });
+        assert!(
+            !self.programs.is_empty() && !self.maps.is_empty(),
+            "the daemon held nothing: {self:?}"
+        );
+        eventually(
+            Duration::from_secs(1),
+            &format!("all BPF objects are gone: {:?}", self.left()),
+            || self.left() == Self::default(),
+        );
     }
 }
 
 /// Names of the TCX programs of a device, in the order in which they run; empty on kernels without TCX.
 pub(crate) fn tcx_programs(device: &Device, attach: TcAttachType) -> Vec<String> {
     let name = device.name().to_owned();
-    device.netns().enter(move || match SchedClassifier::query_tcx(&name, attach) {
-        Ok((_, programs)) => {
-            programs.iter().map(|p| format!("{} {}", p.id(), p.name_as_str().unwrap_or("?"))).collect()
-        }
-        Err(_) => Vec::new(),
-    })
+    device
+        .netns()
+        .enter(move || match SchedClassifier::query_tcx(&name, attach) {
+            Ok((_, programs)) => programs
+                .iter()
+                .map(|p| format!("{} {}", p.id(), p.name_as_str().unwrap_or("?")))
+                .collect(),
+            Err(_) => Vec::new(),
+        })
 }
 
 /// A TCX program of somebody else at the tail of a device; it lets everything pass on.
@@ -96,7 +107,10 @@ impl ForeignTcx {
             program.load().expect("a program of two instructions verifies");
             let last = TcAttachOptions::TcxOrder(LinkOrder::last());
             let link = program.attach_with_options(&name, attach, last).ok()?;
-            Some(Self { object, link: Some(link) })
+            Some(Self {
+                object,
+                link: Some(link),
+            })
         })
     }
 }

@@ -44,12 +44,35 @@ impl Capture {
         };
         let mut command = Command::new("tcpdump");
         command
-            .args(["-i", device.name(), "-Q", way, "-n", "-p", "-U", "-s", "0", "-B", "16384"])
-            .args(["--immediate-mode", "--time-stamp-precision=nano", "-Z", "root", "-w", "-", filter])
+            .args([
+                "-i",
+                device.name(),
+                "-Q",
+                way,
+                "-n",
+                "-p",
+                "-U",
+                "-s",
+                "0",
+                "-B",
+                "16384",
+            ])
+            .args([
+                "--immediate-mode",
+                "--time-stamp-precision=nano",
+                "-Z",
+                "root",
+                "-w",
+                "-",
+                filter,
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = device.netns().enter(|| command.spawn()).expect("tcpdump is installed");
+        let mut child = device
+            .netns()
+            .enter(|| command.spawn())
+            .expect("tcpdump is installed");
         let mut stdout = child.stdout.take().expect("stdout is a pipe");
         let mut stderr = child.stderr.take().expect("stderr is a pipe");
         let frames = Arc::new(Mutex::new(Vec::new()));
@@ -66,7 +89,9 @@ impl Capture {
             }
         });
         let capture = Self { child, frames };
-        eventually(Duration::from_secs(10), "tcpdump listens", || lock(&started).contains("listening on"));
+        eventually(Duration::from_secs(10), "tcpdump listens", || {
+            lock(&started).contains("listening on")
+        });
         capture
     }
 
@@ -82,7 +107,11 @@ impl Capture {
     /// Waits until `n` frames have been seen, and returns all.
     #[track_caller]
     pub fn wait_for(&self, n: usize) -> Vec<Frame> {
-        eventually(Duration::from_secs(10), &format!("{n} frames in the capture"), || self.count() >= n);
+        eventually(
+            Duration::from_secs(10),
+            &format!("{n} frames in the capture"),
+            || self.count() >= n,
+        );
         self.frames()
     }
 }
@@ -97,13 +126,21 @@ impl Drop for Capture {
 impl Frame {
     /// The payload of an untagged UDP datagram over IPv4 or IPv6 without options.
     pub fn udp_payload(&self) -> &[u8] {
-        let l4 = if self.bytes[12..14] == [0x86, 0xdd] { 54 } else { 34 };
+        let l4 = if self.bytes[12..14] == [0x86, 0xdd] {
+            54
+        } else {
+            34
+        };
         &self.bytes[l4 + 8..]
     }
 
     /// The flags byte of an untagged TCP segment over IPv4 or IPv6 without options.
     pub fn tcp_flags(&self) -> u8 {
-        let l4 = if self.bytes[12..14] == [0x86, 0xdd] { 54 } else { 34 };
+        let l4 = if self.bytes[12..14] == [0x86, 0xdd] {
+            54
+        } else {
+            34
+        };
         self.bytes[l4 + 13]
     }
 }
@@ -114,7 +151,8 @@ fn read_pcap(from: &mut impl Read, sink: &Mutex<Vec<Frame>>) -> std::io::Result<
     loop {
         let mut record = [0_u8; 16];
         from.read_exact(&mut record)?;
-        let word = |at: usize| u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+        let word =
+            |at: usize| u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
         let mut bytes = vec![0; word(8) as usize];
         from.read_exact(&mut bytes)?;
         let nanos = u64::from(word(0)) * 1_000_000_000 + u64::from(word(4));

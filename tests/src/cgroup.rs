@@ -99,6 +99,10 @@ fn remove(dir: &Path) {
             std::thread::sleep(Duration::from_millis(5));
         }
     } else {
-        eventually(Duration::from_secs(5), &format!("{} can be removed", dir.display()), gone);
+        eventually(
+            Duration::from_secs(5),
+            &format!("{} can be removed", dir.display()),
+            gone,
+        );
     }
 }

@@ -31,7 +31,9 @@ pub struct View(pub Value);
 
 impl Chaosctl {
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self {
+            socket: socket.to_owned(),
+        }
     }
 
     /// Runs it with `args`.
@@ -41,7 +43,10 @@ impl Chaosctl {
 
     /// Runs it with `args` and `input` on stdin.
     pub fn run_with_input<S: AsRef<OsStr>>(&self, args: &[S], input: &str) -> Output {
-        assert!(args.iter().all(|arg| arg.as_ref() != "--host"), "no test aims at a host");
+        assert!(
+            args.iter().all(|arg| arg.as_ref() != "--host"),
+            "no test aims at a host"
+        );
         let mut child = Command::new(binary("chaosctl"))
             .args(args)
             .env("CHAOS_SOCKET", &self.socket)
@@ -55,7 +60,9 @@ impl Chaosctl {
         // A program that refuses early closes its stdin: then the rest is not wanted.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
-        let output = child.wait_with_output().expect("waiting for one's own child works");
+        let output = child
+            .wait_with_output()
+            .expect("waiting for one's own child works");
         Output {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -82,8 +89,12 @@ impl Chaosctl {
 
     /// `apply -f` with any text.
     pub fn apply_text(&self, text: &str) -> Output {
-        let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a temporary file can be made");
-        file.write_all(text.as_bytes()).expect("a temporary file can be written");
+        let mut file = tempfile::Builder::new()
+            .suffix(".yaml")
+            .tempfile()
+            .expect("a temporary file can be made");
+        file.write_all(text.as_bytes())
+            .expect("a temporary file can be written");
         self.run(&[OsStr::new("apply"), OsStr::new("-f"), file.path().as_os_str()])
     }
 
@@ -117,22 +128,32 @@ impl Chaosctl {
 
     #[track_caller]
     pub fn fault(&self, name: &str) -> View {
-        self.find(name).unwrap_or_else(|| panic!("the daemon knows no fault {name}"))
+        self.find(name)
+            .unwrap_or_else(|| panic!("the daemon knows no fault {name}"))
     }
 
     /// All faults that it lists.
     #[track_caller]
     pub fn faults(&self) -> Vec<View> {
         let output = self.ok(&["get", "faults", "-o", "json"]);
-        let value: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("no JSON ({e}): {output}"));
-        value["items"].as_array().expect("a list has `items`").iter().cloned().map(View).collect()
+        let value: Value =
+            serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("no JSON ({e}): {output}"));
+        value["items"]
+            .as_array()
+            .expect("a list has `items`")
+            .iter()
+            .cloned()
+            .map(View)
+            .collect()
     }
 
     #[track_caller]
     pub fn wait_for_phase(&self, name: &str, phase: &str) -> View {
-        eventually_some(Duration::from_secs(10), &format!("{name} is {phase}: {:?}", self.find(name)), || {
-            self.find(name).filter(|view| view.phase() == phase)
-        })
+        eventually_some(
+            Duration::from_secs(10),
+            &format!("{name} is {phase}: {:?}", self.find(name)),
+            || self.find(name).filter(|view| view.phase() == phase),
+        )
     }
 
     #[track_caller]
@@ -157,29 +178,46 @@ impl View {
     /// A counter, such as `matched`.
     #[track_caller]
     pub fn packets(&self, counter: &str) -> u64 {
-        self.0["status"]["packets"][counter].as_u64().unwrap_or_else(|| panic!("no counter {counter}: {}", self.0))
+        self.0["status"]["packets"][counter]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no counter {counter}: {}", self.0))
     }
 
     pub fn seed(&self) -> u64 {
-        self.0["status"]["seed"].as_u64().unwrap_or_else(|| panic!("no seed: {}", self.0))
+        self.0["status"]["seed"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no seed: {}", self.0))
     }
 
     pub fn warnings(&self) -> Vec<&str> {
         let list = self.0["status"]["warnings"].as_array();
-        list.into_iter().flatten().filter_map(|w| w["code"].as_str()).collect()
+        list.into_iter()
+            .flatten()
+            .filter_map(|w| w["code"].as_str())
+            .collect()
     }
 
     pub fn attachments(&self) -> Vec<Value> {
-        self.0["status"]["attachments"].as_array().cloned().unwrap_or_default()
+        self.0["status"]["attachments"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
 impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "exit code {}\nstdout: {}\nstderr: {}", self.code, self.stdout, self.stderr)
+        write!(
+            f,
+            "exit code {}\nstdout: {}\nstderr: {}",
+            self.code, self.stdout, self.stderr
+        )
     }
 }
 
 fn words<S: AsRef<OsStr>>(args: &[S]) -> String {
-    args.iter().map(|arg| arg.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ")
+    args.iter()
+        .map(|arg| arg.as_ref().to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

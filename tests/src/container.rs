@@ -28,7 +28,11 @@ exec crun --cgroup-manager=cgroupfs "$@""#;
 impl Container {
     /// In `netns`, which other containers may share, as they do in a pod.
     pub fn start(netns: &Netns) -> Self {
-        let id = format!("chaos-t-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let id = format!(
+            "chaos-t-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let bundle = TempDir::new().expect("a temporary folder can be made");
         std::fs::create_dir(bundle.path().join("rootfs")).expect("a folder in it, too");
         let bind = |what: &str, at: &str| json!({"destination": at, "type": "bind", "source": what, "options": ["rbind", "ro"]});
@@ -38,7 +42,12 @@ impl Container {
             json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}),
             bind(helper.to_str().expect("a path of cargo's is text"), "/helper"),
         ];
-        mounts.extend(["/usr", "/lib", "/lib64"].into_iter().filter(|p| std::fs::exists(p).is_ok_and(|e| e)).map(|p| bind(p, p)));
+        mounts.extend(
+            ["/usr", "/lib", "/lib64"]
+                .into_iter()
+                .filter(|p| std::fs::exists(p).is_ok_and(|e| e))
+                .map(|p| bind(p, p)),
+        );
         let namespaces = json!([{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"},
             {"type": "network", "path": netns.path()}]);
         let config = json!({
@@ -49,9 +58,18 @@ impl Container {
             "linux": {"cgroupsPath": format!("/{id}"), "namespaces": namespaces},
         });
         std::fs::write(bundle.path().join("config.json"), config.to_string()).expect("a file in it, too");
-        let mut command = crun(&["run", "--bundle", bundle.path().to_str().expect("a temporary path is text"), &id]);
+        let mut command = crun(&[
+            "run",
+            "--bundle",
+            bundle.path().to_str().expect("a temporary path is text"),
+            &id,
+        ]);
         let inside = Workload::from_command(netns, &mut command);
-        Self { inside, id, _bundle: bundle }
+        Self {
+            inside,
+            id,
+            _bundle: bundle,
+        }
     }
 
     /// What a fault names as `container`.
@@ -68,6 +86,8 @@ impl Drop for Container {
 
 fn crun(args: &[&str]) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--mount", "/bin/sh", "-c", ONLY_CGROUP2, "crun"]).args(args);
+    command
+        .args(["--mount", "/bin/sh", "-c", ONLY_CGROUP2, "crun"])
+        .args(args);
     command
 }

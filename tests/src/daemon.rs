@@ -35,10 +35,16 @@ pub struct Daemon {
 
 /// A binary of the product: from `$CHAOS_BIN_DIR`, else from the release build.
 pub fn binary(name: &str) -> PathBuf {
-    let dir = std::env::var_os("CHAOS_BIN_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release"), PathBuf::from);
+    let dir = std::env::var_os("CHAOS_BIN_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release"),
+        PathBuf::from,
+    );
     let path = dir.join(name);
-    assert!(path.is_file(), "{} is missing (cargo xtask build)", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing (cargo xtask build)",
+        path.display()
+    );
     path
 }
 
@@ -50,7 +56,7 @@ impl DaemonBuilder {
         self
     }
 
-    /// What the daemon reads as /etc/resolv.conf.
+    /// What the daemon reads in place of /etc/resolv.conf.
     #[must_use]
     pub fn resolv_conf(mut self, text: &str) -> Self {
         self.resolv_conf = Some(text.to_owned());
@@ -74,7 +80,14 @@ impl DaemonBuilder {
         });
         let netns = self.netns.unwrap_or_else(Netns::new);
         let child = launch(folder.path(), &netns, resolv_conf.as_deref(), &self.args);
-        let mut daemon = Daemon { folder, netns, resolv_conf, args: self.args, child, killed: false };
+        let mut daemon = Daemon {
+            folder,
+            netns,
+            resolv_conf,
+            args: self.args,
+            child,
+            killed: false,
+        };
         daemon.wait_until_ready();
         daemon
     }
@@ -86,7 +99,11 @@ impl Daemon {
     }
 
     pub fn builder() -> DaemonBuilder {
-        DaemonBuilder { netns: None, resolv_conf: None, args: Vec::new() }
+        DaemonBuilder {
+            netns: None,
+            resolv_conf: None,
+            args: Vec::new(),
+        }
     }
 
     pub fn ctl(&self) -> Chaosctl {
@@ -148,13 +165,19 @@ impl Daemon {
         self.killed = true;
         self.signal(Signal::SIGCONT);
         self.signal(Signal::SIGTERM);
-        self.wait_for_exit(Duration::from_secs(10)).unwrap_or_else(|| panic!("no end after SIGTERM: {}", self.log()))
+        self.wait_for_exit(Duration::from_secs(10))
+            .unwrap_or_else(|| panic!("no end after SIGTERM: {}", self.log()))
     }
 
     /// Starts it again with the same socket, state and arguments.
     pub fn start_again(&mut self) {
         assert!(self.killed, "the daemon still runs");
-        self.child = launch(self.folder.path(), &self.netns, self.resolv_conf.as_deref(), &self.args);
+        self.child = launch(
+            self.folder.path(),
+            &self.netns,
+            self.resolv_conf.as_deref(),
+            &self.args,
+        );
         self.killed = false;
         self.wait_until_ready();
     }
@@ -189,11 +212,18 @@ impl Daemon {
             }
         });
         match first.recv_timeout(Duration::from_secs(30)) {
-            Ok(line) => assert!(line.contains("ready"), "the first line says that it is ready: {line}"),
+            Ok(line) => assert!(
+                line.contains("ready"),
+                "the first line says that it is ready: {line}"
+            ),
             Err(_) => {
                 let _ = self.child.kill();
                 self.killed = true;
-                panic!("the daemon did not become ready ({:?}): {}", self.child.wait(), self.log());
+                panic!(
+                    "the daemon did not become ready ({:?}): {}",
+                    self.child.wait(),
+                    self.log()
+                );
             }
         }
     }
@@ -215,7 +245,11 @@ impl Drop for Daemon {
         self.print_log_of_a_failed_test();
         if !thread::panicking() && !self.killed {
             let status = status.expect("the daemon ends within 10 s of SIGTERM");
-            assert!(status.success(), "the daemon exits 0 on SIGTERM, not {status}: {}", self.log());
+            assert!(
+                status.success(),
+                "the daemon exits 0 on SIGTERM, not {status}: {}",
+                self.log()
+            );
         }
     }
 }
@@ -230,23 +264,24 @@ impl Daemon {
 
 fn launch(folder: &Path, netns: &Netns, resolv_conf: Option<&Path>, args: &[String]) -> Child {
     let mut command = command(folder, resolv_conf, args);
-    let log = std::fs::File::options().create(true).append(true).open(folder.join("log"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.expect("a log file can be opened"));
-    netns.enter(|| command.spawn()).expect("the daemon can be started")
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log.expect("a log file can be opened"));
+    netns
+        .enter(|| command.spawn())
+        .expect("the daemon can be started")
 }
 
 fn command(folder: &Path, resolv_conf: Option<&Path>, args: &[String]) -> Command {
-    let mut command = match resolv_conf {
-        None => Command::new(binary("chaos-daemon")),
-        Some(file) => {
-            // A mount namespace of its own, so that only this daemon reads the other file; namespaces that are
-            // made later still become visible in it (slave).
-            let mut command = Command::new("unshare");
-            command.args(["--mount", "--propagation", "slave", "/bin/sh", "-c"]);
-            command.arg(r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#).arg(file).arg(binary("chaos-daemon"));
-            command
-        }
-    };
+    let mut command = Command::new(binary("chaos-daemon"));
+    if let Some(file) = resolv_conf {
+        command.arg("--resolv-conf").arg(file);
+    }
     command.arg("--socket").arg(folder.join("api.sock"));
     command.arg("--state-dir").arg(folder.join("state"));
     command.args(args).env_remove("NOTIFY_SOCKET");

@@ -64,9 +64,16 @@ impl FaultFile {
     /// Sets any field, also to something wrong; `pointer` names the object it is in.
     #[must_use]
     pub fn set(mut self, pointer: &str, field: &str, value: Value) -> Self {
-        let object = self.0.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer} in the document"));
+        let object = self
+            .0
+            .pointer_mut(pointer)
+            .unwrap_or_else(|| panic!("no {pointer} in the document"));
         object[field] = value;
         self
+    }
+
+    pub fn value(&self) -> &Value {
+        &self.0
     }
 
     pub fn name(&self) -> &str {

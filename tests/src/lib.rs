@@ -7,6 +7,7 @@
 //! the daemon itself runs in a namespace of its own, so that not even `host: true` could mean the machine.
 #![forbid(unsafe_code)]
 
+mod api;
 mod bpf;
 mod capture;
 mod cgroup;
@@ -25,6 +26,7 @@ mod topology;
 mod wait;
 pub mod workload;
 
+pub use api::{Answer, Api};
 pub use bpf::{BpfObjects, ForeignTcx};
 pub use capture::{Capture, Frame, Way};
 pub use cgroup::Cgroup;

@@ -23,11 +23,13 @@ impl Device {
 
     /// Gives it an address without duplicate detection, so that it can be used at once.
     pub fn add_v4(&self, address: Ipv4Addr, bits: u8) {
-        self.netns.ip(&format!("address add {address}/{bits} dev {}", self.name));
+        self.netns
+            .ip(&format!("address add {address}/{bits} dev {}", self.name));
     }
 
     pub fn add_v6(&self, address: Ipv6Addr, bits: u8) {
-        self.netns.ip(&format!("address add {address}/{bits} dev {} nodad", self.name));
+        self.netns
+            .ip(&format!("address add {address}/{bits} dev {} nodad", self.name));
     }
 
     pub fn mac(&self) -> [u8; 6] {
@@ -35,7 +37,9 @@ impl Device {
         // sysfs shows the namespace it was mounted in, so ask `ip` instead.
         let text = self.netns.ip(&format!("-j link show dev {}", self.name));
         let links: serde_json::Value = serde_json::from_str(&text).expect("ip -j prints JSON");
-        let address = links[0]["address"].as_str().unwrap_or_else(|| panic!("{path}: no address"));
+        let address = links[0]["address"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{path}: no address"));
         let mut mac = [0; 6];
         for (byte, hex) in mac.iter_mut().zip(address.split(':')) {
             *byte = u8::from_str_radix(hex, 16).expect("ip prints hex");
@@ -46,7 +50,10 @@ impl Device {
     pub fn ifindex(&self) -> u32 {
         let text = self.netns.ip(&format!("-j link show dev {}", self.name));
         let links: serde_json::Value = serde_json::from_str(&text).expect("ip -j prints JSON");
-        links[0]["ifindex"].as_u64().and_then(|n| u32::try_from(n).ok()).expect("every link has an index")
+        links[0]["ifindex"]
+            .as_u64()
+            .and_then(|n| u32::try_from(n).ok())
+            .expect("every link has an index")
     }
 
     /// Deletes the cable.
@@ -59,20 +66,33 @@ impl Device {
 pub fn veth(a: (&Netns, &str), b: (&Netns, &str)) -> (Device, Device) {
     let ((a_ns, a_name), (b_ns, b_name)) = (a, b);
     // Made inside: not for an instant is there a new device in the machine's namespace.
-    a_ns.ip(&format!("link add {a_name} type veth peer name {b_name} netns {}", b_ns.name()));
+    a_ns.ip(&format!(
+        "link add {a_name} type veth peer name {b_name} netns {}",
+        b_ns.name()
+    ));
     let ends = (
-        Device { netns: a_ns.clone(), name: a_name.to_owned() },
-        Device { netns: b_ns.clone(), name: b_name.to_owned() },
+        Device {
+            netns: a_ns.clone(),
+            name: a_name.to_owned(),
+        },
+        Device {
+            netns: b_ns.clone(),
+            name: b_name.to_owned(),
+        },
     );
     for end in [&ends.0, &ends.1] {
         // Router advertisements and address detection would be packets that no test sent.
-        end.netns.sysctl(&format!("ipv6/conf/{}/accept_dad", end.name), "0");
-        end.netns.sysctl(&format!("ipv6/conf/{}/router_solicitations", end.name), "0");
+        end.netns
+            .sysctl(&format!("ipv6/conf/{}/accept_dad", end.name), "0");
+        end.netns
+            .sysctl(&format!("ipv6/conf/{}/router_solicitations", end.name), "0");
         end.netns.ip(&format!("link set {} up", end.name));
     }
     for end in [&ends.0, &ends.1] {
         eventually(std::time::Duration::from_secs(5), "the cable is up", || {
-            end.netns.ip(&format!("link show dev {}", end.name)).contains("state UP")
+            end.netns
+                .ip(&format!("link show dev {}", end.name))
+                .contains("state UP")
         });
     }
     ends

@@ -29,10 +29,18 @@ impl Netns {
     /// Without root.
     #[allow(clippy::new_without_default, reason = "making a namespace is no default")]
     pub fn new() -> Self {
-        let name = format!("chaos-t-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "chaos-t-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         run(&["ip", "netns", "add", &name]);
         let netns = Self(Arc::new(Inner { name }));
-        assert_ne!(netns.inode(), inode(Path::new("/proc/self/ns/net")), "a new namespace is not our own");
+        assert_ne!(
+            netns.inode(),
+            inode(Path::new("/proc/self/ns/net")),
+            "a new namespace is not our own"
+        );
         netns.ip("link set lo up");
         netns
     }
@@ -109,5 +117,7 @@ impl Drop for Inner {
 }
 
 fn inode(path: &Path) -> u64 {
-    fs::metadata(path).map(|m| m.st_ino()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    fs::metadata(path)
+        .map(|m| m.st_ino())
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }

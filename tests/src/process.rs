@@ -40,13 +40,21 @@ impl Process {
     }
 
     pub(crate) fn start(netns: &Netns, mut command: Command, name: &str) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = netns
             .enter(|| command.spawn())
             .unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
-        Self { child, name: name.to_owned(), stdout, stderr }
+        Self {
+            child,
+            name: name.to_owned(),
+            stdout,
+            stderr,
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -80,25 +88,35 @@ impl Process {
     pub fn finish(mut self, timeout: Duration) -> Finished {
         let name = self.name.clone();
         let status = eventually_some(timeout, &format!("{name} ends"), || self.ended());
-        Finished { status, stdout: self.stdout(), stderr: self.stderr() }
+        Finished {
+            status,
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+        }
     }
 
     /// Waits until a TCP socket of its namespace listens on `port`.
     pub fn listens(self, netns: &Netns, port: u16) -> Self {
         let hex = format!(":{port:04X}");
-        eventually(Duration::from_secs(10), &format!("{} listens on {port}: {}", self.name, self.stderr()), || {
-            netns.enter(|| {
-                ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].iter().any(|table| {
-                    fs::read_to_string(table).is_ok_and(|text| {
-                        text.lines().any(|line| {
-                            let mut words = line.split_whitespace().skip(1);
-                            words.next().is_some_and(|local| local.ends_with(&hex))
-                                && words.nth(1).is_some_and(|state| state == "0A")
+        eventually(
+            Duration::from_secs(10),
+            &format!("{} listens on {port}: {}", self.name, self.stderr()),
+            || {
+                netns.enter(|| {
+                    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
+                        .iter()
+                        .any(|table| {
+                            fs::read_to_string(table).is_ok_and(|text| {
+                                text.lines().any(|line| {
+                                    let mut words = line.split_whitespace().skip(1);
+                                    words.next().is_some_and(|local| local.ends_with(&hex))
+                                        && words.nth(1).is_some_and(|state| state == "0A")
+                                })
+                            })
                         })
-                    })
                 })
-            })
-        });
+            },
+        );
         self
     }
 }
@@ -123,7 +141,10 @@ pub(crate) fn in_cgroup(cgroup: Option<&Cgroup>, argv: &[&str]) -> Command {
         Some(cgroup) => {
             let mut command = Command::new("/bin/sh");
             // $0 is the file that takes the pid; 0 means the writer itself.
-            command.args(["-c", r#"echo 0 > "$0" && exec "$@""#]).arg(cgroup.procs_file()).args(argv);
+            command
+                .args(["-c", r#"echo 0 > "$0" && exec "$@""#])
+                .arg(cgroup.procs_file())
+                .args(argv);
             command
         }
     }
@@ -176,7 +197,9 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> Arc<Mutex<String>> {
             let mut reader = BufReader::new(pipe);
             let mut line = Vec::new();
             while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                sink.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&line));
+                sink.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push_str(&String::from_utf8_lossy(&line));
                 line.clear();
             }
         });

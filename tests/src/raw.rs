@@ -8,8 +8,17 @@ pub fn send_frames(device: &Device, frames: &[Vec<u8>]) {
         s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n\
         s.bind((sys.argv[1], 0))\n\
         for frame in sys.argv[2:]: s.send(bytes.fromhex(frame))";
-    let mut argv = vec!["python3".to_owned(), "-c".to_owned(), SCRIPT.to_owned(), device.name().to_owned()];
-    argv.extend(frames.iter().map(|frame| frame.iter().map(|byte| format!("{byte:02x}")).collect::<String>()));
+    let mut argv = vec![
+        "python3".to_owned(),
+        "-c".to_owned(),
+        SCRIPT.to_owned(),
+        device.name().to_owned(),
+    ];
+    argv.extend(
+        frames
+            .iter()
+            .map(|frame| frame.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+    );
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
     device.netns().run(&argv);
 }
@@ -67,7 +76,11 @@ pub fn udp_v6(from: &Host, to: &Host, extensions: &[u8], port: u16, payload: &[u
 fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
     let mut udp = 40_000_u16.to_be_bytes().to_vec();
     udp.extend(port.to_be_bytes());
-    udp.extend(u16::try_from(8 + payload.len()).expect("a small packet").to_be_bytes());
+    udp.extend(
+        u16::try_from(8 + payload.len())
+            .expect("a small packet")
+            .to_be_bytes(),
+    );
     udp.extend([0, 0]);
     udp.extend(payload);
     udp

@@ -30,7 +30,14 @@ pub fn require_program(name: &str) -> Result<std::path::PathBuf, Skip> {
 
 /// A feature that was looked for by trying.
 pub fn require_feature(what: &str, since: Since, works: bool) -> Result<(), Skip> {
-    if works { Ok(()) } else { Err(Skip::MissingFeature { what: what.to_owned(), since }) }
+    if works {
+        Ok(())
+    } else {
+        Err(Skip::MissingFeature {
+            what: what.to_owned(),
+            since,
+        })
+    }
 }
 
 impl Skip {
@@ -40,7 +47,10 @@ impl Skip {
     /// When this machine should have what is missing.
     pub fn report(&self, test: &str) {
         if let Self::MissingFeature { what, since } = self {
-            assert!(!since.holds_here(), "{what} should work on this kernel ({since}), but does not");
+            assert!(
+                !since.holds_here(),
+                "{what} should work on this kernel ({since}), but does not"
+            );
         }
         println!("SKIP {test}: {self}");
     }
@@ -69,7 +79,10 @@ impl Since {
         match self {
             Self::Kernel(major, minor) => kernel_version() >= (major, minor),
             Self::Config(option) => config().is_some_and(|text| {
-                text.lines().any(|line| line.strip_prefix(option).is_some_and(|rest| rest.starts_with('=')))
+                text.lines().any(|line| {
+                    line.strip_prefix(option)
+                        .is_some_and(|rest| rest.starts_with('='))
+                })
             }),
         }
     }
@@ -78,17 +91,27 @@ impl Since {
 /// Major and minor version of the running kernel: to judge a skip, never to choose what to test.
 fn kernel_version() -> (u32, u32) {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// The kernel's build options, when it tells them.
 fn config() -> Option<String> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
-    fs::read_to_string(format!("/boot/config-{}", release.trim())).ok().or_else(|| {
-        let output = std::process::Command::new("zcat").arg("/proc/config.gz").output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-    })
+    fs::read_to_string(format!("/boot/config-{}", release.trim()))
+        .ok()
+        .or_else(|| {
+            let output = std::process::Command::new("zcat")
+                .arg("/proc/config.gz")
+                .output()
+                .ok()?;
+            output
+                .status
+                .success()
+                .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        })
 }
 
 /// The path of the function it stands in, without the crate: the name that libtest prints.

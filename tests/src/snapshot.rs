@@ -28,25 +28,42 @@ impl Snapshot {
         for device in devices {
             assert_eq!(device.netns().name(), netns.name(), "a device of this namespace");
             let name = device.name();
-            section("tc class", &pretty(&netns.run(&["tc", "-j", "class", "show", "dev", name])));
-            for (way, attach) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
+            section(
+                "tc class",
+                &pretty(&netns.run(&["tc", "-j", "class", "show", "dev", name])),
+            );
+            for (way, attach) in [
+                ("ingress", TcAttachType::Ingress),
+                ("egress", TcAttachType::Egress),
+            ] {
                 let filters = netns.run(&["tc", "-j", "filter", "show", "dev", name, way]);
                 section(&format!("tc filter {name} {way}"), &pretty(&filters));
-                section(&format!("tcx {name} {way}"), &tcx_programs(device, attach).join("\n"));
+                section(
+                    &format!("tcx {name} {way}"),
+                    &tcx_programs(device, attach).join("\n"),
+                );
             }
             if require_program("ethtool").is_ok() {
-                section(&format!("ethtool -k {name}"), &netns.enter(|| run(&["ethtool", "-k", name])));
+                section(
+                    &format!("ethtool -k {name}"),
+                    &netns.enter(|| run(&["ethtool", "-k", name])),
+                );
             }
         }
         if require_program("bpftool").is_ok() {
             section("bpftool net", &pretty(&netns.run(&["bpftool", "-j", "net"])));
         }
-        Self { lines: text.lines().map(str::to_owned).collect() }
+        Self {
+            lines: text.lines().map(str::to_owned).collect(),
+        }
     }
 
     /// Of the devices' own namespaces, in this order.
     pub fn of_devices(devices: &[&Device]) -> Self {
-        let lines = devices.iter().flat_map(|device| Self::of(device.netns(), &[device]).lines).collect();
+        let lines = devices
+            .iter()
+            .flat_map(|device| Self::of(device.netns(), &[device]).lines)
+            .collect();
         Self { lines }
     }
 
@@ -57,10 +74,21 @@ impl Snapshot {
         if self == before {
             return;
         }
-        let missing = before.lines.iter().filter(|line| !self.lines.contains(line)).map(|line| format!("- {line}"));
-        let extra = self.lines.iter().filter(|line| !before.lines.contains(line)).map(|line| format!("+ {line}"));
+        let missing = before
+            .lines
+            .iter()
+            .filter(|line| !self.lines.contains(line))
+            .map(|line| format!("- {line}"));
+        let extra = self
+            .lines
+            .iter()
+            .filter(|line| !before.lines.contains(line))
+            .map(|line| format!("+ {line}"));
         let difference: Vec<String> = missing.chain(extra).collect();
-        panic!("the namespace is not as it was before:\n{}", difference.join("\n"));
+        panic!(
+            "the namespace is not as it was before:\n{}",
+            difference.join("\n")
+        );
     }
 }
 
@@ -82,12 +110,23 @@ fn pretty(json: &str) -> String {
 
 fn flatten(value: &Value, path: &mut String, text: &mut String) {
     // The id under which netlink knows a peer's namespace: made when somebody first asks for it.
-    const VOLATILE: [&str; 8] =
-        ["stats", "stats64", "bytes", "packets", "drops", "valid_life_time", "link_netnsid", "preferred_life_time"];
+    const VOLATILE: [&str; 8] = [
+        "stats",
+        "stats64",
+        "bytes",
+        "packets",
+        "drops",
+        "valid_life_time",
+        "link_netnsid",
+        "preferred_life_time",
+    ];
     let length = path.len();
     match value {
         Value::Object(fields) => {
-            for (name, field) in fields.iter().filter(|(name, _)| !VOLATILE.contains(&name.as_str())) {
+            for (name, field) in fields
+                .iter()
+                .filter(|(name, _)| !VOLATILE.contains(&name.as_str()))
+            {
                 let _ = write!(path, ".{name}");
                 flatten(field, path, text);
                 path.truncate(length);

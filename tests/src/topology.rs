@@ -58,12 +58,23 @@ impl Pair {
         let (c, s) = (Netns::new(), Netns::new());
         let (c0, s0) = veth((&c, "c0"), (&s, "s0"));
         let host = |netns: Netns, device: Device, n: u8| {
-            let (v4, v6) = (Ipv4Addr::new(10, 77, 0, n), Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, n.into()));
+            let (v4, v6) = (
+                Ipv4Addr::new(10, 77, 0, n),
+                Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, n.into()),
+            );
             device.add_v4(v4, 24);
             device.add_v6(v6, 64);
-            Host { netns, device, v4, v6 }
+            Host {
+                netns,
+                device,
+                v4,
+                v6,
+            }
         };
-        Self { client: host(c, c0, 1), server: host(s, s0, 2) }
+        Self {
+            client: host(c, c0, 1),
+            server: host(s, s0, 2),
+        }
     }
 }
 
@@ -85,11 +96,25 @@ impl Router {
             port.add_v6(v6(1), 64);
             netns.ip(&format!("route add default via {}", v4(1)));
             netns.ip(&format!("-6 route add default via {}", v6(1)));
-            (Host { netns, device, v4: v4(2), v6: v6(2) }, port)
+            (
+                Host {
+                    netns,
+                    device,
+                    v4: v4(2),
+                    v6: v6(2),
+                },
+                port,
+            )
         };
         let (client, c) = attach("c", 1);
         let (server, s) = attach("s", 2);
         let (third, t) = attach("t", 3);
-        Self { client, server, third, router, ports: [c, s, t] }
+        Self {
+            client,
+            server,
+            third,
+            router,
+            ports: [c, s, t],
+        }
     }
 }

@@ -51,7 +51,10 @@ pub fn settled<T: PartialEq + Debug>(quiet: Duration, mut probe: impl FnMut() ->
             last = now;
             since = Instant::now();
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "still changing after a minute: {last:?}");
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "still changing after a minute: {last:?}"
+        );
     }
     last
 }

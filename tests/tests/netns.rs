@@ -1,23 +1,39 @@
 //! End to end: a real daemon, real clients and servers, in namespaces and cgroups that the tests make.
 #![forbid(unsafe_code)]
 
+#[path = "netns/bad_input.rs"]
+mod bad_input;
 #[path = "netns/bed.rs"]
 mod bed;
+#[path = "netns/change.rs"]
+mod change;
+#[path = "netns/cli.rs"]
+mod cli;
+#[path = "netns/coexist.rs"]
+mod coexist;
 #[path = "netns/corrupt.rs"]
 mod corrupt;
 #[path = "netns/drop.rs"]
 mod drop;
 #[path = "netns/duplicate.rs"]
 mod duplicate;
+#[path = "netns/ending.rs"]
+mod ending;
+#[path = "netns/filters.rs"]
+mod filters;
+#[path = "netns/guard.rs"]
+mod guard;
+#[path = "netns/halt.rs"]
+mod halt;
 #[path = "netns/harness.rs"]
 mod harness;
+#[path = "netns/hostname.rs"]
+mod hostname;
 #[path = "netns/partition.rs"]
 mod partition;
 #[path = "netns/reject.rs"]
 mod reject;
-#[path = "netns/filters.rs"]
-mod filters;
-#[path = "netns/hostname.rs"]
-mod hostname;
+#[path = "netns/scale.rs"]
+mod scale;
 #[path = "netns/targets.rs"]
 mod targets;

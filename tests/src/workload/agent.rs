@@ -54,7 +54,13 @@ impl Agent {
                 _ => return Err(wrong_kind()),
             },
             Op::UdpOpen { bind, connect } => self.keep(Thing::Socket(udp::open(bind, connect)?)),
-            Op::UdpSend { socket, to, first, count, size } => {
+            Op::UdpSend {
+                socket,
+                to,
+                first,
+                count,
+                size,
+            } => {
                 let fresh;
                 let socket = match socket {
                     Some(handle) => match self.get(handle)? {
@@ -85,9 +91,17 @@ impl Agent {
                 let (result, micros) = tcp::open(from, to, timeout_ms)?;
                 let local = result.as_ref().ok().and_then(|stream| stream.local_addr().ok());
                 let result = result.map(|stream| self.insert(Thing::Stream(stream)));
-                Reply::Opened(super::Opened { result, micros, local })
+                Reply::Opened(super::Opened {
+                    result,
+                    micros,
+                    local,
+                })
             }
-            Op::TcpExchange { stream, bytes, timeout_ms } => match self.get(stream)? {
+            Op::TcpExchange {
+                stream,
+                bytes,
+                timeout_ms,
+            } => match self.get(stream)? {
                 Thing::Stream(stream) => Reply::Exchanged(tcp::exchange(stream, bytes, timeout_ms)?),
                 _ => return Err(wrong_kind()),
             },
@@ -115,7 +129,9 @@ impl Agent {
     }
 
     fn get(&self, handle: Handle) -> io::Result<&Thing> {
-        self.things.get(&handle).ok_or_else(|| io::Error::other("no such handle"))
+        self.things
+            .get(&handle)
+            .ok_or_else(|| io::Error::other("no such handle"))
     }
 }
 
@@ -126,7 +142,9 @@ fn wrong_kind() -> io::Error {
 /// The name of an error as C has it, or `timeout`.
 pub(super) fn name_of(error: &io::Error) -> String {
     match (error.kind(), error.raw_os_error()) {
-        (io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut, Some(libc::ETIMEDOUT)) => "ETIMEDOUT".to_owned(),
+        (io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut, Some(libc::ETIMEDOUT)) => {
+            "ETIMEDOUT".to_owned()
+        }
         (io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut, _) | (_, Some(libc::EINPROGRESS)) => {
             "timeout".to_owned()
         }

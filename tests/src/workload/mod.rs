@@ -36,13 +36,18 @@ pub struct Workload {
 impl Workload {
     pub fn start(netns: &Netns, cgroup: Option<&Cgroup>) -> Self {
         let program = traffic_binary();
-        Self::from_command(netns, &mut in_cgroup(cgroup, &[program.to_str().expect("a path of cargo's is text")]))
+        Self::from_command(
+            netns,
+            &mut in_cgroup(cgroup, &[program.to_str().expect("a path of cargo's is text")]),
+        )
     }
 
     /// A command whose stdin and stdout become those of a helper.
     pub(crate) fn from_command(netns: &Netns, command: &mut Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = netns.enter(|| command.spawn()).expect("the helper can be started");
+        let mut child = netns
+            .enter(|| command.spawn())
+            .expect("the helper can be started");
         let stdin = child.stdin.take().expect("stdin is a pipe");
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let (sender, lines) = mpsc::channel();
@@ -53,9 +58,15 @@ impl Workload {
                 }
             }
         });
-        let workload = Self { child, channel: Mutex::new((stdin, lines)) };
+        let workload = Self {
+            child,
+            channel: Mutex::new((stdin, lines)),
+        };
         // An answer shows that it has moved into its cgroup: before that it cannot read.
-        assert!(matches!(workload.call(&Op::Hello), Reply::Done), "the helper answers");
+        assert!(
+            matches!(workload.call(&Op::Hello), Reply::Done),
+            "the helper answers"
+        );
         workload
     }
 
@@ -69,7 +80,10 @@ impl Workload {
         let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
         let request = serde_json::to_string(op).expect("an operation is plain data");
         writeln!(channel.0, "{request}").expect("the helper reads");
-        let line = channel.1.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("the helper is silent ({e}): {op:?}"));
+        let line = channel
+            .1
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|e| panic!("the helper is silent ({e}): {op:?}"));
         match serde_json::from_str(&line) {
             Ok(Reply::Failed(why)) => panic!("{op:?}: {why}"),
             Ok(reply) => reply,
@@ -104,8 +118,21 @@ impl Workload {
     }
 
     #[track_caller]
-    pub fn udp_send_from(&self, socket: Option<Handle>, to: SocketAddr, first: u64, count: u64, size: usize) -> Sent {
-        match self.call(&Op::UdpSend { socket, to, first, count, size }) {
+    pub fn udp_send_from(
+        &self,
+        socket: Option<Handle>,
+        to: SocketAddr,
+        first: u64,
+        count: u64,
+        size: usize,
+    ) -> Sent {
+        match self.call(&Op::UdpSend {
+            socket,
+            to,
+            first,
+            count,
+            size,
+        }) {
             Reply::Sent(sent) => sent,
             other => panic!("odd answer: {other:?}"),
         }
@@ -120,7 +147,10 @@ impl Workload {
     /// Sends one datagram on a connected socket and waits for its echo.
     #[track_caller]
     pub fn udp_ask(&self, socket: Handle, timeout: Duration) -> Asked {
-        match self.call(&Op::UdpAsk { socket, timeout_ms: millis(timeout) }) {
+        match self.call(&Op::UdpAsk {
+            socket,
+            timeout_ms: millis(timeout),
+        }) {
             Reply::Asked(asked) => asked,
             other => panic!("odd answer: {other:?}"),
         }
@@ -143,7 +173,11 @@ impl Workload {
     /// Opens a connection, from a given address and port if `from` says so.
     #[track_caller]
     pub fn tcp_open(&self, from: Option<SocketAddr>, to: SocketAddr, timeout: Duration) -> Opened {
-        match self.call(&Op::TcpOpen { from, to, timeout_ms: millis(timeout) }) {
+        match self.call(&Op::TcpOpen {
+            from,
+            to,
+            timeout_ms: millis(timeout),
+        }) {
             Reply::Opened(opened) => opened,
             other => panic!("odd answer: {other:?}"),
         }
@@ -152,7 +186,11 @@ impl Workload {
     /// Sends `bytes` bytes on a connection and waits until as many have come back.
     #[track_caller]
     pub fn tcp_exchange(&self, stream: Handle, bytes: usize, timeout: Duration) -> Exchanged {
-        match self.call(&Op::TcpExchange { stream, bytes, timeout_ms: millis(timeout) }) {
+        match self.call(&Op::TcpExchange {
+            stream,
+            bytes,
+            timeout_ms: millis(timeout),
+        }) {
             Reply::Exchanged(exchanged) => exchanged,
             other => panic!("odd answer: {other:?}"),
         }
@@ -166,7 +204,10 @@ impl Workload {
     /// Asks a UDP echo every `interval`, each with a number of its own, until [`Workload::probe_stop`].
     #[track_caller]
     pub fn probe(&self, to: SocketAddr, interval: Duration) -> Handle {
-        self.handle(&Op::Probe { to, interval_us: u64::try_from(interval.as_micros()).unwrap_or(u64::MAX) })
+        self.handle(&Op::Probe {
+            to,
+            interval_us: u64::try_from(interval.as_micros()).unwrap_or(u64::MAX),
+        })
     }
 
     /// What the probe has seen so far; it goes on.

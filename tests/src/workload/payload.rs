@@ -24,11 +24,15 @@ pub(super) fn fill(number: u64, size: usize) -> Vec<u8> {
 
 /// The number of a payload and how many of its bits are not as they were sent; `None`: not one of ours.
 pub(super) fn check(bytes: &[u8]) -> Option<(u64, u32)> {
-    let word = |at: usize| -> Option<u64> { Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
+    let word =
+        |at: usize| -> Option<u64> { Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
     let (a, b, c) = (word(0)?, word(8)?, word(16)?);
     let number = (a & b) | (a & c) | (b & c);
     let want = fill(number, bytes.len());
-    Some((number, want.iter().zip(bytes).map(|(w, b)| (w ^ b).count_ones()).sum()))
+    Some((
+        number,
+        want.iter().zip(bytes).map(|(w, b)| (w ^ b).count_ones()).sum(),
+    ))
 }
 
 #[cfg(test)]

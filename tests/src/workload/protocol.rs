@@ -12,19 +12,56 @@ pub struct Handle(pub u32);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Op {
     Hello,
-    UdpSink { bind: SocketAddr },
-    UdpSinkReport { sink: Handle },
-    UdpOpen { bind: Option<SocketAddr>, connect: Option<SocketAddr> },
-    UdpSend { socket: Option<Handle>, to: SocketAddr, first: u64, count: u64, size: usize },
-    UdpEcho { bind: SocketAddr },
-    UdpAsk { socket: Handle, timeout_ms: u64 },
-    TcpServe { bind: SocketAddr },
-    TcpServerReport { server: Handle },
-    TcpOpen { from: Option<SocketAddr>, to: SocketAddr, timeout_ms: u64 },
-    TcpExchange { stream: Handle, bytes: usize, timeout_ms: u64 },
-    Close { handle: Handle },
-    Probe { to: SocketAddr, interval_us: u64 },
-    ProbeReport { probe: Handle },
+    UdpSink {
+        bind: SocketAddr,
+    },
+    UdpSinkReport {
+        sink: Handle,
+    },
+    UdpOpen {
+        bind: Option<SocketAddr>,
+        connect: Option<SocketAddr>,
+    },
+    UdpSend {
+        socket: Option<Handle>,
+        to: SocketAddr,
+        first: u64,
+        count: u64,
+        size: usize,
+    },
+    UdpEcho {
+        bind: SocketAddr,
+    },
+    UdpAsk {
+        socket: Handle,
+        timeout_ms: u64,
+    },
+    TcpServe {
+        bind: SocketAddr,
+    },
+    TcpServerReport {
+        server: Handle,
+    },
+    TcpOpen {
+        from: Option<SocketAddr>,
+        to: SocketAddr,
+        timeout_ms: u64,
+    },
+    TcpExchange {
+        stream: Handle,
+        bytes: usize,
+        timeout_ms: u64,
+    },
+    Close {
+        handle: Handle,
+    },
+    Probe {
+        to: SocketAddr,
+        interval_us: u64,
+    },
+    ProbeReport {
+        probe: Handle,
+    },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -149,7 +186,10 @@ impl Opened {
     /// When the connection did not open.
     #[track_caller]
     pub fn stream(&self) -> Handle {
-        *self.result.as_ref().unwrap_or_else(|why| panic!("no connection: {why} after {} µs", self.micros))
+        *self
+            .result
+            .as_ref()
+            .unwrap_or_else(|why| panic!("no connection: {why} after {} µs", self.micros))
     }
 
     /// Why the connection did not open; empty when it did.
@@ -161,16 +201,27 @@ impl Opened {
 impl Probed {
     /// Samples asked between two monotonic times.
     pub fn between(&self, from: u64, to: u64) -> Vec<Sample> {
-        self.samples.iter().copied().filter(|s| (from..to).contains(&s.asked)).collect()
+        self.samples
+            .iter()
+            .copied()
+            .filter(|s| (from..to).contains(&s.asked))
+            .collect()
     }
 
     /// When the first question was asked, at or after `from`, that was answered.
     pub fn first_answered(&self, from: u64) -> Option<u64> {
-        self.samples.iter().find(|s| s.asked >= from && s.answered.is_some()).map(|s| s.asked)
+        self.samples
+            .iter()
+            .find(|s| s.asked >= from && s.answered.is_some())
+            .map(|s| s.asked)
     }
 
     /// When the last question before `to` was asked that was never answered.
     pub fn last_lost(&self, to: u64) -> Option<u64> {
-        self.samples.iter().rev().find(|s| s.asked < to && s.answered.is_none()).map(|s| s.asked)
+        self.samples
+            .iter()
+            .rev()
+            .find(|s| s.asked < to && s.answered.is_none())
+            .map(|s| s.asked)
     }
 }

@@ -3,8 +3,8 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,9 @@ impl Server {
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
                 let shared = Arc::clone(&shared);
                 // A small stack, for a test may open a thousand.
-                let spawned = thread::Builder::new().stack_size(128 << 10).spawn(move || shared.echo(stream));
+                let spawned = thread::Builder::new()
+                    .stack_size(128 << 10)
+                    .spawn(move || shared.echo(stream));
                 drop(spawned);
             }
         });
@@ -83,7 +85,11 @@ pub(super) fn open(
     to: SocketAddr,
     timeout_ms: u64,
 ) -> io::Result<(Result<TcpStream, String>, u64)> {
-    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let family = if to.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
     let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     if let Some(from) = from {
         setsockopt(&fd, sockopt::ReuseAddr, &true)?;
@@ -121,23 +127,35 @@ pub(super) fn exchange(mut stream: &TcpStream, bytes: usize, timeout_ms: u64) ->
             // Else the writer could wait for its whole timeout.
             let _ = stream.shutdown(Shutdown::Both);
         }
-        let writing = writing.join().unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
+        let writing = writing
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
         reading.and_then(|wrong| writing.map(|()| wrong).map_err(|e| name_of(&e)))
     });
-    Ok(Exchanged { result, micros: micros(start) })
+    Ok(Exchanged {
+        result,
+        micros: micros(start),
+    })
 }
 
 fn read_back(stream: &mut &TcpStream, sent: &[u8], start: Instant, timeout: Duration) -> Result<u64, String> {
     let mut buffer = vec![0; 65536];
     let (mut at, mut wrong) = (0, 0);
     while at < sent.len() {
-        let left = timeout.checked_sub(start.elapsed()).filter(|left| !left.is_zero()).ok_or("timeout")?;
+        let left = timeout
+            .checked_sub(start.elapsed())
+            .filter(|left| !left.is_zero())
+            .ok_or("timeout")?;
         stream.set_read_timeout(Some(left)).map_err(|e| name_of(&e))?;
         let want = buffer.len().min(sent.len() - at);
         match stream.read(&mut buffer[..want]) {
             Ok(0) => return Err("closed".to_owned()),
             Ok(n) => {
-                wrong += sent[at..at + n].iter().zip(&buffer[..n]).filter(|(a, b)| a != b).count() as u64;
+                wrong += sent[at..at + n]
+                    .iter()
+                    .zip(&buffer[..n])
+                    .filter(|(a, b)| a != b)
+                    .count() as u64;
                 at += n;
             }
             Err(error) => return Err(name_of(&error)),

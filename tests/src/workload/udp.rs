@@ -47,7 +47,9 @@ impl Sink {
 }
 
 pub(super) fn open(bind: Option<SocketAddr>, connect: Option<SocketAddr>) -> io::Result<UdpSocket> {
-    let bind = bind.or_else(|| connect.map(any_like)).unwrap_or_else(|| any_like((Ipv4Addr::UNSPECIFIED, 0).into()));
+    let bind = bind
+        .or_else(|| connect.map(any_like))
+        .unwrap_or_else(|| any_like((Ipv4Addr::UNSPECIFIED, 0).into()));
     let socket = UdpSocket::bind(bind)?;
     // Fails without privilege; then the default buffer has to do.
     let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER);
@@ -110,7 +112,10 @@ pub(super) fn ask(socket: &UdpSocket, timeout_ms: u64) -> io::Result<Asked> {
             }
         }
     })();
-    Ok(Asked { result: result.map_err(|e: io::Error| name_of(&e)), micros: micros(start) })
+    Ok(Asked {
+        result: result.map_err(|e: io::Error| name_of(&e)),
+        micros: micros(start),
+    })
 }
 
 /// Asks an echo again and again.
@@ -138,7 +143,10 @@ impl Probe {
         thread::spawn(move || {
             let start = Instant::now();
             for number in 0_u64.. {
-                lock(&questions.0).push(Sample { asked: monotonic_nanos(), answered: None });
+                lock(&questions.0).push(Sample {
+                    asked: monotonic_nanos(),
+                    answered: None,
+                });
                 // A refusal is a question without an answer.
                 let _ = socket.send(&payload::fill(number, payload::MIN));
                 // By the start, so that the pace holds although sending takes time.
@@ -151,7 +159,10 @@ impl Probe {
 
     pub(super) fn report(&self) -> Probed {
         let samples = lock(&self.0).clone();
-        Probed { samples, now: monotonic_nanos() }
+        Probed {
+            samples,
+            now: monotonic_nanos(),
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! What most tests stand on: client and server on a cable, a helper in each, and a daemon beside them.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use chaos_tests::workload::SinkReport;
+use chaos_tests::workload::{Handle, SinkReport};
 use chaos_tests::{Chaosctl, Daemon, FaultFile, Pair, Snapshot, View, Workload, eventually, settled};
 
 pub(crate) const SOON: Duration = Duration::from_secs(2);
@@ -19,6 +21,8 @@ pub(crate) struct Bed {
     pub(crate) daemon: Daemon,
     pub(crate) ctl: Chaosctl,
     before: Snapshot,
+    /// One for each place, for as long as the bed stands.
+    sinks: Mutex<HashMap<SocketAddr, Handle>>,
     pub(crate) net: Pair,
 }
 
@@ -33,6 +37,7 @@ impl Bed {
             ctl: daemon.ctl(),
             daemon,
             before,
+            sinks: Mutex::default(),
             net,
         }
     }
@@ -46,17 +51,31 @@ impl Bed {
         FaultFile::on_netns(name, &self.net.server.netns, fault).seed(1)
     }
 
-    /// Sends `count` datagrams to a fresh sink, waits until no more arrive, and gives account.
+    /// Sends `count` datagrams, waits until no more arrive, and gives account of them.
     pub(crate) fn send(&self, to: SocketAddr, count: u64) -> SinkReport {
-        let sink = self.server.udp_sink(to);
+        let sink = *self
+            .sinks
+            .lock()
+            .expect("nobody panics holding it")
+            .entry(to)
+            .or_insert_with(|| self.server.udp_sink(to));
+        let before = self.server.sink_report(sink);
         let sent = self.client.udp_send(to, count);
-        assert_eq!((sent.accepted, sent.errors.len()), (count, 0), "the sender notices nothing: {sent:?}");
-        let received = || self.server.sink_report(sink).received();
+        assert_eq!(
+            (sent.accepted, sent.errors.len()),
+            (count, 0),
+            "the sender notices nothing: {sent:?}"
+        );
+        let received = || self.server.sink_report(sink).received() - before.received();
         if settled(BRIEF, received) < count {
             // Late ones would otherwise look lost on a busy machine.
             settled(BRIEF * 2, received);
         }
-        self.server.sink_report(sink)
+        let after = self.server.sink_report(sink);
+        SinkReport {
+            sequences: after.sequences[before.sequences.len()..].to_vec(),
+            flipped: after.flipped[before.flipped.len()..].to_vec(),
+        }
     }
 
     /// Whether a datagram gets there.
@@ -91,7 +110,11 @@ impl Bed {
     #[track_caller]
     pub(crate) fn wait_for_packets(&self, name: &str, counter: &str, count: u64) {
         let now = || self.ctl.fault(name).packets(counter);
-        eventually(SOON, &format!("{counter} of {name} is {count}: {}", now()), || now() == count);
+        eventually(
+            SOON,
+            &format!("{counter} of {name} is {count}: {}", now()),
+            || now() == count,
+        );
     }
 }
 
@@ -99,7 +122,11 @@ impl Drop for Bed {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let status = self.daemon.stop();
-            assert!(status.success(), "the daemon exits 0 on SIGTERM, not {status}: {}", self.daemon.log());
+            assert!(
+                status.success(),
+                "the daemon exits 0 on SIGTERM, not {status}: {}",
+                self.daemon.log()
+            );
             self.assert_untouched();
         }
     }

@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::bed::{Bed, SOON};
 
 fn checksum_errors(netns: &Netns) -> u64 {
-    let text = netns.enter(|| std::fs::read_to_string("/proc/thread-self/net/snmp").expect("every namespace has it"));
+    let text = netns
+        .enter(|| std::fs::read_to_string("/proc/thread-self/net/snmp").expect("every namespace has it"));
     let v6 = netns.enter(|| std::fs::read_to_string("/proc/thread-self/net/snmp6").expect("IPv6 is on"));
     let mut sum = 0;
     let lines: Vec<&str> = text.lines().collect();
@@ -20,7 +21,11 @@ fn checksum_errors(netns: &Netns) -> u64 {
         }
     }
     for line in v6.lines().filter(|line| line.contains("InCsumErrors")) {
-        sum += line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        sum += line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|n| n.parse::<u64>().ok())
+            .unwrap_or(0);
     }
     sum
 }
@@ -40,19 +45,31 @@ fn datagrams_have_exactly_one_flipped_bit_a_hit_and_a_good_checksum() {
     {
         let name = format!("flip-{n}");
         let fault = json!({"corrupt": {"chance": "5%", "checksum": "fix"}});
-        let fault = if direction == "egress" { bed.on_client(&name, fault) } else { bed.on_server(&name, fault) };
-        bed.ctl.apply(&[fault.traffic(json!({"direction": direction, "protocol": "udp"}))]);
+        let fault = if direction == "egress" {
+            bed.on_client(&name, fault)
+        } else {
+            bed.on_server(&name, fault)
+        };
+        bed.ctl
+            .apply(&[fault.traffic(json!({"direction": direction, "protocol": "udp"}))]);
         let before = checksum_errors(&bed.net.server.netns);
         let report = bed.send(to, COUNT);
         assert_eq!(report.received(), COUNT, "{name}: nothing is lost");
         let hits = report.flipped.len() as u64;
         assert!(binomial_999(COUNT, 0.05).contains(&hits), "{name}: {hits}");
-        assert!(report.flipped.iter().all(|(_, bits)| *bits == 1), "{name}: {:?}", report.flipped);
+        assert!(
+            report.flipped.iter().all(|(_, bits)| *bits == 1),
+            "{name}: {:?}",
+            report.flipped
+        );
         bed.wait_for_packets(&name, "corrupted", hits);
         assert_eq!(checksum_errors(&bed.net.server.netns), before, "{name}");
         bed.delete(&name);
     }
-    assert!(bed.send(bed.net.server.at(9010), 1000).flipped.is_empty(), "after the end");
+    assert!(
+        bed.send(bed.net.server.at(9010), 1000).flipped.is_empty(),
+        "after the end"
+    );
 }
 
 #[test]
@@ -63,20 +80,30 @@ fn a_tcp_stream_has_one_wrong_byte_a_hit_and_no_retransmission() {
         let beside = std::net::SocketAddr::new(to.ip(), 7001);
         bed.server.tcp_serve(beside);
         let traffic = json!({"protocol": "tcp", "remote": {"ports": [7000]}});
-        bed.ctl.apply(&[bed.on_client(name, json!({"corrupt": {"chance": "2%", "checksum": "fix"}})).traffic(traffic)]);
+        bed.ctl.apply(&[bed
+            .on_client(name, json!({"corrupt": {"chance": "2%", "checksum": "fix"}}))
+            .traffic(traffic)]);
         let before = checksum_errors(&bed.net.server.netns);
         let stream = bed.client.tcp_open(None, to, SOON).stream();
         let mut wrong = 0;
         // Small exchanges: what is in flight is then one packet, not a train of them.
         for _ in 0..2000 {
-            wrong += bed.client.tcp_exchange(stream, 1000, SOON).result.expect("the stream goes on");
+            wrong += bed
+                .client
+                .tcp_exchange(stream, 1000, SOON)
+                .result
+                .expect("the stream goes on");
         }
         let corrupted = bed.ctl.fault(name).packets("corrupted");
         assert_eq!(wrong, corrupted, "{name}");
         assert!(wrong > 0, "{name}");
         assert_eq!(checksum_errors(&bed.net.server.netns), before, "{name}");
         let spared = bed.client.tcp_open(None, beside, SOON).stream();
-        assert_eq!(bed.client.tcp_exchange(spared, 1 << 20, SOON).result, Ok(0), "{name}: the port beside it");
+        assert_eq!(
+            bed.client.tcp_exchange(spared, 1 << 20, SOON).result,
+            Ok(0),
+            "{name}: the port beside it"
+        );
         bed.delete(name);
     }
 }
@@ -87,24 +114,53 @@ fn redis_stores_a_value_with_exactly_the_flipped_bits() {
     need!(require_program("redis-cli"));
     let bed = Bed::new();
     let server = &bed.net.server;
-    let argv =
-        ["redis-server", "--port", "6379", "--bind", "0.0.0.0", "--save", "", "--appendonly", "no", "--protected-mode", "no"];
+    let argv = [
+        "redis-server",
+        "--port",
+        "6379",
+        "--bind",
+        "0.0.0.0",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--protected-mode",
+        "no",
+    ];
     let _redis = Process::spawn(&server.netns, None, &argv).listens(&server.netns, 6379);
     let (remote, local) = (server.v4.to_string(), "127.0.0.1");
     let cli = |netns: &Netns, host: &str, args: &[&str]| {
-        let argv: Vec<&str> = ["redis-cli", "-h", host, "--raw"].iter().chain(args).copied().collect();
-        Process::spawn(netns, None, &argv).finish(Duration::from_secs(10)).stdout
+        let argv: Vec<&str> = ["redis-cli", "-h", host, "--raw"]
+            .iter()
+            .chain(args)
+            .copied()
+            .collect();
+        Process::spawn(netns, None, &argv)
+            .finish(Duration::from_secs(10))
+            .stdout
     };
     let value = "the quick brown fox jumps over the lazy dog ".repeat(20);
-    assert_eq!(cli(&bed.net.client.netns, &remote, &["set", "fox", &value]).trim(), "OK", "before");
+    assert_eq!(
+        cli(&bed.net.client.netns, &remote, &["set", "fox", &value]).trim(),
+        "OK",
+        "before"
+    );
     // Established only, and never more than one: redis-cli also asks for its commands' descriptions.
     let traffic = json!({"protocol": "tcp", "remote": {"ports": [6379]}});
     let fault = bed.on_client("flip", json!({"corrupt": {"chance": "100%", "checksum": "fix"}}));
     bed.ctl.apply(&[fault.traffic(traffic).max_packets(1).seed(3)]);
-    assert_eq!(cli(&bed.net.client.netns, &remote, &["set", "fox", &value]).trim(), "OK", "redis took it");
+    assert_eq!(
+        cli(&bed.net.client.netns, &remote, &["set", "fox", &value]).trim(),
+        "OK",
+        "redis took it"
+    );
     let stored = cli(&server.netns, local, &["get", "fox"]);
     let stored = stored.strip_suffix('\n').unwrap_or(&stored);
-    let bits: u32 = stored.bytes().zip(value.bytes()).map(|(a, b)| (a ^ b).count_ones()).sum();
+    let bits: u32 = stored
+        .bytes()
+        .zip(value.bytes())
+        .map(|(a, b)| (a ^ b).count_ones())
+        .sum();
     assert_eq!((stored.len(), bits), (value.len(), 1), "{stored}");
     assert_eq!(bed.ctl.fault("flip").packets("corrupted"), 1);
     assert_eq!(checksum_errors(&server.netns), 0);

@@ -15,7 +15,10 @@ fn ping(netns: &Netns, cgroup: &Cgroup, count: u32, to: &str) -> (f64, String) {
     let text = format!("{}{}", ping.stdout, ping.stderr);
     let loss = text
         .split(", ")
-        .find_map(|part| part.strip_suffix("% packet loss").or_else(|| part.split_once("% packet loss").map(|p| p.0)))
+        .find_map(|part| {
+            part.strip_suffix("% packet loss")
+                .or_else(|| part.split_once("% packet loss").map(|p| p.0))
+        })
         .and_then(|number| number.trim().parse().ok())
         .unwrap_or_else(|| panic!("ping gives no loss: {text}"));
     (loss, text)
@@ -25,13 +28,20 @@ fn ping(netns: &Netns, cgroup: &Cgroup, count: u32, to: &str) -> (f64, String) {
 fn half_of_a_cgroups_pings_are_lost_without_an_error_and_its_neighbour_loses_none() {
     let bed = Bed::new();
     let (hit, spared) = (Cgroup::new(), Cgroup::new());
-    for (name, to) in [("half-v4", bed.net.server.v4.to_string()), ("half-v6", bed.net.server.v6.to_string())] {
+    for (name, to) in [
+        ("half-v4", bed.net.server.v4.to_string()),
+        ("half-v6", bed.net.server.v6.to_string()),
+    ] {
         // Something of the cgroup's must live in the namespace, for that is how the daemon finds it.
         let _resident = Process::spawn(&bed.net.client.netns, Some(&hit), &["sleep", "60"]);
-        bed.ctl.apply(&[FaultFile::on_cgroup(name, &hit, json!({"drop": {"chance": "50%"}})).seed(42)]);
+        bed.ctl
+            .apply(&[FaultFile::on_cgroup(name, &hit, json!({"drop": {"chance": "50%"}})).seed(42)]);
         let (loss, text) = ping(&bed.net.client.netns, &hit, 200, &to);
         assert!((40.0..=60.0).contains(&loss), "{text}");
-        assert!(!text.contains("errors") && !text.contains("No buffer space"), "{text}");
+        assert!(
+            !text.contains("errors") && !text.contains("No buffer space"),
+            "{text}"
+        );
         let (loss, text) = ping(&bed.net.client.netns, &spared, 200, &to);
         assert!(loss == 0.0, "the neighbour: {text}");
         let packets = bed.ctl.fault(name);
@@ -47,10 +57,13 @@ fn half_of_a_cgroups_pings_are_lost_without_an_error_and_its_neighbour_loses_non
 fn ingress_loss_is_counted_to_the_packet_and_the_sender_gets_no_error() {
     let bed = Bed::new();
     const COUNT: u64 = 10_000;
-    for (name, to) in [("dns-v4", bed.net.server.at(53)), ("dns-v6", bed.net.server.at6(53))] {
-        let fault = bed.on_server(name, json!({"drop": {"chance": "30%"}})).traffic(
-            json!({"direction": "ingress", "protocol": "udp", "local": {"ports": [53]}}),
-        );
+    for (name, to) in [
+        ("dns-v4", bed.net.server.at(53)),
+        ("dns-v6", bed.net.server.at6(53)),
+    ] {
+        let fault = bed
+            .on_server(name, json!({"drop": {"chance": "30%"}}))
+            .traffic(json!({"direction": "ingress", "protocol": "udp", "local": {"ports": [53]}}));
         bed.ctl.apply(&[fault]);
         let report = bed.send(to, COUNT);
         bed.wait_for_packets(name, "matched", COUNT);
@@ -68,7 +81,9 @@ fn ingress_loss_is_counted_to_the_packet_and_the_sender_gets_no_error() {
 #[test]
 fn every_fifth_is_every_fifth() {
     let bed = Bed::new();
-    let fault = bed.on_client("fifth", json!({"drop": {"every": 5}})).traffic(json!({"protocol": "udp"}));
+    let fault = bed
+        .on_client("fifth", json!({"drop": {"every": 5}}))
+        .traffic(json!({"protocol": "udp"}));
     bed.ctl.apply(&[fault]);
     let lost = bed.send(bed.net.server.at(9000), 1000).lost(1000);
     assert_eq!(lost.len(), 200);
@@ -81,7 +96,8 @@ fn gilbert_elliott_loses_its_share_in_bursts_of_its_length() {
     let bed = Bed::new();
     const COUNT: u64 = 100_000;
     let model = json!({"drop": {"gilbertElliott": {"p": "1%", "r": "10%", "h": "0%", "k": "100%"}}});
-    bed.ctl.apply(&[bed.on_client("bursts", model).traffic(json!({"protocol": "udp"}))]);
+    bed.ctl
+        .apply(&[bed.on_client("bursts", model).traffic(json!({"protocol": "udp"}))]);
     let lost = bed.send(bed.net.server.at(9000), COUNT).lost(COUNT);
     let share = lost.len() as f64 / COUNT as f64;
     // Successive losses depend on each other (0.89), which widens the deviation to 0.38 %; 3.3 of them.
@@ -97,7 +113,8 @@ fn correlation_makes_losses_alike_but_not_more() {
     let bed = Bed::new();
     const COUNT: u64 = 100_000;
     let model = json!({"drop": {"chance": "20%", "correlation": "75%"}});
-    bed.ctl.apply(&[bed.on_client("alike", model).traffic(json!({"protocol": "udp"}))]);
+    bed.ctl
+        .apply(&[bed.on_client("alike", model).traffic(json!({"protocol": "udp"}))]);
     let lost = bed.send(bed.net.server.at(9000), COUNT).lost(COUNT);
     let share = lost.len() as f64 / COUNT as f64;
     // Correlation widens the deviation of the share by the root of (1 + 0.75) / (1 - 0.75): 0.33 %.
@@ -112,7 +129,9 @@ fn correlation_makes_losses_alike_but_not_more() {
 fn a_full_loss_is_silent_unless_the_local_signal_is_asked_for() {
     let bed = Bed::new();
     for (name, to) in [("v4", bed.net.server.at(9000)), ("v6", bed.net.server.at6(9000))] {
-        let quiet = bed.on_client(name, json!({"drop": {"chance": "100%"}})).traffic(json!({"protocol": "udp"}));
+        let quiet = bed
+            .on_client(name, json!({"drop": {"chance": "100%"}}))
+            .traffic(json!({"protocol": "udp"}));
         bed.ctl.apply(std::slice::from_ref(&quiet));
         let sent = bed.client.udp_send(to, 100);
         assert_eq!((sent.accepted, sent.errors.len()), (100, 0), "{sent:?}");
@@ -136,7 +155,9 @@ fn tcp_backs_off_as_on_a_real_dead_link() {
     bed.server.tcp_serve(to);
     let stream = bed.client.tcp_open(None, to, SOON).stream();
     assert_eq!(bed.client.tcp_exchange(stream, 100, SOON).result, Ok(0));
-    bed.ctl.apply(&[bed.on_client("dead", json!({"drop": {"chance": "100%"}})).traffic(json!({"protocol": "tcp"}))]);
+    bed.ctl.apply(&[bed
+        .on_client("dead", json!({"drop": {"chance": "100%"}}))
+        .traffic(json!({"protocol": "tcp"}))]);
     let mut attempts: Vec<(Instant, u64)> = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| bed.client.tcp_exchange(stream, 100, Duration::from_secs(7)));
@@ -149,8 +170,16 @@ fn tcp_backs_off_as_on_a_real_dead_link() {
             matched >= 6
         });
     });
-    let gaps: Vec<f64> = attempts.windows(2).map(|w| (w[1].0 - w[0].0).as_secs_f64()).collect();
-    let [.., a, b, c] = gaps.as_slice() else { panic!("too few attempts: {gaps:?}") };
+    let gaps: Vec<f64> = attempts
+        .windows(2)
+        .map(|w| (w[1].0 - w[0].0).as_secs_f64())
+        .collect();
+    let [.., a, b, c] = gaps.as_slice() else {
+        panic!("too few attempts: {gaps:?}")
+    };
     // Without silence the kernel knows that its own queue was full, and tries again every half second.
-    assert!((1.6..2.5).contains(&(b / a)) && (1.6..2.5).contains(&(c / b)), "{gaps:?}");
+    assert!(
+        (1.6..2.5).contains(&(b / a)) && (1.6..2.5).contains(&(c / b)),
+        "{gaps:?}"
+    );
 }

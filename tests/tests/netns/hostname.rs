@@ -32,28 +32,60 @@ fn both_families_are_hit_and_the_filter_follows_a_changed_name() {
         &machine,
         None,
         &[
-            "dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--local-ttl=1", "--user=root", "--pid-file=",
-            "--conf-file=/dev/null", "--listen-address=127.0.0.1", "--bind-interfaces", "--local=/test/",
+            "dnsmasq",
+            "--keep-in-foreground",
+            "--no-resolv",
+            "--no-hosts",
+            "--local-ttl=1",
+            "--user=root",
+            "--pid-file=",
+            "--conf-file=/dev/null",
+            "--listen-address=127.0.0.1",
+            "--bind-interfaces",
+            "--local=/test/",
             &format!("--addn-hosts={path}"),
         ],
     )
     .listens(&machine, 53);
-    let daemon = Daemon::builder().netns(&machine).resolv_conf("nameserver 127.0.0.1\n").start();
+    let daemon = Daemon::builder()
+        .netns(&machine)
+        .resolv_conf("nameserver 127.0.0.1\n")
+        .start();
     let ctl = daemon.ctl();
-    let (client, server) = (Workload::start(&net.client.netns, None), Workload::start(&net.server.netns, None));
-    let places = ["10.77.0.2:9001", "[fd77::2]:9001", "10.77.0.3:9001", "[fd77::3]:9001"].map(|text| {
+    let (client, server) = (
+        Workload::start(&net.client.netns, None),
+        Workload::start(&net.server.netns, None),
+    );
+    let places = [
+        "10.77.0.2:9001",
+        "[fd77::2]:9001",
+        "10.77.0.3:9001",
+        "[fd77::3]:9001",
+    ]
+    .map(|text| {
         let place = text.parse().expect("an address and a port");
         server.udp_echo(place);
         (text, place)
     });
     let cut_off = || -> Vec<&str> {
-        let silent = |place| client.udp_ask(client.udp_open(None, Some(place)), BRIEF).result.is_err();
-        places.iter().filter(|(_, place)| silent(*place)).map(|(text, _)| *text).collect()
+        let silent = |place| {
+            client
+                .udp_ask(client.udp_open(None, Some(place)), BRIEF)
+                .result
+                .is_err()
+        };
+        places
+            .iter()
+            .filter(|(_, place)| silent(*place))
+            .map(|(text, _)| *text)
+            .collect()
     };
     assert!(cut_off().is_empty(), "before");
     let fault = FaultFile::on_netns("db-gone", &net.client.netns, json!({"partition": {}}));
     ctl.apply(&[fault.traffic(json!({"remote": {"hosts": ["db.example.test"], "ports": [9001]}}))]);
-    eventually(SOON, "both addresses of the name are cut off", || cut_off() == ["10.77.0.2:9001", "[fd77::2]:9001"]);
+    eventually(SOON, "both addresses of the name are cut off", || {
+        cut_off() == ["10.77.0.2:9001", "[fd77::2]:9001"]
+    });
 
     write("10.77.0.3 db.example.test\nfd77::3 db.example.test\n");
     dnsmasq.signal(Signal::SIGHUP);

@@ -16,16 +16,26 @@ fn each_direction_cuts_what_it_says_and_captures_at_both_ends_agree() {
         let leaving = Capture::start(&bed.net.client.device, Way::Out, "udp port 9000");
         let arriving = Capture::start(&bed.net.server.device, Way::In, "udp port 9000");
         let sent_back = Capture::start(&bed.net.server.device, Way::Out, "udp port 9000");
-        let before = (bed.server.sink_report(there).received(), bed.client.sink_report(back).received());
+        let before = (
+            bed.server.sink_report(there).received(),
+            bed.client.sink_report(back).received(),
+        );
         assert_eq!(bed.client.udp_send(bed.net.server.at(9000), 50).accepted, 50);
         assert_eq!(bed.server.udp_send(bed.net.client.at(9000), 50).accepted, 50);
         sent_back.wait_for(50);
         let got = settled(BRIEF, || {
-            let now = (bed.server.sink_report(there).received(), bed.client.sink_report(back).received());
+            let now = (
+                bed.server.sink_report(there).received(),
+                bed.client.sink_report(back).received(),
+            );
             (now.0 - before.0, now.1 - before.1)
         });
         assert_eq!(got, want, "{direction}");
-        assert_eq!((leaving.count(), arriving.count()), (want.0 as usize, want.0 as usize), "{direction}: frames");
+        assert_eq!(
+            (leaving.count(), arriving.count()),
+            (want.0 as usize, want.0 as usize),
+            "{direction}: frames"
+        );
         bed.wait_for_packets(direction, "dropped", 100 - want.0 - want.1);
         bed.delete(direction);
     }
@@ -37,7 +47,10 @@ fn a_partition_from_one_host_leaves_the_way_to_another() {
     let net = Router::new();
     let daemon = Daemon::start();
     let ctl = daemon.ctl();
-    let (client, server) = (Workload::start(&net.client.netns, None), Workload::start(&net.server.netns, None));
+    let (client, server) = (
+        Workload::start(&net.client.netns, None),
+        Workload::start(&net.server.netns, None),
+    );
     let third = Workload::start(&net.third.netns, None);
     for host in [&net.server, &net.third] {
         let workload = if host.v4 == net.server.v4 { &server } else { &third };
@@ -65,8 +78,12 @@ fn a_connection_through_a_partition_times_out_and_one_beside_it_opens() {
         bed.server.tcp_serve(bed.net.server.at(port));
     }
     let traffic = json!({"protocol": "tcp", "remote": {"ports": [7000]}});
-    bed.ctl.apply(&[bed.on_client("cut", json!({"partition": {}})).traffic(traffic)]);
-    assert_eq!(bed.client.tcp_open(None, bed.net.server.at(7000), BRIEF).error(), "timeout");
+    bed.ctl
+        .apply(&[bed.on_client("cut", json!({"partition": {}})).traffic(traffic)]);
+    assert_eq!(
+        bed.client.tcp_open(None, bed.net.server.at(7000), BRIEF).error(),
+        "timeout"
+    );
     bed.client.tcp_open(None, bed.net.server.at(7001), SOON).stream();
     bed.delete("cut");
     bed.client.tcp_open(None, bed.net.server.at(7000), SOON).stream();

@@ -1,0 +1,290 @@
+//! It ends: on time, by budget, by hand, by halt, and whatever dies.
+
+use std::time::Duration;
+
+use chaos_tests::workload::{Handle, Probed};
+use chaos_tests::{Api, Daemon, FaultFile, Pair, Snapshot, Workload, eventually, monotonic_nanos};
+use serde_json::json;
+
+use crate::bed::{Bed, SOON};
+
+const MILLI: u64 = 1_000_000;
+
+/// A client that asks a UDP echo every half millisecond, and a daemon with a lease of its own choice.
+struct Watched {
+    client: Workload,
+    _server: Workload,
+    probe: Handle,
+    daemon: Daemon,
+    before: Snapshot,
+    net: Pair,
+}
+
+impl Watched {
+    fn new(daemon_args: &[&str]) -> Self {
+        let net = Pair::new();
+        let before = Snapshot::of_devices(&[&net.client.device, &net.server.device]);
+        let (client, server) = (
+            Workload::start(&net.client.netns, None),
+            Workload::start(&net.server.netns, None),
+        );
+        server.udp_echo(net.server.at(9001));
+        let daemon = Daemon::builder().args(daemon_args).start();
+        let probe = client.probe(net.server.at(9001), Duration::from_micros(500));
+        Self {
+            client,
+            _server: server,
+            probe,
+            daemon,
+            before,
+            net,
+        }
+    }
+
+    fn report(&self) -> Probed {
+        self.client.probe_report(self.probe)
+    }
+
+    fn cut(&self, duration: &str) {
+        let fault = FaultFile::on_netns("cut", &self.net.client.netns, json!({"partition": {}}));
+        self.daemon.ctl().apply(&[fault.lasting(duration)]);
+        let now = monotonic_nanos();
+        eventually(SOON, "a question stays without an answer", || {
+            self.report()
+                .between(now, u64::MAX)
+                .iter()
+                .take(3)
+                .filter(|s| s.answered.is_none())
+                .count()
+                == 3
+        });
+    }
+
+    /// When the traffic came back after `from`: the time of the first answered question, all later ones of the next
+    /// 200 ms being answered, too.
+    #[track_caller]
+    fn whole_again(&self, from: u64, within: Duration) -> u64 {
+        eventually(within, "the traffic comes back", || {
+            let report = self.report();
+            report
+                .first_answered(from)
+                .is_some_and(|first| report.now > first + 300 * MILLI)
+        });
+        let report = self.report();
+        let last_lost = report.last_lost(report.now - 50 * MILLI).unwrap_or(0);
+        // One answered question between lost ones would be a fault that flickers.
+        report.first_answered(last_lost.max(from)).expect("it came back")
+    }
+
+    fn assert_untouched(&self) {
+        Snapshot::of_devices(&[&self.net.client.device, &self.net.server.device])
+            .assert_same_as(&self.before);
+    }
+}
+
+fn lost_first(report: &Probed) -> u64 {
+    report
+        .samples
+        .iter()
+        .find(|s| s.answered.is_none())
+        .map(|s| s.asked)
+        .expect("something was lost")
+}
+
+#[test]
+fn three_seconds_are_three_seconds() {
+    let bed = Watched::new(&[]);
+    bed.cut("3s");
+    let started = lost_first(&bed.report());
+    let ended = bed.whole_again(started, Duration::from_secs(5));
+    let took = (ended - started) as f64 / 1e9;
+    assert!((2.95..=3.05).contains(&took), "{took} s");
+    let view = bed.daemon.ctl().wait_for_phase("cut", "Ended");
+    assert_eq!(view.reason(), "Deadline");
+    bed.assert_untouched();
+}
+
+#[test]
+fn three_seconds_are_three_seconds_also_while_the_daemon_is_stopped() {
+    let mut bed = Watched::new(&["--lease", "20s"]);
+    bed.cut("3s");
+    bed.daemon.sigstop();
+    let started = lost_first(&bed.report());
+    let ended = bed.whole_again(started, Duration::from_secs(5));
+    let took = (ended - started) as f64 / 1e9;
+    assert!((2.95..=3.05).contains(&took), "{took} s");
+    bed.daemon.sigcont();
+    let view = bed.daemon.ctl().wait_for_phase("cut", "Ended");
+    assert_eq!(view.reason(), "Deadline");
+    bed.assert_untouched();
+}
+
+#[test]
+fn a_killed_daemon_lets_go_within_twenty_milliseconds_and_leaves_nothing() {
+    let mut bed = Watched::new(&[]);
+    bed.cut("60s");
+    let objects = bed.daemon.bpf_objects();
+    assert_eq!(objects.left(), objects, "they are loaded");
+    let killed = bed.daemon.sigkill();
+    let whole = bed.whole_again(killed, SOON);
+    assert!(whole < killed + 20 * MILLI, "{} µs", (whole - killed) / 1000);
+    objects.assert_gone();
+    bed.assert_untouched();
+    bed.daemon.start_again();
+    assert!(
+        bed.daemon
+            .ctl()
+            .find("cut")
+            .is_none_or(|view| view.phase() == "Ended"),
+        "it does not come back"
+    );
+    let now = monotonic_nanos();
+    eventually(SOON, "traffic flows", || {
+        bed.report().first_answered(now).is_some()
+    });
+}
+
+#[test]
+fn a_daemon_killed_at_any_moment_leaves_nothing() {
+    let mut bed = Watched::new(&[]);
+    for round in 0..15_u64 {
+        let api = Api::of(&bed.daemon);
+        let faults: Vec<FaultFile> = (0..20)
+            .map(|n| {
+                FaultFile::on_netns(
+                    &format!("f{n}"),
+                    &bed.net.client.netns,
+                    json!({"drop": {"chance": "50%"}}),
+                )
+            })
+            .collect();
+        let objects = bed.daemon.bpf_objects();
+        let killed = std::thread::scope(|scope| {
+            // While faults come and go; the connection may break under it at any moment.
+            scope.spawn(|| {
+                let _ = std::panic::catch_unwind(|| {
+                    api.apply(&faults);
+                    for fault in &faults {
+                        api.send("DELETE", &format!("/v1/faults/{}", fault.name()), "");
+                    }
+                });
+            });
+            // A different moment each round, from before the request to after its end: no condition to wait for.
+            std::thread::sleep(Duration::from_micros(round * round * 200));
+            bed.daemon.sigkill()
+        });
+        let whole = bed.whole_again(killed, SOON);
+        assert!(
+            whole < killed + 20 * MILLI,
+            "round {round}: {} µs",
+            (whole - killed) / 1000
+        );
+        objects.assert_gone();
+        bed.assert_untouched();
+        bed.daemon.start_again();
+        assert_eq!(
+            bed.daemon
+                .ctl()
+                .faults()
+                .iter()
+                .filter(|f| f.phase() != "Ended")
+                .count(),
+            0,
+            "round {round}"
+        );
+    }
+}
+
+#[test]
+fn a_hung_daemon_loses_its_lease() {
+    let mut bed = Watched::new(&[]);
+    bed.cut("60s");
+    let stopped = bed.daemon.sigstop();
+    let whole = bed.whole_again(stopped, Duration::from_secs(5));
+    assert!(whole < stopped + 2050 * MILLI, "{} ms", (whole - stopped) / MILLI);
+    bed.daemon.sigcont();
+    // Awake again it must not take up where it left: nobody knows what happened meanwhile.
+    let view = bed.daemon.ctl().wait_for_phase("cut", "Ended");
+    assert_eq!(view.reason(), "Lease");
+    let report = bed.report();
+    assert_eq!(
+        report
+            .last_lost(report.now - 50 * MILLI)
+            .filter(|lost| *lost > whole),
+        None,
+        "it did not flicker"
+    );
+    bed.assert_untouched();
+    bed.cut("60s");
+}
+
+#[test]
+fn delete_and_sigterm_end_at_once() {
+    let mut bed = Watched::new(&[]);
+    bed.cut("60s");
+    let deleted = monotonic_nanos();
+    bed.daemon.ctl().delete("cut");
+    let whole = bed.whole_again(deleted, SOON);
+    assert!(whole < deleted + 100 * MILLI, "{} ms", (whole - deleted) / MILLI);
+    bed.assert_untouched();
+    bed.cut("60s");
+    let objects = bed.daemon.bpf_objects();
+    let ended = monotonic_nanos();
+    assert!(bed.daemon.stop().success());
+    let whole = bed.whole_again(ended, SOON);
+    assert!(whole < ended + 500 * MILLI, "{} ms", (whole - ended) / MILLI);
+    objects.assert_gone();
+    bed.assert_untouched();
+}
+
+#[test]
+fn a_budget_is_spent_to_the_packet() {
+    let bed = Bed::new();
+    for (n, fault) in [
+        json!({"partition": {}}),
+        json!({"drop": {"chance": "40%"}}),
+        json!({"duplicate": {}}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("hundred-{n}");
+        bed.ctl.apply(&[bed
+            .on_client(&name, fault)
+            .traffic(json!({"protocol": "udp"}))
+            .max_packets(100)]);
+        let report = bed.send(bed.net.server.at(9000 + n as u16), 2000);
+        let hit = report.lost(2000).len() as u64 + report.duplicates();
+        assert_eq!(hit, 100, "{name}");
+        let view = bed.ctl.wait_for_phase(&name, "Ended");
+        assert_eq!(view.reason(), "Budget");
+        assert_eq!(view.packets("dropped") + view.packets("duplicated"), 100);
+        bed.assert_untouched();
+    }
+}
+
+#[test]
+fn a_seed_replays_its_sequence_and_another_seed_does_not() {
+    let bed = Bed::new();
+    let mut port = 9000;
+    let mut losses = |seed: Option<u64>| {
+        port += 1;
+        let name = format!("half-{port}");
+        let fault = FaultFile::on_netns(&name, &bed.net.client.netns, json!({"drop": {"chance": "50%"}}))
+            .traffic(json!({"protocol": "udp"}));
+        bed.ctl.apply(&[match seed {
+            Some(seed) => fault.seed(seed),
+            None => fault,
+        }]);
+        let lost = bed.send(bed.net.server.at(port), 500).lost(500);
+        let seed = bed.ctl.fault(&name).seed();
+        bed.ctl.delete(&name);
+        (lost, seed)
+    };
+    let (seven, seed) = losses(Some(7));
+    assert_eq!(seed, 7);
+    assert_eq!(losses(Some(7)).0, seven, "the same seed");
+    assert_ne!(losses(Some(8)).0, seven, "another seed");
+    let (drawn, seed) = losses(None);
+    assert_eq!(losses(Some(seed)).0, drawn, "the seed that was recorded");
+}

@@ -1,0 +1,116 @@
+//! Halt, one daemon a host, and what a restart finds.
+
+use std::time::{Duration, Instant};
+
+use chaos_tests::FaultFile;
+use serde_json::json;
+
+use crate::bed::Bed;
+
+fn hundred(bed: &Bed) -> Vec<FaultFile> {
+    (0..100)
+        .map(|n| {
+            let traffic = json!({"protocol": "udp", "remote": {"ports": [9000 + n]}});
+            bed.on_client(&format!("f{n}"), json!({"partition": {}}))
+                .traffic(traffic)
+        })
+        .collect()
+}
+
+#[test]
+fn halt_ends_a_hundred_faults_and_refuses_new_ones_until_release_also_after_a_restart() {
+    let mut bed = Bed::new();
+    bed.ctl.apply(&hundred(&bed));
+    for port in [9000, 9050, 9099] {
+        assert!(!bed.reaches(bed.net.server.at(port)), "{port}");
+    }
+    let start = Instant::now();
+    bed.ctl.ok(&["halt"]);
+    let took = start.elapsed();
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    bed.assert_untouched();
+    assert!(bed.reaches(bed.net.server.at(9050)));
+    let views = bed.ctl.faults();
+    assert!(
+        views.iter().all(|f| f.phase() == "Ended" && f.reason() == "Halt"),
+        "{:?}",
+        views[0].0["status"]
+    );
+
+    let one = bed.on_client("one", json!({"partition": {}}));
+    let refused = bed.ctl.try_apply(std::slice::from_ref(&one));
+    assert_eq!(refused.code, 14, "{refused}");
+    assert!(refused.stderr.contains("halt"), "it says why: {refused}");
+    assert!(bed.daemon.stop().success());
+    bed.daemon.start_again();
+    assert_eq!(
+        bed.ctl.try_apply(std::slice::from_ref(&one)).code,
+        14,
+        "after a restart"
+    );
+    bed.daemon.sigkill();
+    bed.daemon.start_again();
+    assert_eq!(
+        bed.ctl.try_apply(std::slice::from_ref(&one)).code,
+        14,
+        "after a crash"
+    );
+    bed.assert_untouched();
+    bed.ctl.ok(&["halt", "--release"]);
+    bed.ctl.apply(&[one]);
+    assert!(!bed.reaches(bed.net.server.at(9050)), "after release");
+}
+
+#[test]
+fn a_second_daemon_refuses_and_touches_nothing() {
+    let bed = Bed::new();
+    bed.ctl.apply(&[bed.on_client("cut", json!({"partition": {}}))]);
+    let second = bed
+        .daemon
+        .netns()
+        .enter(|| bed.daemon.second().output().expect("it can be started"));
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(
+        said.contains("another") || said.contains("already"),
+        "it says why: {said}"
+    );
+    assert_eq!(
+        bed.ctl.fault("cut").phase(),
+        "Active",
+        "the first one still answers"
+    );
+    assert!(!bed.reaches(bed.net.server.at(9000)), "and its fault still acts");
+    bed.delete("cut");
+}
+
+#[test]
+fn sigterm_undoes_and_a_restart_begins_with_nothing() {
+    let mut bed = Bed::new();
+    bed.ctl.apply(&hundred(&bed));
+    assert!(bed.daemon.stop().success(), "exit code 0");
+    bed.assert_untouched();
+    bed.daemon.start_again();
+    assert!(bed.ctl.faults().iter().all(|f| f.phase() == "Ended"));
+    assert!(bed.reaches(bed.net.server.at(9000)));
+    bed.ctl.apply(&[bed.on_client("f0", json!({"partition": {}}))]);
+    assert!(!bed.reaches(bed.net.server.at(9001)), "names may be used again");
+}
+
+#[test]
+fn a_crash_is_reported_by_the_next_daemon() {
+    let mut bed = Bed::new();
+    bed.ctl
+        .apply(&[bed.on_client("left-behind", json!({"partition": {}}))]);
+    bed.daemon.sigkill();
+    let before = bed.daemon.log().len();
+    bed.daemon.start_again();
+    let log = bed.daemon.log();
+    assert!(
+        log[before..].contains("left-behind"),
+        "it names what was running: {}",
+        &log[before..]
+    );
+    assert!(bed.reaches(bed.net.server.at(9000)));
+    bed.assert_untouched();
+}
