@@ -57,6 +57,8 @@ fn find_or_install(ws: &Workspace) -> Result<PathBuf> {
         .args([
             "install",
             "--quiet",
+            // It runs for a second; optimising it would take minutes.
+            "--debug",
             "--locked",
             "--no-track",
             "--version",
