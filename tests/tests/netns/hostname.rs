@@ -13,10 +13,8 @@ use crate::bed::{BRIEF, SOON};
 fn both_families_are_hit_and_the_filter_follows_a_changed_name() {
     need!(require_program("dnsmasq"));
     let net = Pair::new();
-    for (v4, v6) in [("10.77.0.3", "fd77::3")] {
-        net.server.device.add_v4(v4.parse().expect("v4"), 24);
-        net.server.device.add_v6(v6.parse().expect("v6"), 64);
-    }
+    net.server.device.add_v4("10.77.0.3".parse().expect("v4"), 24);
+    net.server.device.add_v6("fd77::3".parse().expect("v6"), 64);
     let machine = Netns::new();
     let mut hosts = tempfile::NamedTempFile::new().expect("a temporary file can be made");
     let mut write = |text: &str| {
