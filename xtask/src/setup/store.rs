@@ -62,7 +62,14 @@ impl Store {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
-        self.clear_scratch()?;
+        for entry in
+            fs::read_dir(&self.root).with_context(|| format!("cannot list {}", self.root.display()))?
+        {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                remove_dir(&entry.path())?;
+            }
+        }
         Ok(file)
     }
 
@@ -73,9 +80,13 @@ impl Store {
 
     /// Where half-done work lies; on the same file system, so that a rename finishes it.
     pub(crate) fn scratch(&self) -> PathBuf {
-        self.root.join("unfinished")
+        // Its own for each process: a child of one that was killed may still write into the old one.
+        self.root.join(format!("{UNFINISHED}{}", std::process::id()))
     }
 }
+
+/// How names of half-done folders begin.
+const UNFINISHED: &str = "unfinished-";
 
 /// Removes a folder that may not exist.
 pub(super) fn remove_dir(path: &Path) -> Result<()> {
