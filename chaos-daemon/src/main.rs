@@ -37,11 +37,13 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     privileges::raise_open_files();
     let _lock = HostLock::acquire(&config.state_dir, &config.socket)?;
     let journal = Journal::open(&config.state_dir)?;
+    let leftovers = journal.leftovers();
     let mut datapath = Datapath::open(&config.datapath(), journal)?;
     datapath.guard(&config.guards)?;
     let lease = datapath.lease()?;
     let mut signals = Signals::listen().context("listen to signals")?;
     let engine = Engine::start(datapath, lease, Host, config.engine())?;
+    engine.recovered(&leftovers);
     let socket = ApiSocket::bind(&config.socket, &Access::find())?;
     let (stop, stopped) = watch::channel(false);
     let router = Api::new(engine.clone())?.router();

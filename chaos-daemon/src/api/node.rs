@@ -5,6 +5,7 @@ use chaos_spec::api::{HaltRequest, HaltState, NodeInfo, ProblemError};
 
 use super::problem::Refusal;
 use super::{Api, body};
+use crate::engine::EngineError;
 use crate::safety::Caller;
 
 pub(super) async fn node(State(api): State<Api>) -> Result<Json<NodeInfo>, Refusal> {
@@ -24,22 +25,33 @@ pub(super) async fn halt(
 ) -> Result<Json<HaltState>, Refusal> {
     // Rules are void from here on.
     api.engine.lease().halt();
-    let reason = match body::take(request).await {
-        Ok((_, text)) if text.iter().all(u8::is_ascii_whitespace) => None,
-        Ok((_, text)) => match serde_json::from_slice::<HaltRequest>(&text) {
-            Ok(request) => request.reason,
-            Err(error) => Some(format!("(the reason could not be read: {error})")),
-        },
-        Err(refusal) => Some(format!("(the reason could not be read: {})", refusal.0.detail)),
+    let halt = async move {
+        let reason = match body::take(request).await {
+            Ok((_, text)) if text.iter().all(u8::is_ascii_whitespace) => None,
+            Ok((_, text)) => match serde_json::from_slice::<HaltRequest>(&text) {
+                Ok(request) => request.reason,
+                Err(error) => Some(format!("(the reason could not be read: {error})")),
+            },
+            Err(refusal) => Some(format!("(the reason could not be read: {})", refusal.0.detail)),
+        };
+        api.engine.halt(caller, reason).await
     };
-    Ok(Json(api.engine.halt(caller, reason).await?))
+    whatever_the_client_does(halt).await
+}
+
+/// Runs to its end even when the client hangs up.
+async fn whatever_the_client_does(
+    change: impl Future<Output = Result<HaltState, EngineError>> + Send + 'static,
+) -> Result<Json<HaltState>, Refusal> {
+    let done = tokio::spawn(change).await;
+    Ok(Json(done.map_err(|_| EngineError::Stopped)??))
 }
 
 pub(super) async fn release(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<HaltState>, Refusal> {
-    Ok(Json(api.engine.release(caller).await?))
+    whatever_the_client_does(async move { api.engine.release(caller).await }).await
 }
 
 pub(super) async fn live() -> &'static str {

@@ -77,8 +77,8 @@ impl Refusal {
             EngineError::Datapath(error) => Self::from_datapath(&error, text),
             EngineError::Halt(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
                 .of_kind(kind::NOT_KEPT, "the halt file is stuck"),
-            EngineError::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
-                .of_kind(kind::STOPPED, "the engine has stopped"),
+            EngineError::Stopped | EngineError::Hung(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+                .of_kind(kind::STOPPED, "the engine does not answer"),
         }
     }
 

@@ -104,8 +104,14 @@ async fn turn_away(mut stream: UnixStream) {
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{BODY}",
         BODY.len()
     );
+    let tell = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closing with a request unread would show the client an error before it shows it this.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
     // Whoever does not read it in time was told by the closing.
-    let _ = tokio::time::timeout(FAREWELL, stream.write_all(answer.as_bytes())).await;
+    let _ = tokio::time::timeout(FAREWELL, tell).await;
 }
 
 fn caller(stream: &UnixStream) -> std::io::Result<Caller> {

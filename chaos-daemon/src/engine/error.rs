@@ -10,7 +10,7 @@ use crate::target::TargetError;
 pub enum EngineError {
     #[error("halted{}: new faults are refused until somebody releases it – `chaosctl halt --release`", by(.0))]
     Halted(HaltState),
-    #[error("{} of what was sent cannot be accepted", .0.len())]
+    #[error("{}", summary(.0))]
     Invalid(Vec<Refused>),
     #[error(
         "{running} faults run and {asked} more were asked for, but this daemon takes {limit} – end some, or start it \
@@ -27,6 +27,10 @@ pub enum EngineError {
     Datapath(#[from] DatapathError),
     #[error(transparent)]
     Halt(#[from] HaltError),
+    #[error(
+        "the engine has not answered for {0:?} – faults are void once the lease is over; restart the daemon if it stays so"
+    )]
+    Hung(std::time::Duration),
     #[error(
         "the engine has stopped – the daemon is ending, or look into its log for a panic; faults end with it"
     )]
@@ -55,6 +59,21 @@ pub struct Refused {
 pub enum Why {
     Spec(SpecError),
     Target(TargetError),
+}
+
+/// The first refusal in full, and how many more there are.
+fn summary(refused: &[Refused]) -> String {
+    let Some(first) = refused.first() else {
+        return "nothing was accepted".to_owned();
+    };
+    let why = match &first.why {
+        Why::Spec(error) => error.to_string(),
+        Why::Target(error) => error.to_string(),
+    };
+    match refused.len() {
+        1 => format!("{}: {why}", first.name),
+        more => format!("{}: {why} (and {} more)", first.name, more - 1),
+    }
 }
 
 fn by(state: &HaltState) -> String {

@@ -50,7 +50,11 @@ impl Fake {
 
 impl Kernel for Fake {
     fn capabilities(&self) -> Vec<Capability> {
-        vec![Capability { name: "fake".to_owned(), available: true, why: "made of memory".to_owned() }]
+        vec![Capability {
+            name: "fake".to_owned(),
+            available: true,
+            why: "made of memory".to_owned(),
+        }]
     }
 
     fn arm(&mut self, arms: &[Arm]) -> Result<Vec<Armed>, DatapathError> {
@@ -58,7 +62,10 @@ impl Kernel for Fake {
         let mut state = self.state();
         state.arm_calls += 1;
         if state.refuse_arm {
-            return Err(DatapathError::Unsupported { what: "this".to_owned(), why: "the test says so".to_owned() });
+            return Err(DatapathError::Unsupported {
+                what: "this".to_owned(),
+                why: "the test says so".to_owned(),
+            });
         }
         state.armed.extend(arms.iter().map(|arm| (arm.id, arm.clone())));
         let attachment = Attachment {
@@ -67,14 +74,23 @@ impl Kernel for Fake {
             hook: Hook::TcEgress,
             mode: Mode::Tcx,
         };
-        Ok(vec![Armed { attachments: vec![attachment], warnings: Vec::new() }; arms.len()])
+        Ok(vec![
+            Armed {
+                attachments: vec![attachment],
+                warnings: Vec::new()
+            };
+            arms.len()
+        ])
     }
 
     fn disarm(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
         let mut state = self.state();
         state.disarm_calls += 1;
         if state.refuse_disarm {
-            return Err(DatapathError::Map { map: "FAKE", message: "stuck".to_owned() });
+            return Err(DatapathError::Map {
+                map: "FAKE",
+                message: "stuck".to_owned(),
+            });
         }
         state.armed.retain(|id, _| !ids.contains(id));
         state.gone.retain(|(id, _)| !ids.contains(id));
@@ -82,7 +98,10 @@ impl Kernel for Fake {
     }
 
     fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError> {
-        Ok(PlannedFault { name: arm.name.clone(), ..PlannedFault::default() })
+        Ok(PlannedFault {
+            name: arm.name.clone(),
+            ..PlannedFault::default()
+        })
     }
 
     fn counters(&self, id: FaultId) -> Result<Packets, DatapathError> {
@@ -121,7 +140,10 @@ impl Resolve for Fake {
     }
 
     fn still_there(&self, target: &Target, _: &Resolved) -> Liveness {
-        self.state().verdicts.remove(&target.to_string()).unwrap_or(Liveness::Alive)
+        self.state()
+            .verdicts
+            .remove(&target.to_string())
+            .unwrap_or(Liveness::Alive)
     }
 }
 
@@ -140,7 +162,8 @@ impl Heart for Fake {
 /// Some target that was found: this machine, looked at once, never touched.
 pub(crate) fn somewhere() -> Resolved {
     static HERE: OnceLock<Resolved> = OnceLock::new();
-    HERE.get_or_init(|| target::resolve(&Target::host(), &[]).unwrap()).clone()
+    HERE.get_or_init(|| target::resolve(&Target::host(), &[]).unwrap())
+        .clone()
 }
 
 /// An engine on a fake kernel, with its state directory.
@@ -172,14 +195,24 @@ impl Bench {
 /// A fault that drops a tenth of what a namespace sends.
 pub(crate) fn fault(name: &str, seconds: u64) -> NetworkFault {
     let drop = Fault::drop(Loss::chance("10%".parse::<Chance>().unwrap()));
-    NetworkFault::new(name, FaultSpec::new(Target::netns("blue"), drop, chaos_spec::Duration::from_secs(seconds)))
+    NetworkFault::new(
+        name,
+        FaultSpec::new(
+            Target::netns("blue"),
+            drop,
+            chaos_spec::Duration::from_secs(seconds),
+        ),
+    )
 }
 
 /// Waits for something that must come true, for at most five seconds.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
     let start = Instant::now();
     while !condition().await {
-        assert!(start.elapsed() < Duration::from_secs(5), "{what} did not come true");
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{what} did not come true"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -6,6 +6,7 @@ mod command;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod halting;
 mod host;
 mod kernel;
 mod prepare;
@@ -16,13 +17,12 @@ mod watch;
 mod worker;
 
 use std::ffi::OsStr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chaos_spec::NetworkFault;
-use chaos_spec::api::{Capability, Event, EventKind, FaultView, HaltState, NodeInfo, Plan};
+use chaos_spec::api::{Capability, Event, EventKind, FaultView, NodeInfo, Plan};
 use jiff::Timestamp;
 use nix::sys::utsname::UtsName;
 use tokio::sync::{broadcast, oneshot, watch as signal};
@@ -34,11 +34,15 @@ pub use kernel::{Kernel, Resolve};
 pub use registry::ENDED_KEPT;
 
 use crate::observe::EventBus;
+use crate::safety::journal::{Change, Entry};
 use crate::safety::{Caller, GuardList, HaltFile, Heart, LeaseKeeper, Pulse};
 use crate::target::names::{NameWatcher, NamesChanged, Servers};
 use command::Command;
+use halting::Halt;
 use prepare::Preparer;
 
+/// How long to wait for the engine's thread. A request of thousands of faults takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How the engine is set up.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -69,31 +73,6 @@ struct Shared {
     stopped: signal::Receiver<bool>,
 }
 
-/// The halt as everybody sees it. The flag is what refuses; the state is what is told.
-struct Halt {
-    flag: AtomicBool,
-    state: Mutex<HaltState>,
-}
-
-impl Halt {
-    fn state(&self) -> HaltState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn check(&self) -> Result<(), EngineError> {
-        if self.flag.load(Ordering::SeqCst) {
-            Err(EngineError::Halted(self.state()))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn set(&self, state: HaltState) {
-        self.flag.store(state.halted, Ordering::SeqCst);
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-}
-
 impl Engine {
     /// Starts the engine's thread, the lease and the watch over targets. Must run inside a tokio runtime.
     ///
@@ -108,10 +87,7 @@ impl Engine {
         let events = EventBus::default();
         let (commands, inbox) = mpsc::channel();
         let state = options.halt.read();
-        let halt = Arc::new(Halt {
-            flag: AtomicBool::new(state.halted),
-            state: Mutex::new(state),
-        });
+        let halt = Arc::new(Halt::new(state));
         let capabilities = kernel.capabilities();
         let pulse = Pulse::default();
         let resolve: Arc<dyn Resolve> = Arc::new(resolve);
@@ -130,7 +106,7 @@ impl Engine {
             },
         );
         tokio::spawn(pass_on(names, commands.clone()));
-        let lease = LeaseKeeper::start(heart, options.lease, pulse, halt.flag.load(Ordering::SeqCst))?;
+        let lease = LeaseKeeper::start(heart, options.lease, pulse, halt.is_on())?;
         let stopped = worker.spawn(inbox)?;
         events.publish(
             EventKind::DaemonStarted,
@@ -164,11 +140,31 @@ impl Engine {
         faults: Vec<NetworkFault>,
         caller: Caller,
     ) -> Result<Vec<FaultView>, EngineError> {
+        let names: Vec<String> = faults.iter().map(|fault| fault.name().to_owned()).collect();
+        let applied = self.try_apply(faults, caller.clone()).await;
+        if let Err(error) = &applied {
+            let name = if let [name] = names.as_slice() {
+                Some(name.as_str())
+            } else {
+                None
+            };
+            tracing::info!(fault = name, uid = caller.uid, gid = caller.gid, pid = caller.pid, %error, "refused to {caller}");
+            let message = format!("refused to {caller}: {error}");
+            self.shared.events.publish(EventKind::FaultRefused, name, message);
+        }
+        applied
+    }
+
+    async fn try_apply(
+        &self,
+        faults: Vec<NetworkFault>,
+        caller: Caller,
+    ) -> Result<Vec<FaultView>, EngineError> {
         self.shared.halt.check()?;
         let hosts: Vec<_> = faults.iter().flat_map(prepare::hosts).cloned().collect();
         let faults = self.shared.preparer.prepare(faults).await?;
         let views = self
-            .ask(|reply| Command::Apply {
+            .ask(PATIENCE, |reply| Command::Apply {
                 faults,
                 caller,
                 reply,
@@ -189,7 +185,8 @@ impl Engine {
     /// What [`Engine::apply`] would refuse.
     pub async fn plan(&self, faults: Vec<NetworkFault>) -> Result<Plan, EngineError> {
         let faults = self.shared.preparer.prepare(faults).await?;
-        self.ask(|reply| Command::Plan { faults, reply }).await?
+        self.ask(PATIENCE, |reply| Command::Plan { faults, reply })
+            .await?
     }
 
     /// One fault, active or ended, with its counters as they are now.
@@ -198,7 +195,9 @@ impl Engine {
     /// There is none of that name.
     pub async fn get(&self, name: &str) -> Result<FaultView, EngineError> {
         let wanted = name.to_owned();
-        let found = self.ask(|reply| Command::Get { name: wanted, reply }).await?;
+        let found = self
+            .ask(PATIENCE, |reply| Command::Get { name: wanted, reply })
+            .await?;
         found.ok_or_else(|| EngineError::NoSuchFault(name.to_owned()))
     }
 
@@ -207,7 +206,7 @@ impl Engine {
     /// # Errors
     /// The engine has stopped.
     pub async fn list(&self) -> Result<Vec<FaultView>, EngineError> {
-        self.ask(|reply| Command::List { reply }).await
+        self.ask(PATIENCE, |reply| Command::List { reply }).await
     }
 
     /// Numbers for the metrics, with the counters of at most `most` active faults.
@@ -215,7 +214,8 @@ impl Engine {
     /// # Errors
     /// The engine has stopped.
     pub async fn snapshot(&self, most: usize) -> Result<Snapshot, EngineError> {
-        self.ask(|reply| Command::Snapshot { most, reply }).await
+        self.ask(PATIENCE, |reply| Command::Snapshot { most, reply })
+            .await
     }
 
     /// Ends a fault. One that has ended is left as it is.
@@ -225,68 +225,13 @@ impl Engine {
     pub async fn delete(&self, name: &str, caller: Caller) -> Result<FaultView, EngineError> {
         let wanted = name.to_owned();
         let found = self
-            .ask(|reply| Command::Delete {
+            .ask(PATIENCE, |reply| Command::Delete {
                 name: wanted,
                 caller,
                 reply,
             })
             .await?;
         found.ok_or_else(|| EngineError::NoSuchFault(name.to_owned()))
-    }
-
-    /// Stops everything: rules are void before this does anything that can fail or wait. Calling it again while
-    /// halted ends whatever may be left and keeps the first caller's name.
-    ///
-    /// # Errors
-    /// The halt is in force, but could not be kept for a restart; or the engine has stopped.
-    pub async fn halt(&self, caller: Caller, reason: Option<String>) -> Result<HaltState, EngineError> {
-        let shared = &self.shared;
-        let again = shared.halt.flag.swap(true, Ordering::SeqCst);
-        shared.lease.halt();
-        let kept = if again && shared.options.halt.read().since.is_some() {
-            Ok(())
-        } else {
-            let file = shared.options.halt.clone();
-            let (who, why) = (caller.clone(), reason.clone());
-            let (state, kept) = blocking(move || file.write(&who, why)).await?;
-            shared.halt.set(state);
-            kept
-        };
-        let why = match &reason {
-            Some(reason) => format!("halted by {caller}: {reason}"),
-            None => format!("halted by {caller}"),
-        };
-        let message = why.clone();
-        let ended = self.ask(|reply| Command::Halt { why, reply }).await?;
-        tracing::warn!(uid = caller.uid, pid = caller.pid, ended, "{message}");
-        shared.events.publish(
-            EventKind::Halted,
-            None,
-            format!("{message}; {ended} faults ended"),
-        );
-        kept?;
-        Ok(shared.halt.state())
-    }
-
-    /// Lets new faults in again. Nothing that was halted comes back.
-    ///
-    /// # Errors
-    /// The halt file cannot be removed: the halt stays.
-    pub async fn release(&self, caller: Caller) -> Result<HaltState, EngineError> {
-        let shared = &self.shared;
-        let file = shared.options.halt.clone();
-        blocking(move || file.clear()).await??;
-        shared.halt.set(HaltState::default());
-        shared.lease.release();
-        tracing::warn!(uid = caller.uid, pid = caller.pid, "released by {caller}");
-        shared
-            .events
-            .publish(EventKind::Released, None, format!("released by {caller}"));
-        Ok(shared.halt.state())
-    }
-
-    pub fn halt_state(&self) -> HaltState {
-        self.shared.halt.state()
     }
 
     /// The daemon and its host.
@@ -340,8 +285,16 @@ impl Engine {
             .events
             .publish(EventKind::DaemonStopping, None, "every fault ends now");
         // An engine that has stopped already has nothing left to undo.
-        let _ = self.ask(|reply| Command::Shutdown { reply }).await;
+        let _ = self.ask(PATIENCE, |reply| Command::Shutdown { reply }).await;
         self.stopped().await;
+    }
+
+    /// Tells readers what a previous daemon had left behind, and that it is undone.
+    pub fn recovered(&self, leftovers: &[(Entry, Change)]) {
+        for (_, change) in leftovers {
+            let message = format!("a previous daemon left {change} behind; it is undone");
+            self.shared.events.publish(EventKind::Recovered, None, message);
+        }
     }
 
     /// Waits for the engine's thread to end: after [`Engine::shutdown`], or because it panicked.
@@ -356,13 +309,20 @@ impl Engine {
         let _ = self.shared.commands.send(command);
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, EngineError> {
+    async fn ask<T>(
+        &self,
+        patience: Duration,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
         self.shared
             .commands
             .send(command(reply))
             .map_err(|_| EngineError::Stopped)?;
-        answer.await.map_err(|_| EngineError::Stopped)
+        match tokio::time::timeout(patience, answer).await {
+            Ok(answer) => answer.map_err(|_| EngineError::Stopped),
+            Err(_) => Err(EngineError::Hung(patience)),
+        }
     }
 }
 

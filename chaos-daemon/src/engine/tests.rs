@@ -11,11 +11,19 @@ use crate::safety::Caller;
 use crate::target::Liveness;
 
 fn me() -> Caller {
-    Caller { uid: 7, gid: 8, pid: Some(9), user: Some("tester".to_owned()) }
+    Caller {
+        uid: 7,
+        gid: 8,
+        pid: Some(9),
+        user: Some("tester".to_owned()),
+    }
 }
 
 async fn ended(bench: &Bench, name: &str) -> FaultView {
-    eventually("the end", async || bench.engine.get(name).await.unwrap().status.phase == Phase::Ended).await;
+    eventually("the end", async || {
+        bench.engine.get(name).await.unwrap().status.phase == Phase::Ended
+    })
+    .await;
     bench.engine.get(name).await.unwrap()
 }
 
@@ -31,19 +39,42 @@ async fn a_fault_starts_is_counted_and_is_deleted() {
     assert_eq!(view.status.phase, Phase::Active);
     assert!(view.status.seed.is_some());
     assert_eq!(view.status.attachments.len(), 1);
-    let length = view.status.ends_at.unwrap().duration_since(view.status.started_at.unwrap());
+    let length = view
+        .status
+        .ends_at
+        .unwrap()
+        .duration_since(view.status.started_at.unwrap());
     assert_eq!(length.as_secs(), 60);
-    let counted = Packets { matched: 5, dropped: 2, passed: 3, ..Packets::default() };
+    let counted = Packets {
+        matched: 5,
+        dropped: 2,
+        passed: 3,
+        ..Packets::default()
+    };
     bench.fake.state().packets.insert(FaultId(1), counted);
     assert_eq!(bench.engine.get("a").await.unwrap().status.packets, counted);
     let last = bench.engine.delete("a", me()).await.unwrap();
-    assert_eq!((last.status.phase, last.status.reason), (Phase::Ended, Some(Reason::Deleted)));
+    assert_eq!(
+        (last.status.phase, last.status.reason),
+        (Phase::Ended, Some(Reason::Deleted))
+    );
     assert_eq!(last.status.packets, counted);
-    assert!(last.status.message.unwrap().contains("tester (uid 7, gid 8, pid 9)"));
+    assert!(
+        last.status
+            .message
+            .unwrap()
+            .contains("tester (uid 7, gid 8, pid 9)")
+    );
     assert_eq!(bench.fake.armed(), 0);
     // Deleting what has ended changes nothing, and what never was is not there.
-    assert_eq!(bench.engine.delete("a", me()).await.unwrap().status.reason, Some(Reason::Deleted));
-    assert!(matches!(bench.engine.delete("b", me()).await, Err(EngineError::NoSuchFault(_))));
+    assert_eq!(
+        bench.engine.delete("a", me()).await.unwrap().status.reason,
+        Some(Reason::Deleted)
+    );
+    assert!(matches!(
+        bench.engine.delete("b", me()).await,
+        Err(EngineError::NoSuchFault(_))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +95,13 @@ async fn the_same_spec_again_is_left_alone_and_another_is_changed_in_place() {
         apply_one(&bench, seeded).await
     };
     assert_eq!(seeded.status.seed, Some(42));
-    let kinds: Vec<_> = bench.engine.subscribe(Some(0)).0.iter().map(|event| event.kind).collect();
+    let kinds: Vec<_> = bench
+        .engine
+        .subscribe(Some(0))
+        .0
+        .iter()
+        .map(|event| event.kind)
+        .collect();
     assert_eq!(
         kinds,
         [
@@ -84,7 +121,11 @@ async fn the_deadline_ends_a_fault_in_time() {
     let view = apply_one(&bench, short).await;
     let last = ended(&bench, "short").await;
     assert_eq!(last.status.reason, Some(Reason::Deadline));
-    let late = last.status.ended_at.unwrap().duration_since(view.status.ends_at.unwrap());
+    let late = last
+        .status
+        .ended_at
+        .unwrap()
+        .duration_since(view.status.ends_at.unwrap());
     assert!(late.as_millis() >= 0 && late.as_millis() <= 50, "{late}");
     assert_eq!(bench.fake.armed(), 0);
 }
@@ -93,9 +134,17 @@ async fn the_deadline_ends_a_fault_in_time() {
 async fn a_spent_budget_ends_a_fault() {
     let bench = Bench::new();
     let mut limited = fault("limited", 60);
-    limited.spec.safety = Safety { max_packets: Some(10), ..Safety::default() };
+    limited.spec.safety = Safety {
+        max_packets: Some(10),
+        ..Safety::default()
+    };
     apply_one(&bench, limited).await;
-    let packets = Packets { matched: 90, dropped: 4, rejected: 6, ..Packets::default() };
+    let packets = Packets {
+        matched: 90,
+        dropped: 4,
+        rejected: 6,
+        ..Packets::default()
+    };
     bench.fake.state().packets.insert(FaultId(1), packets);
     assert_eq!(ended(&bench, "limited").await.status.reason, Some(Reason::Budget));
 }
@@ -105,17 +154,31 @@ async fn a_target_or_device_that_goes_ends_its_faults_only() {
     let bench = Bench::new();
     let mut other = fault("other", 60);
     other.spec.target = chaos_spec::Target::netns("green");
-    bench.engine.apply(vec![fault("a", 60), fault("b", 60), other, fault("c", 60)], me()).await.unwrap();
-    bench.fake.state().gone.push((FaultId(4), "fake0 is gone".to_owned()));
+    bench
+        .engine
+        .apply(vec![fault("a", 60), fault("b", 60), other, fault("c", 60)], me())
+        .await
+        .unwrap();
+    bench
+        .fake
+        .state()
+        .gone
+        .push((FaultId(4), "fake0 is gone".to_owned()));
     let last = ended(&bench, "c").await;
     assert_eq!(last.status.message.as_deref(), Some("fake0 is gone"));
-    bench.fake.state().verdicts.insert("netns blue".to_owned(), Liveness::Gone("blue was deleted".to_owned()));
+    bench.fake.state().verdicts.insert(
+        "netns blue".to_owned(),
+        Liveness::Gone("blue was deleted".to_owned()),
+    );
     for name in ["a", "b"] {
         let last = ended(&bench, name).await;
         assert_eq!(last.status.reason, Some(Reason::TargetGone));
         assert_eq!(last.status.message.as_deref(), Some("blue was deleted"));
     }
-    assert_eq!(bench.engine.get("other").await.unwrap().status.phase, Phase::Active);
+    assert_eq!(
+        bench.engine.get("other").await.unwrap().status.phase,
+        Phase::Active
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,11 +186,19 @@ async fn a_target_that_moves_is_followed_also_at_the_second_try() {
     let bench = Bench::new();
     apply_one(&bench, fault("a", 60)).await;
     bench.fake.state().refuse_arm = true;
-    bench.fake.state().verdicts.insert("netns blue".to_owned(), Liveness::Changed(somewhere()));
+    bench
+        .fake
+        .state()
+        .verdicts
+        .insert("netns blue".to_owned(), Liveness::Changed(somewhere()));
     eventually("the refusal", async || bench.fake.state().arm_calls == 2).await;
     assert_eq!(bench.engine.get("a").await.unwrap().status.phase, Phase::Active);
     bench.fake.state().refuse_arm = false;
-    bench.fake.state().verdicts.insert("netns blue".to_owned(), Liveness::Changed(somewhere()));
+    bench
+        .fake
+        .state()
+        .verdicts
+        .insert("netns blue".to_owned(), Liveness::Changed(somewhere()));
     eventually("the second try", async || bench.fake.state().arm_calls == 3).await;
 }
 
@@ -136,20 +207,44 @@ async fn all_or_none() {
     let bench = Bench::new();
     let mut lost = fault("lost", 60);
     lost.spec.target = chaos_spec::Target::netns("nowhere");
-    let refusal = bench.engine.apply(vec![fault("a", 60), lost], me()).await.unwrap_err();
-    let EngineError::Invalid(refused) = refusal else { panic!("{refusal}") };
-    assert_eq!((refused.len(), refused[0].index, refused[0].name.as_str()), (1, 1, "lost"));
+    let refusal = bench
+        .engine
+        .apply(vec![fault("a", 60), lost], me())
+        .await
+        .unwrap_err();
+    let EngineError::Invalid(refused) = refusal else {
+        panic!("{refusal}")
+    };
+    assert_eq!(
+        (refused.len(), refused[0].index, refused[0].name.as_str()),
+        (1, 1, "lost")
+    );
     assert!(matches!(refused[0].why, Why::Target(_)));
-    let twice = bench.engine.apply(vec![fault("a", 60), fault("a", 60)], me()).await.unwrap_err();
+    let twice = bench
+        .engine
+        .apply(vec![fault("a", 60), fault("a", 60)], me())
+        .await
+        .unwrap_err();
     assert!(matches!(twice, EngineError::Invalid(_)));
     bench.fake.state().refuse_arm = true;
-    let refusal = bench.engine.apply(vec![fault("a", 60), fault("b", 60)], me()).await.unwrap_err();
+    let refusal = bench
+        .engine
+        .apply(vec![fault("a", 60), fault("b", 60)], me())
+        .await
+        .unwrap_err();
     assert!(matches!(refusal, EngineError::Datapath(_)));
     assert!(bench.engine.list().await.unwrap().is_empty());
     bench.fake.state().refuse_arm = false;
     let many = (0..1501).map(|n| fault(&format!("f{n}"), 60)).collect();
     let refusal = bench.engine.apply(many, me()).await.unwrap_err();
-    assert!(matches!(refusal, EngineError::TooMany { running: 0, asked: 1501, limit: 1500 }));
+    assert!(matches!(
+        refusal,
+        EngineError::TooMany {
+            running: 0,
+            asked: 1501,
+            limit: 1500
+        }
+    ));
     assert_eq!(bench.fake.armed(), 0);
 }
 
@@ -188,7 +283,10 @@ async fn a_halt_voids_the_lease_and_outlives_the_daemon() {
     let bench = Bench::at(bench.dir);
     assert!(bench.engine.halt_state().halted);
     assert_eq!(bench.fake.lease.load(Ordering::SeqCst), 0);
-    assert!(matches!(bench.engine.apply(vec![fault("b", 60)], me()).await, Err(EngineError::Halted(_))));
+    assert!(matches!(
+        bench.engine.apply(vec![fault("b", 60)], me()).await,
+        Err(EngineError::Halted(_))
+    ));
     // A second halt keeps the name of the first.
     let again = bench.engine.halt(Caller::signal(), None).await.unwrap();
     assert!(again.by.unwrap().contains("tester"));
@@ -217,7 +315,10 @@ async fn the_lease_lapses_while_the_engine_hangs() {
     eventually("the lapse", async || engine.lease().left().is_zero()).await;
     assert!(!bench.engine.is_ticking());
     applying.await.unwrap();
-    eventually("the renewal", async || !engine.lease().left().is_zero() && engine.is_ticking()).await;
+    eventually("the renewal", async || {
+        !engine.lease().left().is_zero() && engine.is_ticking()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

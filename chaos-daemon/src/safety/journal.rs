@@ -2,6 +2,7 @@
 //! could not. Append-only JSON lines, synced; the file is rewritten without closed entries when it is opened.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -68,6 +69,22 @@ struct Line {
     /// Present when the change is about to be made; absent when it has been undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     made: Option<Change>,
+}
+
+impl fmt::Display for Change {
+    /// `a clsact qdisc on eth0 in netns:blue`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, place) = match self {
+            Self::ClsactQdisc { place } => ("a clsact qdisc", place),
+            Self::ClsactFilter {
+                place, egress: true, ..
+            } => ("a filter at egress", place),
+            Self::ClsactFilter {
+                place, egress: false, ..
+            } => ("a filter at ingress", place),
+        };
+        write!(f, "{what} on {} in {}", place.interface, place.netns)
+    }
 }
 
 /// The open journal. One owner, who makes the changes; no lock.
