@@ -159,6 +159,11 @@ pub struct Ports {
     pub last: u16,
 }
 
+impl Ports {
+    /// No port is in it: what unused entries of a rule hold.
+    pub const NONE: Self = Self { first: 1, last: 0 };
+}
+
 /// Protocols a rule can name.
 pub mod protocol {
     /// Every protocol.
@@ -270,7 +275,7 @@ pub struct Rule {
     pub fault: u32,
     /// Index into `STATES`.
     pub state: u32,
-    /// Index of the device; 0 = any.
+    /// Index of the device; 0 = any but the loopback.
     pub ifindex: u32,
     /// Bits of [`fault`].
     pub faults: u32,
@@ -304,11 +309,11 @@ pub struct Rule {
     pub prefix_count: u8,
     /// Always 0.
     pub _pad: u8,
-    /// Local ports.
+    /// Local ports; unused entries are [`Ports::NONE`].
     pub local_ports: [Ports; RANGES],
-    /// Remote ports.
+    /// Remote ports; unused entries are [`Ports::NONE`].
     pub remote_ports: [Ports; RANGES],
-    /// Remote prefixes.
+    /// Remote prefixes; unused entries are [`Prefix::NONE`].
     pub prefixes: [Prefix; PREFIXES],
 }
 

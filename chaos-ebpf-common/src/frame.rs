@@ -46,7 +46,9 @@ const ETH_QINQ: u16 = 0x88a8;
 /// Length of an Ethernet header.
 pub const ETH_LEN: u32 = 14;
 /// Most extension headers that are walked.
-const EXTENSIONS: u32 = 6;
+pub const EXTENSIONS: u32 = 6;
+/// No header starts further in.
+const REACH: u32 = 0x3fff;
 
 /// TCP flags.
 pub mod tcp {
@@ -125,18 +127,22 @@ pub enum Parsed {
 
 /// Parses the headers of a frame. `ethertype` is what the kernel knows of the packet (`skb->protocol`,
 /// network byte order, VLAN tags held in metadata already taken off), or 0 when it knows nothing (XDP).
-#[inline(always)]
+///
+/// The kernel calls the four steps by itself, with its own kind of loop: see `hook/parse.rs` there.
 pub fn parse<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Parsed {
-    let Some((l3, kind)) = link_layer(frame, ethertype) else {
-        return Parsed::Other;
-    };
-    let packet = match kind {
-        ETH_IPV4 => ipv4(frame, l3),
-        ETH_IPV6 => ipv6(frame, l3),
-        _ => return Parsed::Other,
-    };
-    match packet {
-        Some(packet) => Parsed::Ip(packet),
+    let Some((l3, kind)) = link_layer(frame, ethertype) else { return Parsed::Other };
+    let Some(mut packet) = network(frame, l3, kind) else { return Parsed::Broken };
+    if packet.version == 6 {
+        for _ in 0..EXTENSIONS {
+            match extension(frame, &mut packet) {
+                Some(true) => {}
+                Some(false) => break,
+                None => return Parsed::Broken,
+            }
+        }
+    }
+    match transport(frame, &mut packet) {
+        Some(()) => Parsed::Ip(packet),
         None => Parsed::Broken,
     }
 }
@@ -144,16 +150,13 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Parsed {
 /// Offset and EtherType of the network layer. A frame whose type field does not say what the kernel
 /// says has no link layer (tun, wireguard and the like): then it starts with the IP version.
 #[inline(always)]
-fn link_layer<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Option<(u32, u16)> {
+pub fn link_layer<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Option<(u32, u16)> {
     let known = u16::from_be(ethertype);
     let mut at = ETH_LEN;
     let mut kind = u16::from_be(frame.u16(12).unwrap_or(0));
     if known != 0 && kind != known && kind != ETH_VLAN && kind != ETH_QINQ {
         let version = frame.u8(0)? >> 4;
-        return match (known, version) {
-            (ETH_IPV4, 4) | (ETH_IPV6, 6) => Some((0, known)),
-            _ => None,
-        };
+        return if is_ip(known, version) { Some((0, known)) } else { None };
     }
     if kind == ETH_VLAN || kind == ETH_QINQ {
         kind = u16::from_be(frame.u16(at + 2)?);
@@ -163,7 +166,19 @@ fn link_layer<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Option<(u32, u16)
             at += 4;
         }
     }
-    Some((at, kind))
+    if kind == ETH_IPV4 || kind == ETH_IPV6 { Some((at, kind)) } else { None }
+}
+
+#[inline(always)]
+fn is_ip(kind: u16, version: u8) -> bool {
+    kind == ETH_IPV4 && version == 4 || kind == ETH_IPV6 && version == 6
+}
+
+/// The IP header, up to the first byte behind its fixed part. For IPv6, `protocol` and `l4` are those of
+/// the next header, which may be an [`extension`]. `None`: cut short or malformed.
+#[inline(always)]
+pub fn network<F: Frame + ?Sized>(frame: &F, l3: u32, kind: u16) -> Option<Packet> {
+    if kind == ETH_IPV4 { ipv4(frame, l3) } else { ipv6(frame, l3) }
 }
 
 #[inline(always)]
@@ -197,7 +212,7 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, l3: u32) -> Option<Packet> {
         fragment,
         ..Packet::default()
     };
-    transport(frame, packet)
+    Some(packet)
 }
 
 #[inline(always)]
@@ -206,76 +221,67 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, l3: u32) -> Option<Packet> {
         return None;
     }
     let length = u16::from_be(frame.u16(l3 + 4)?) as u32;
-    let mut next = frame.u8(l3 + 6)?;
-    let mut at = l3 + 40;
-    let (mut fragment, mut fragment_id) = (Fragment::Whole, 0);
-    let mut i = 0;
-    while i < EXTENSIONS {
-        match next {
-            // Hop-by-hop, routing, destination options.
-            0 | 43 | 60 => {
-                let length = frame.u8(at + 1)? as u32;
-                next = frame.u8(at)?;
-                at += (length + 1) * 8;
-            }
-            // Authentication header, counted in words.
-            51 => {
-                let length = frame.u8(at + 1)? as u32;
-                next = frame.u8(at)?;
-                at += (length + 2) * 4;
-            }
-            44 => {
-                let offset = u16::from_be(frame.u16(at + 2)?);
-                fragment_id = frame.u32(at + 4)?;
-                next = frame.u8(at)?;
-                at += 8;
-                fragment = match (offset & 0xfff8, offset & 1) {
-                    (0, 0) => Fragment::Whole,
-                    (0, _) => Fragment::First,
-                    _ => Fragment::Later,
-                };
-                if fragment as u32 == Fragment::Later as u32 {
-                    break;
-                }
-            }
-            _ => break,
-        }
-        i += 1;
-    }
-    let packet = Packet {
+    Some(Packet {
         source: Address(frame.words(l3 + 8)?),
         destination: Address(frame.words(l3 + 24)?),
         l3,
-        l4: at,
+        l4: l3 + 40,
+        // As for IPv4: a jumbogram of BIG TCP.
         end: if length == 0 { u32::MAX } else { l3 + 40 + length },
-        fragment_id,
         version: 6,
-        protocol: next,
-        fragment,
+        protocol: frame.u8(l3 + 6)?,
         ..Packet::default()
-    };
-    transport(frame, packet)
+    })
 }
 
+/// Steps over one IPv6 extension header: `Some(true)` when another may follow, `Some(false)` when this
+/// is none, or the last that can be read.
 #[inline(always)]
-fn transport<F: Frame + ?Sized>(frame: &F, mut packet: Packet) -> Option<Packet> {
+pub fn extension<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Option<bool> {
+    let at = packet.l4;
+    let step = match packet.protocol {
+        // Hop-by-hop, routing, destination options: counted in eights of bytes, the first not counted.
+        0 | 43 | 60 => (frame.u8(at + 1)? as u32 + 1) * 8,
+        // Authentication header: counted in words, the first two not counted.
+        51 => (frame.u8(at + 1)? as u32 + 2) * 4,
+        44 => {
+            let offset = u16::from_be(frame.u16(at + 2)?);
+            packet.fragment_id = frame.u32(at + 4)?;
+            packet.fragment = match (offset & 0xfff8, offset & 1) {
+                (0, 0) => Fragment::Whole,
+                (0, _) => Fragment::First,
+                _ => Fragment::Later,
+            };
+            8
+        }
+        _ => return Some(false),
+    };
+    packet.protocol = frame.u8(at)?;
+    packet.l4 = (at + step) & REACH;
+    Some(packet.fragment as u32 != Fragment::Later as u32)
+}
+
+/// Ports and flags.
+#[inline(always)]
+pub fn transport<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Option<()> {
     if packet.fragment as u32 == Fragment::Later as u32 {
-        return Some(packet);
+        return Some(());
     }
+    let at = packet.l4;
     match packet.protocol {
         protocol::TCP => {
-            packet.tcp_flags = frame.u8(packet.l4 + 13)?;
-            packet.source_port = u16::from_be(frame.u16(packet.l4)?);
-            packet.destination_port = u16::from_be(frame.u16(packet.l4 + 2)?);
+            packet.tcp_flags = frame.u8(at + 13)?;
+            packet.source_port = u16::from_be(frame.u16(at)?);
+            packet.destination_port = u16::from_be(frame.u16(at + 2)?);
         }
         protocol::UDP => {
-            packet.source_port = u16::from_be(frame.u16(packet.l4)?);
-            packet.destination_port = u16::from_be(frame.u16(packet.l4 + 2)?);
+            packet.source_port = u16::from_be(frame.u16(at)?);
+            packet.destination_port = u16::from_be(frame.u16(at + 2)?);
         }
-        protocol::ICMP | protocol::ICMPV6 => packet.icmp_type = frame.u8(packet.l4)?,
+        protocol::ICMP | protocol::ICMPV6 => packet.icmp_type = frame.u8(at)?,
         _ => {}
     }
-    Some(packet)
+    Some(())
 }
 
 #[cfg(test)]

@@ -19,13 +19,13 @@ pub fn any_of(p: u64, n: u32) -> u64 {
     if n <= 1 || p == 0 || p >= CERTAIN {
         return p;
     }
-    // Fixed point with 32 fractional bits; square and multiply over at most 16 bits of n.
-    let (mut power, mut base, mut left) = (CERTAIN, CERTAIN - p, n & 0xffff);
+    // Fixed point with 32 fractional bits; square and multiply over 16 bits of n. No branches, because the
+    // verifier would walk both sides of each.
+    let (mut power, mut base, mut left) = (CERTAIN, CERTAIN - p, n as u64 & 0xffff);
     let mut i = 0;
-    while i < 16 && left != 0 {
-        if left & 1 == 1 {
-            power = multiply(power, base);
-        }
+    while i < 16 {
+        let taken = 0u64.wrapping_sub(left & 1);
+        power = multiply(power, base) & taken | power & !taken;
         base = multiply(base, base);
         left >>= 1;
         i += 1;
@@ -33,16 +33,10 @@ pub fn any_of(p: u64, n: u32) -> u64 {
     CERTAIN - power
 }
 
-/// a × b with 32 fractional bits, for a, b in 0..=2^32.
+/// a × b with 32 fractional bits, for a up to 1 and b below 1.
 #[inline(always)]
 fn multiply(a: u64, b: u64) -> u64 {
-    if a >= CERTAIN {
-        b
-    } else if b >= CERTAIN {
-        a
-    } else {
-        (a * b) >> 32
-    }
+    a.wrapping_mul(b) >> 32
 }
 
 /// Whether a packet of `n` wire packets, the first of which is number `sequence`, is lost, and the
@@ -51,14 +45,23 @@ fn multiply(a: u64, b: u64) -> u64 {
 pub fn step(model: &Loss, seed: u64, sequence: u64, n: u32, chain: u64) -> (bool, u64) {
     match model.model {
         loss::EVERY => every(model.every, n, chain),
-        loss::GILBERT_ELLIOTT => gilbert_elliott(model, seed, sequence, n, chain),
+        loss::GILBERT_ELLIOTT => {
+            let (mut lost, mut state, mut i) = (false, chain, 0);
+            while i < STEPS && i < n {
+                let (hit, next) = gilbert_elliott(model, seed, sequence.wrapping_add(i as u64), state);
+                lost |= hit;
+                state = next;
+                i += 1;
+            }
+            (lost, state)
+        }
         _ => (hit(seed, Stream::Drop, sequence, any_of(model.chance, n)), chain),
     }
 }
 
 /// Every n-th: `chain` counts wire packets since the last loss.
 #[inline(always)]
-fn every(nth: u32, n: u32, chain: u64) -> (bool, u64) {
+pub fn every(nth: u32, n: u32, chain: u64) -> (bool, u64) {
     let nth = if nth == 0 { 1 } else { nth as u64 };
     let count = chain + n as u64;
     if count >= nth {
@@ -68,33 +71,25 @@ fn every(nth: u32, n: u32, chain: u64) -> (bool, u64) {
     }
 }
 
-/// Bit 0 of `chain`: 1 = bad. First the state moves, then the packet is judged in its new state, so the
-/// long-run loss is `(p·(1-h) + r·(1-k)) / (p + r)` (Gilbert 1960, Elliott 1963).
+/// One step of the chain. Bit 0 of `chain`: 1 = bad. First the state moves, then the packet is judged in
+/// its new state, so the long-run loss is `(p·(1-h) + r·(1-k)) / (p + r)` (Gilbert 1960, Elliott 1963).
 #[inline(always)]
-fn gilbert_elliott(model: &Loss, seed: u64, sequence: u64, n: u32, chain: u64) -> (bool, u64) {
-    let mut bad = chain & 1;
-    let mut lost = false;
-    let mut i = 0;
-    while i < STEPS && i < n {
-        let bits = draw(seed, Stream::Chain, sequence.wrapping_add(i as u64));
-        let (move_draw, loss_draw) = (bits >> 32, bits & 0xffff_ffff);
-        let change = if bad == 1 { model.leave } else { model.chance };
-        if move_draw < change {
-            bad ^= 1;
-        }
-        lost |= loss_draw < if bad == 1 { model.bad } else { model.good };
-        i += 1;
-    }
-    (lost, bad)
+pub fn gilbert_elliott(model: &Loss, seed: u64, sequence: u64, chain: u64) -> (bool, u64) {
+    let bits = draw(seed, Stream::Chain, sequence);
+    let (move_draw, loss_draw) = (bits >> 32, bits & 0xffff_ffff);
+    let change = if chain & 1 == 1 { model.leave } else { model.chance };
+    let bad = if move_draw < change { (chain & 1) ^ 1 } else { chain & 1 };
+    (loss_draw < if bad == 1 { model.bad } else { model.good }, bad)
 }
 
 /// The chain whose losses have the marginal chance `p` and the lag-1 correlation `c`, both in 0..=2^32.
 /// Unlike netem's recurrence it keeps the marginal: 20 % with 75 % still loses 20 %.
 pub fn correlated(p: u64, c: u64) -> Loss {
-    let keep = CERTAIN - c.min(CERTAIN);
+    let (p, keep) = (p.min(CERTAIN), CERTAIN - c.min(CERTAIN));
+    let times = |share: u64| ((u128::from(share) * u128::from(keep)) >> 32) as u64;
     Loss {
-        chance: multiply(p, keep),
-        leave: multiply(CERTAIN - p.min(CERTAIN), keep),
+        chance: times(p),
+        leave: times(CERTAIN - p),
         bad: CERTAIN,
         good: 0,
         every: 0,

@@ -26,7 +26,7 @@ pub fn matches(rule: &Rule, subject: &Subject<'_>, in_trie: impl FnOnce(u32) -> 
     if subject.epoch < rule.from_epoch || subject.epoch >= rule.until_epoch {
         return false;
     }
-    if rule.ifindex != 0 && rule.ifindex != subject.ifindex {
+    if !device_matches(rule.ifindex, subject.ifindex) {
         return false;
     }
     if !protocol_matches(rule.protocol, flow.protocol) {
@@ -35,10 +35,10 @@ pub fn matches(rule: &Rule, subject: &Subject<'_>, in_trie: impl FnOnce(u32) -> 
     if rule.connections != connections::ANY && !connection_matches(rule.connections, subject.packet) {
         return false;
     }
-    if rule.local_ranges != 0 && !in_ranges(&rule.local_ports, rule.local_ranges, flow.local_port) {
+    if rule.local_ranges != 0 && !in_ranges(&rule.local_ports, flow.local_port) {
         return false;
     }
-    if rule.remote_ranges != 0 && !in_ranges(&rule.remote_ports, rule.remote_ranges, flow.remote_port) {
+    if rule.remote_ranges != 0 && !in_ranges(&rule.remote_ports, flow.remote_port) {
         return false;
     }
     let address = match rule.remote {
@@ -47,6 +47,13 @@ pub fn matches(rule: &Rule, subject: &Subject<'_>, in_trie: impl FnOnce(u32) -> 
         _ => true,
     };
     address && (rule.flows >= CERTAIN || hit(rule.seed, Stream::Flows, flow.number(), rule.flows))
+}
+
+/// A rule that names no device means every one but the loopback, whose index is 1 in every namespace
+/// (include/net/flow.h, `LOOPBACK_IFINDEX`).
+#[inline(always)]
+fn device_matches(asked: u32, found: u32) -> bool {
+    if asked == 0 { found != 1 } else { asked == found }
 }
 
 #[inline(always)]
@@ -63,23 +70,26 @@ fn connection_matches(asked: u8, packet: &Packet) -> bool {
     if asked == connections::NEW { syn } else { !syn }
 }
 
-/// Ports are never 0 in a spec, so a packet without ports is in no range.
+/// Ports are never 0 in a spec, so a packet without ports is in no range. Free of branches, since
+/// the verifier walks both sides of each.
 #[inline(always)]
-fn in_ranges(ranges: &[Ports; RANGES], used: u8, port: u16) -> bool {
-    let mut found = false;
+fn in_ranges(ranges: &[Ports; RANGES], port: u16) -> bool {
+    let port = port as i32;
+    let mut outside = u32::MAX;
     let mut i = 0;
     while i < RANGES {
-        found |= i < used as usize && ranges[i].first <= port && port <= ranges[i].last;
+        // Negative when the port lies on the wrong side of either end.
+        outside &= ((port - ranges[i].first as i32) | (ranges[i].last as i32 - port)) as u32;
         i += 1;
     }
-    found
+    outside >> 31 == 0
 }
 
 #[inline(always)]
 fn in_prefixes(rule: &Rule, flow: &Flow) -> bool {
     let mut i = 0;
     while i < crate::abi::PREFIXES {
-        if i < rule.prefix_count as usize && rule.prefixes[i].contains(&flow.remote) {
+        if rule.prefixes[i].contains(&flow.remote) {
             return true;
         }
         i += 1;
@@ -108,6 +118,9 @@ mod tests {
             from_epoch: 1,
             until_epoch: u64::MAX,
             flows: CERTAIN,
+            local_ports: [Ports::NONE; RANGES],
+            remote_ports: [Ports::NONE; RANGES],
+            prefixes: [Prefix::NONE; crate::abi::PREFIXES],
             ..Rule::default()
         }
     }
@@ -174,6 +187,7 @@ mod tests {
     fn each_field_narrows() {
         assert!(!says(&Rule { ifindex: 3, ..rule() }));
         assert!(says(&Rule { ifindex: 2, ..rule() }));
+        assert!(device_matches(1, 1) && device_matches(0, 2) && !device_matches(0, 1));
         assert!(!says(&Rule {
             protocol: protocol::UDP,
             ..rule()
@@ -189,7 +203,9 @@ mod tests {
             first: 1,
             last: 65535,
         };
-        assert!(!says(&ports), "an unused range counts");
+        assert!(says(&ports));
+        ports.remote_ports[2] = Ports::NONE;
+        assert!(!says(&ports));
         ports.remote_ports[1] = Ports {
             first: 5432,
             last: 5432,

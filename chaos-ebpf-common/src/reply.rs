@@ -109,44 +109,36 @@ pub fn reset_header(packet: &Packet, numbers: Numbers, back: bool, partial: bool
     header
 }
 
-/// An ICMP port unreachable from the destination of `packet` to its source, IP header included. `quote`
-/// is the start of the packet: its IPv4 header without options and 8 bytes of transport.
+/// IPv4 and ICMP header of a port unreachable from the destination of `packet` to its source. `quote` is
+/// what follows it: the start of the packet, an IPv4 header without options and 8 bytes of transport.
 #[inline(always)]
-pub fn unreachable_v4(packet: &Packet, quote: &[u16; 14]) -> [u16; 28] {
+pub fn unreachable_v4(packet: &Packet, quote: &[u16; 14]) -> [u16; 14] {
     let (from, to) = (packet.destination.0[3], packet.source.0[3]);
-    let mut out = [0u16; 28];
     // Version 4, 5 words; length; id 0, don't fragment; TTL 64, ICMP.
-    out[0] = 0x4500u16.to_be();
-    out[1] = (UNREACHABLE_V4_LEN as u16).to_be();
-    out[3] = 0x4000u16.to_be();
-    out[4] = 0x4001u16.to_be();
-    out[6] = from as u16;
-    out[7] = (from >> 16) as u16;
-    out[8] = to as u16;
-    out[9] = (to >> 16) as u16;
-    let mut sum = Sum::default();
-    let mut i = 0;
-    while i < 10 {
-        sum = sum.word(out[i]);
-        i += 1;
-    }
-    out[5] = sum.fold();
+    let mut ip = [
+        0x4500u16.to_be(),
+        (UNREACHABLE_V4_LEN as u16).to_be(),
+        0,
+        0x4000u16.to_be(),
+        0x4001u16.to_be(),
+        0,
+        from as u16,
+        (from >> 16) as u16,
+        to as u16,
+        (to >> 16) as u16,
+    ];
+    ip[5] = Sum::default().words(&ip).fold();
     // Destination unreachable, port unreachable: a connecting socket gets ECONNREFUSED.
-    out[10] = 0x0303u16.to_be();
-    let mut i = 0;
-    while i < 14 {
-        out[14 + i] = quote[i];
-        i += 1;
-    }
-    out[11] = Sum::default().word(out[10]).words(quote).fold();
-    out
+    let kind = 0x0303u16.to_be();
+    let check = Sum::default().word(kind).words(quote).fold();
+    [ip[0], ip[1], ip[2], ip[3], ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], kind, check, 0, 0]
 }
 
 /// The same for IPv6. `quote` is the IPv6 header and 8 bytes behind it.
 #[inline(always)]
-pub fn unreachable_v6(packet: &Packet, quote: &[u16; 24]) -> [u16; 48] {
+pub fn unreachable_v6(packet: &Packet, quote: &[u16; 24]) -> [u16; 24] {
     const ICMPV6: u8 = crate::abi::protocol::ICMPV6;
-    let mut out = [0u16; 48];
+    let mut out = [0u16; 24];
     out[0] = 0x6000u16.to_be();
     out[2] = ((UNREACHABLE_V6_LEN - 40) as u16).to_be();
     out[3] = u16::from_be_bytes([ICMPV6, 64]).to_be();
@@ -161,15 +153,7 @@ pub fn unreachable_v6(packet: &Packet, quote: &[u16; 24]) -> [u16; 48] {
     }
     // Destination unreachable, port unreachable.
     out[20] = 0x0104u16.to_be();
-    let mut i = 0;
-    while i < 24 {
-        out[24 + i] = quote[i];
-        i += 1;
-    }
-    out[21] = pseudo(packet, ICMPV6, UNREACHABLE_V6_LEN - 40)
-        .word(out[20])
-        .words(quote)
-        .fold();
+    out[21] = pseudo(packet, ICMPV6, UNREACHABLE_V6_LEN - 40).word(out[20]).words(quote).fold();
     out
 }
 
@@ -260,12 +244,12 @@ mod tests {
                 );
             }
         }
-        let v4 = unreachable_v4(&packet(4), &[0x1234; 14]);
-        let (ip, icmp) = v4.split_at(10);
-        assert_eq!(ip.iter().fold(Sum::default(), |s, w| s.word(*w)).fold(), 0);
-        assert_eq!(icmp.iter().fold(Sum::default(), |s, w| s.word(*w)).fold(), 0);
-        let v6 = unreachable_v6(&packet(6), &[0x1234; 24]);
+        let sum = |start: Sum, words: &[u16]| words.iter().fold(start, |s, w| s.word(*w));
+        let (v4, quote) = (unreachable_v4(&packet(4), &[0x1234; 14]), [0x1234; 14]);
+        assert_eq!(sum(Sum::default(), &v4[..10]).fold(), 0);
+        assert_eq!(sum(sum(Sum::default(), &v4[10..]), &quote).fold(), 0);
+        let (v6, quote) = (unreachable_v6(&packet(6), &[0x1234; 24]), [0x1234; 24]);
         let start = pseudo(&packet(6), protocol::ICMPV6, 56);
-        assert_eq!(v6[20..].iter().fold(start, |s, w| s.word(*w)).fold(), 0);
+        assert_eq!(sum(sum(start, &v6[20..]), &quote).fold(), 0);
     }
 }

@@ -11,6 +11,7 @@
 
 mod action;
 mod atomic;
+mod each;
 mod guard;
 mod hook;
 mod maps;

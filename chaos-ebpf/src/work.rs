@@ -97,29 +97,4 @@ impl Work {
     pub fn slot(&self, i: usize) -> Option<u32> {
         if i < self.match_count as usize && i < MATCH_MAX { Some(self.matched[i] as u32) } else { None }
     }
-
-    /// Odd-even transposition sort: bounded, and skipped for the usual single match.
-    #[inline(always)]
-    pub fn sort_matches(&mut self) {
-        let count = self.match_count as usize;
-        if count < 2 {
-            return;
-        }
-        let mut round = 0;
-        while round < MATCH_MAX {
-            let mut i = round & 1;
-            while i + 1 < MATCH_MAX {
-                let (a, b) = (self.matched[i], self.matched[i + 1]);
-                if i + 1 < count && a > b {
-                    self.matched[i] = b;
-                    self.matched[i + 1] = a;
-                }
-                i += 2;
-            }
-            round += 1;
-            if round >= count {
-                break;
-            }
-        }
-    }
 }

@@ -3,25 +3,25 @@
 use chaos_ebpf_common::{
     abi::{protocol, stat},
     corrupt::flip,
-    loss::any_of,
     rng::{Stream, hit},
 };
 
-use super::{Treated, tally::Tally};
+use super::{Treated, any_of_wire, tally::Tally};
 use crate::maps::count;
 
 /// Flips the bit.
-#[inline(always)]
-pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) {
-    let chance = any_of(tally.rule.corrupt, tally.wire_packets);
+#[inline(never)]
+pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> u32 {
+    let chance = any_of_wire(tally.rule.corrupt, tally.wire_packets);
     if !hit(tally.rule.seed, Stream::Corrupt, tally.sequence, chance) {
-        return;
+        return 0;
     }
     match corrupt(treated, tally) {
         Some(true) => tally.count(|counters, _| counters.corrupted += 1),
         Some(false) => {}
         None => tally.count(|counters, n| counters.unseen += n),
     }
+    0
 }
 
 /// `Some(false)`: the budget is spent. `None`: nothing here can be corrupted.

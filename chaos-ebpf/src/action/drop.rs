@@ -1,15 +1,16 @@
 //! `partition` and `drop`.
 
 use chaos_ebpf_common::{
-    abi::{fault, loss},
-    loss::step,
+    abi::{Loss, fault, loss},
+    loss::{STEPS, every, gilbert_elliott},
+    rng::{Stream, hit},
 };
 
-use super::{Loses, loud, tally::Tally};
-use crate::atomic::compare_exchange;
-
-/// Tries to move the chain before its last reading is kept: CPUs rarely meet on one rule.
-const TRIES: u32 = 4;
+use super::{Loses, any_of_wire, loud, tally::Tally};
+use crate::{
+    atomic::compare_exchange,
+    each::{GO, each},
+};
 
 /// Whether the packet is lost, counted and paid for.
 #[inline(always)]
@@ -22,25 +23,42 @@ pub fn decide(tally: &Tally<'_>) -> Loses {
     if loud(tally.rule) { Loses::Loudly } else { Loses::Silently }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn lost(tally: &Tally<'_>) -> bool {
     let model = &tally.rule.drop;
     if model.model == loss::CHANCE {
-        return step(model, tally.rule.seed, tally.sequence, tally.wire_packets, 0).0;
+        let chance = any_of_wire(model.chance, tally.wire_packets);
+        return hit(tally.rule.seed, Stream::Drop, tally.sequence, chance);
     }
     let Some(chain) = tally.chain() else { return false };
-    let mut lost = false;
-    let mut tries = 0;
-    while tries < TRIES {
-        // SAFETY: a map value; volatile, because other CPUs write it.
-        let before = unsafe { core::ptr::read_volatile(chain) };
-        let (verdict, after) = step(model, tally.rule.seed, tally.sequence, tally.wire_packets, before);
-        lost = verdict;
-        // SAFETY: an aligned map value.
-        if unsafe { compare_exchange(chain, before, after) } {
-            break;
-        }
-        tries += 1;
+    // SAFETY: a map value; volatile, because other CPUs write it.
+    let before = unsafe { core::ptr::read_volatile(chain) };
+    let mut steps = Steps { model, seed: tally.rule.seed, sequence: tally.sequence, chain: before, lost: false };
+    if model.model == loss::EVERY {
+        (steps.lost, steps.chain) = every(model.every, tally.wire_packets, before);
+    } else {
+        each(if tally.wire_packets < STEPS { tally.wire_packets } else { STEPS }, one, &mut steps);
     }
-    lost
+    // When another CPU has moved the chain meanwhile, its move stands and ours was judged on a state as good.
+    // SAFETY: an aligned map value.
+    unsafe { compare_exchange(chain, before, steps.chain) };
+    steps.lost
+}
+
+/// A super-packet, one wire packet at a time.
+struct Steps<'a> {
+    model: &'a Loss,
+    seed: u64,
+    sequence: u64,
+    chain: u64,
+    lost: bool,
+}
+
+extern "C" fn one(i: u32, steps: &mut Steps<'_>) -> i64 {
+    let (lost, chain) = gilbert_elliott(steps.model, steps.seed, steps.sequence.wrapping_add(i as u64), steps.chain);
+    steps.chain = chain;
+    if lost {
+        steps.lost = true;
+    }
+    GO
 }

@@ -2,19 +2,18 @@
 
 use chaos_ebpf_common::{
     abi::stat,
-    loss::any_of,
     rng::{Stream, hit},
 };
 
-use super::{Treated, tally::Tally};
+use super::{Treated, any_of_wire, tally::Tally};
 use crate::maps::count;
 
 /// Sends the copy. The packet itself goes on to the next fault.
-#[inline(always)]
-pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) {
-    let chance = any_of(tally.rule.duplicate, tally.wire_packets);
+#[inline(never)]
+pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> u32 {
+    let chance = any_of_wire(tally.rule.duplicate, tally.wire_packets);
     if !hit(tally.rule.seed, Stream::Duplicate, tally.sequence, chance) || !tally.spend() {
-        return;
+        return 0;
     }
     if treated.skb.copy(!treated.leaving()) {
         tally.count(|counters, n| counters.duplicated += n);
@@ -22,4 +21,5 @@ pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) {
         count(stat::HELPER_FAILED);
         tally.count(|counters, n| counters.unseen += n);
     }
+    0
 }

@@ -12,6 +12,7 @@ mod tally;
 use chaos_ebpf_common::{
     abi::{Hook, Netns, Rule, fault, flags},
     frame::Packet,
+    loss::any_of,
 };
 
 use crate::{
@@ -57,8 +58,8 @@ impl Treated<'_> {
 
     /// Loses the packet without telling anybody.
     #[inline(always)]
-    pub fn lost(&self) -> Next {
-        Next::End(if self.leaving() { vanish() } else { SHOT })
+    pub fn lost(&self) -> i32 {
+        if self.leaving() { vanish() } else { SHOT }
     }
 }
 
@@ -95,7 +96,7 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule) -> Next {
     if rule.faults & (fault::PARTITION | fault::DROP) != 0 {
         match drop::decide(&tally) {
             Loses::Not => {}
-            Loses::Silently => return treated.lost(),
+            Loses::Silently => return Next::End(treated.lost()),
             Loses::Loudly => return Next::End(SHOT),
         }
     }
@@ -113,6 +114,12 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule) -> Next {
 pub fn lose(rule: &Rule, wire_packets: u32) -> Loses {
     let tally = Tally::open(rule, wire_packets);
     if rule.faults & (fault::PARTITION | fault::DROP) == 0 { Loses::Not } else { drop::decide(&tally) }
+}
+
+/// [`any_of`], in a function of its own: its loop would be walked anew behind every path that leads there.
+#[inline(never)]
+fn any_of_wire(chance: u64, wire_packets: u32) -> u64 {
+    any_of(chance, wire_packets)
 }
 
 /// Whether a loss is told to the sender.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Whether this packet is to be answered with a reset: the choice is the flow's, for its whole life.
-#[inline(always)]
+#[inline(never)]
 pub fn hits(treated: &Treated<'_>, tally: &Tally<'_>) -> bool {
     let packet = treated.packet();
     if packet.protocol != protocol::TCP
@@ -41,11 +41,11 @@ pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> Next {
         return Next::Go;
     }
     tally.count(|counters, n| counters.reset += n);
-    answer(treated)
+    Next::End(answer(treated))
 }
 
 /// Whether the packet's socket has not moved a byte yet, so that a bare acknowledgement ends a handshake.
-#[inline(always)]
+#[inline(never)]
 fn in_handshake(treated: &Treated<'_>) -> bool {
     if treated.leaving() {
         let socket = treated.skb.socket();
@@ -83,10 +83,10 @@ fn untouched(socket: *mut bpf_tcp_sock) -> bool {
 /// Turns a TCP segment into a reset for its receiver (a copy) and one for its sender (itself). Headers
 /// below TCP stay as they are: options, extension headers, and the place where a device that still owes
 /// a checksum will look for it.
-#[inline(always)]
-pub fn answer(treated: &Treated<'_>) -> Next {
+#[inline(never)]
+pub fn answer(treated: &Treated<'_>) -> i32 {
     match try_answer(treated) {
-        Some(verdict) => Next::End(verdict),
+        Some(verdict) => verdict,
         None => {
             // Half rewritten, perhaps: it must not go on.
             count(stat::HELPER_FAILED);

@@ -7,19 +7,20 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use chaos_ebpf_common::{
-    abi::{Hook, MATCH_MAX, Netns, control, stat},
+    abi::{Hook, Netns, control, stat},
     clock::{deadline_over, lease_held},
     flow::Flow,
-    frame::{Fragment, Parsed, parse},
 };
 
 use crate::{
-    action::{self, Next, Treated, fragment},
+    action::{self, Next, Treated},
+    each::{GO, STOP, each},
     guard::guarded,
     maps::{NETNS, NETNS_INDEX, RULES, control, count},
     scope::{add_receiver, add_sender},
     search::search,
-    skb::Skb,
+    hook::parse::{Outcome, Source, parse},
+    skb::{Skb, Window},
     work::{Work, work},
 };
 
@@ -73,26 +74,29 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
 #[inline(never)]
 fn understand(raw: *mut __sk_buff, hook: u32, work: &mut Work) -> u32 {
     let skb = Skb::new(raw);
-    let mut tries = 0;
-    while tries < 2 {
-        match parse(&skb.window(), skb.protocol() as u16) {
-            Parsed::Ip(packet) => {
-                work.packet = packet;
-                if packet.fragment as u32 != Fragment::Whole as u32 {
-                    fragment::remember_or_recall(&mut work.packet);
-                }
-                work.flow = Flow::of(&work.packet, hook);
-                work.ifindex = skb.ifindex();
-                work.wire_packets = skb.wire_packets();
-                return 1;
-            }
-            Parsed::Other => return 0,
-            Parsed::Broken => skb.pull(HEADERS),
-        }
-        tries += 1;
+    let ethertype = skb.protocol() as u16;
+    let mut outcome = parse(skb, ethertype, work);
+    if outcome == Outcome::Broken {
+        skb.pull(HEADERS);
+        outcome = parse(skb, ethertype, work);
     }
-    count(stat::UNCLASSIFIED);
-    0
+    if outcome != Outcome::Ip {
+        if outcome == Outcome::Broken {
+            count(stat::UNCLASSIFIED);
+        }
+        return 0;
+    }
+    work.flow = Flow::of(&work.packet, hook);
+    work.ifindex = skb.ifindex();
+    work.wire_packets = skb.wire_packets();
+    1
+}
+
+impl Source for Skb {
+    #[inline(always)]
+    fn window(self) -> Window {
+        Skb::window(self)
+    }
 }
 
 #[inline(always)]
@@ -103,22 +107,36 @@ fn treat(skb: Skb, netns: &Netns, hook: u32, work: &Work) -> i32 {
         count(stat::LEASE_OVER);
         return NEXT;
     }
-    let boot_offset = control(control::BOOT_OFFSET);
-    let treated = Treated { skb, netns, hook, work };
-    let mut i = 0;
-    while i < MATCH_MAX {
-        let Some(slot) = work.slot(i) else { break };
-        if let Some(rule) = RULES.get(slot) {
-            // SAFETY: a helper without arguments.
-            let over = deadline_over(rule.deadline, now, boot_offset, || unsafe { bpf_ktime_get_boot_ns() });
-            if !over {
-                match action::apply(&treated, rule) {
-                    Next::Go => {}
-                    Next::End(verdict) => return verdict,
-                }
-            }
-        }
-        i += 1;
+    let matches = work.match_count as u32;
+    let mut pass = Pass {
+        treated: Treated { skb, netns, hook, work },
+        now,
+        boot_offset: control(control::BOOT_OFFSET),
+        verdict: NEXT,
+    };
+    each(matches, one, &mut pass);
+    pass.verdict
+}
+
+/// A packet on its way through the rules that name it.
+struct Pass<'a> {
+    treated: Treated<'a>,
+    now: u64,
+    boot_offset: u64,
+    verdict: i32,
+}
+
+extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
+    let Some(rule) = pass.treated.work.slot(i as usize).and_then(|slot| RULES.get(slot)) else { return STOP };
+    // SAFETY: a helper without arguments.
+    if deadline_over(rule.deadline, pass.now, pass.boot_offset, || unsafe { bpf_ktime_get_boot_ns() }) {
+        return GO;
     }
-    NEXT
+    match action::apply(&pass.treated, rule) {
+        Next::Go => GO,
+        Next::End(verdict) => {
+            pass.verdict = verdict;
+            STOP
+        }
+    }
 }

@@ -1,24 +1,25 @@
 //! XDP: `partition` and `drop` of packets that arrive, where no cgroup is named. Wire packets, always.
 
 use aya_ebpf::{
-    bindings::xdp_action,
+    bindings::{xdp_action, xdp_md},
     helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
     programs::XdpContext,
 };
 use chaos_ebpf_common::{
-    abi::{Hook, MATCH_MAX, control, stat},
+    abi::{Hook, control, stat},
     clock::{deadline_over, lease_held},
     flow::Flow,
-    frame::{Fragment, Parsed, parse},
 };
 
 use crate::{
-    action::{self, Loses, fragment},
+    action::{self, Loses},
+    each::{GO, STOP, each},
     guard::guarded,
+    hook::parse::{Outcome, Source, parse},
     maps::{NETNS, NETNS_INDEX, RULES, control, count},
     search::search,
     skb::Window,
-    work::work,
+    work::{Work, work},
 };
 
 /// The program.
@@ -31,16 +32,13 @@ pub fn run(ctx: &XdpContext) -> u32 {
         return PASS;
     }
     let Some(work) = work() else { return PASS };
-    work.packet = match parse(&Window::new(ctx.data(), ctx.data_end()), 0) {
-        Parsed::Ip(packet) => packet,
-        Parsed::Other => return PASS,
-        Parsed::Broken => {
+    match parse(Raw(ctx.ctx), 0, work) {
+        Outcome::Ip => {}
+        Outcome::Other => return PASS,
+        Outcome::Broken => {
             count(stat::UNCLASSIFIED);
             return PASS;
         }
-    };
-    if work.packet.fragment as u32 != Fragment::Whole as u32 {
-        fragment::remember_or_recall(&mut work.packet);
     }
     work.flow = Flow::of(&work.packet, Hook::Xdp as u32);
     // SAFETY: the context of the program.
@@ -59,18 +57,45 @@ pub fn run(ctx: &XdpContext) -> u32 {
         count(stat::LEASE_OVER);
         return PASS;
     }
-    let boot_offset = control(control::BOOT_OFFSET);
-    let mut i = 0;
-    while i < MATCH_MAX {
-        let Some(slot) = work.slot(i) else { break };
-        if let Some(rule) = RULES.get(slot) {
-            // SAFETY: a helper without arguments.
-            let over = deadline_over(rule.deadline, now, boot_offset, || unsafe { bpf_ktime_get_boot_ns() });
-            if !over && matches!(action::lose(rule, 1), Loses::Silently | Loses::Loudly) {
-                return xdp_action::XDP_DROP;
-            }
+    let matches = work.match_count as u32;
+    let mut pass = Pass { work, now, boot_offset: control(control::BOOT_OFFSET), lost: false };
+    each(matches, one, &mut pass);
+    if pass.lost { xdp_action::XDP_DROP } else { PASS }
+}
+
+/// The context of the program.
+#[derive(Clone, Copy)]
+struct Raw(*mut xdp_md);
+
+impl Source for Raw {
+    #[inline(always)]
+    fn window(self) -> Window {
+        // SAFETY: the context; the verifier gives both fields their packet pointer types.
+        unsafe {
+            let (data, end) =
+                (core::ptr::read_volatile(&raw const (*self.0).data), core::ptr::read_volatile(&raw const (*self.0).data_end));
+            Window::new(data as usize, end as usize)
         }
-        i += 1;
     }
-    PASS
+}
+
+/// A packet on its way through the rules that name it.
+struct Pass<'a> {
+    work: &'a Work,
+    now: u64,
+    boot_offset: u64,
+    lost: bool,
+}
+
+extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
+    let Some(rule) = pass.work.slot(i as usize).and_then(|slot| RULES.get(slot)) else { return STOP };
+    // SAFETY: a helper without arguments.
+    if deadline_over(rule.deadline, pass.now, pass.boot_offset, || unsafe { bpf_ktime_get_boot_ns() }) {
+        return GO;
+    }
+    if matches!(action::lose(rule, 1), Loses::Not) {
+        return GO;
+    }
+    pass.lost = true;
+    STOP
 }

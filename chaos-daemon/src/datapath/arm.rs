@@ -1,0 +1,520 @@
+//! Arming, changing and ending faults.
+
+use std::path::PathBuf;
+
+use chaos_ebpf_common::abi::{AddressKey, Counters, Hook, Rule, State, trie_bits};
+use chaos_spec::{
+    TargetKind, WarningKind,
+    api::{Attachment, Mode, PlannedFault, PlannedRule, ResolvedTarget},
+};
+
+use super::{
+    Arm, Datapath, DatapathError, FaultId, XdpUse,
+    index::{Name, Who},
+    space::{Space, TcMode},
+    wire_hook,
+};
+use crate::{
+    plan::{self, Context, Draft, Filing, TriePrefix},
+    target::{Identity, Interface, Netns, Place, Resolved},
+};
+
+/// A fault that is armed.
+pub(super) struct Armed {
+    /// Index into `COUNTERS` and `SPENT`.
+    pub slot: u32,
+    order: u32,
+    name: String,
+    arm: Arm,
+    identity: Identity,
+    pub places: Vec<ArmedPlace>,
+    rules: Vec<ArmedRule>,
+    tagged: Option<PathBuf>,
+}
+
+/// One hook of one namespace.
+pub(super) struct ArmedPlace {
+    pub space: u32,
+    pub hook: Hook,
+    pub interfaces: Vec<Interface>,
+    /// Index into `STATES`.
+    state: u32,
+    label: String,
+}
+
+struct ArmedRule {
+    slot: u32,
+    name: Name,
+    filing: Filing,
+    rule: Rule,
+    trie: Vec<TriePrefix>,
+}
+
+impl Datapath {
+    /// Makes all of these act, or none, at one instant. An id that is armed is changed in place: its counters
+    /// go on, and no packet meets half of the change.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub fn arm(&mut self, arms: &[Arm]) -> Result<Vec<super::Armed>, DatapathError> {
+        let mut staged: Vec<(FaultId, Armed)> = Vec::with_capacity(arms.len());
+        for arm in arms {
+            match self.stage(arm) {
+                Ok(record) => staged.push((arm.id, record)),
+                Err(error) => {
+                    for (id, record) in staged.into_iter().rev() {
+                        self.retire(record, !self.faults.contains_key(&id));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        let next = self.epoch + 1;
+        let replaced: Vec<Armed> = staged.iter().filter_map(|(id, _)| self.faults.remove(id)).collect();
+        let published = self.end_rules(&replaced, next).and_then(|()| self.publish(next));
+        if let Err(error) = published {
+            // The old rules go on: their end is an epoch that will not come before it is written anew.
+            for record in replaced {
+                self.faults.insert(record.arm.id, record);
+            }
+            for (id, record) in staged.into_iter().rev() {
+                self.retire(record, !self.faults.contains_key(&id));
+            }
+            return Err(error);
+        }
+        for mut record in replaced {
+            // States that the new version went on with are not given back.
+            let kept = staged.iter().find(|(id, _)| *id == record.arm.id);
+            let states: Vec<u32> = kept.map(|(_, new)| new.places.iter().map(|p| p.state).collect()).unwrap_or_default();
+            for place in &mut record.places {
+                if states.contains(&place.state) {
+                    place.state = u32::MAX;
+                }
+            }
+            self.retire(record, false);
+        }
+        let mut answers = Vec::with_capacity(staged.len());
+        for (id, record) in staged {
+            answers.push(self.answer(&record));
+            self.faults.insert(id, record);
+        }
+        if let Err(error) = self.refill() {
+            tracing::warn!(%error, "no programs could be loaded ahead; the next namespace will take longer");
+        }
+        Ok(answers)
+    }
+
+    /// Ends all of these at one instant, then takes away what nobody needs.
+    ///
+    /// # Errors
+    /// The kernel could not be told; they are armed as before.
+    pub fn disarm(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
+        let records: Vec<Armed> = ids.iter().filter_map(|id| self.faults.remove(id)).collect();
+        let next = self.epoch + 1;
+        if let Err(error) = self.end_rules(&records, next).and_then(|()| self.publish(next)) {
+            for record in records {
+                self.faults.insert(record.arm.id, record);
+            }
+            return Err(error);
+        }
+        for record in records {
+            self.retire(record, true);
+        }
+        Ok(())
+    }
+
+    /// Lets rules end with an epoch that is not published yet.
+    fn end_rules(&mut self, records: &[Armed], until: u64) -> Result<(), DatapathError> {
+        for armed in records.iter().flat_map(|record| &record.rules) {
+            // The other bytes stay the same, so a program that reads meanwhile reads one of the two ends.
+            let rule = Rule { until_epoch: until, ..armed.rule };
+            self.maps.rules.set(armed.slot, rule, 0).map_err(|e| DatapathError::map("RULES", e))?;
+        }
+        Ok(())
+    }
+
+    fn stage(&mut self, arm: &Arm) -> Result<Armed, DatapathError> {
+        let context = Context { seed: arm.seed, deadline: arm.deadline_boot_ns, addresses: &arm.addresses };
+        let drafts = plan::drafts(&arm.spec, &context)?;
+        let slot = match self.faults.get(&arm.id) {
+            Some(old) => old.slot,
+            None => self.new_fault_slot()?,
+        };
+        let mut record = Armed {
+            slot,
+            order: arm.order,
+            name: arm.name.clone(),
+            identity: arm.target.identity.clone(),
+            arm: arm.clone(),
+            places: Vec::new(),
+            rules: Vec::new(),
+            tagged: None,
+        };
+        match self.stage_into(&mut record, &drafts) {
+            Ok(()) => Ok(record),
+            Err(error) => {
+                let new = !self.faults.contains_key(&arm.id);
+                self.retire(record, new);
+                Err(error)
+            }
+        }
+    }
+
+    fn stage_into(&mut self, record: &mut Armed, drafts: &[Draft]) -> Result<(), DatapathError> {
+        let arm = record.arm.clone();
+        let direction = arm.spec.traffic.direction;
+        let arriving = direction.has_ingress();
+        record.tagged = self.tags.hold(&self.object, &mut self.maps, &arm.target.identity, arriving)?;
+        for place in &arm.target.places {
+            if place.interfaces.is_empty() {
+                continue;
+            }
+            let space = self.space_for(&place.netns)?;
+            if direction.has_egress() {
+                self.stage_hook(record, drafts, place, space, Hook::Egress)?;
+            }
+            if arriving {
+                let hook = self.arriving_hook(&arm, space);
+                if hook == Hook::Xdp
+                    && let Err(error) = self.stage_hook(record, drafts, place, space, hook)
+                {
+                    tracing::debug!(%error, fault = arm.name, "no native XDP here; tc takes it");
+                    self.stage_hook(record, drafts, place, space, Hook::Ingress)?;
+                } else if hook == Hook::Ingress {
+                    self.stage_hook(record, drafts, place, space, hook)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// XDP for what XDP can do, unless a fault created earlier looks at the same packets in tc: XDP comes
+    /// before tc, and faults act in the order of their creation.
+    fn arriving_hook(&self, arm: &Arm, space: u32) -> Hook {
+        let can = self.capabilities.xdp == XdpUse::Auto
+            && arm.target.identity == Identity::Whole
+            && plan::xdp_can_do(&arm.spec.fault);
+        if !can {
+            return Hook::Ingress;
+        }
+        let before = self.faults.get(&arm.id);
+        let was = before.and_then(|old| {
+            old.places.iter().find(|p| p.space == space && p.hook != Hook::Egress).map(|p| p.hook)
+        });
+        match was {
+            Some(hook) => hook,
+            None if self.index.armed(space, Hook::Ingress) => Hook::Ingress,
+            None => Hook::Xdp,
+        }
+    }
+
+    fn stage_hook(
+        &mut self,
+        record: &mut Armed,
+        drafts: &[Draft],
+        place: &Place,
+        space: u32,
+        hook: Hook,
+    ) -> Result<(), DatapathError> {
+        let ordinal = record.places.len() as u64;
+        let Some(open) = self.spaces.get_mut(&space) else { return Err(DatapathError::Unknown(u64::from(space))) };
+        open.hold(&self.object, &place.interfaces, hook, self.capabilities.tc, &mut self.journal)?;
+        let old = self.faults.get(&record.arm.id);
+        let inherited = old
+            .filter(|old| old.arm.seed == record.arm.seed && old.arm.spec.fault == record.arm.spec.fault)
+            .and_then(|old| old.places.iter().find(|p| p.space == space && p.hook == hook))
+            .map(|p| p.state);
+        let state = match inherited {
+            Some(state) => Ok(state),
+            None => self.new_state(ordinal),
+        };
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => {
+                if let Some(open) = self.spaces.get_mut(&space) {
+                    open.let_go(&place.interfaces, hook, &mut self.journal);
+                }
+                return Err(error);
+            }
+        };
+        record.places.push(ArmedPlace {
+            space,
+            hook,
+            interfaces: place.interfaces.clone(),
+            state,
+            label: place.netns.label.clone(),
+        });
+        let who = match record.identity {
+            Identity::Whole => Who::Everybody,
+            Identity::Cgroup { id, level, .. } => Who::Cgroup { id, level },
+            Identity::Process { pid } => Who::Process(pid),
+        };
+        let name = Name { netns: space, hook, who };
+        let devices: Vec<u32> = if names_devices(&record.arm) {
+            place.interfaces.iter().map(|interface| interface.index).collect()
+        } else {
+            vec![0]
+        };
+        for draft in drafts {
+            for ifindex in &devices {
+                let rule = Rule {
+                    from_epoch: self.epoch + 1,
+                    order: record.order,
+                    fault: record.slot,
+                    state,
+                    ifindex: *ifindex,
+                    ..draft.rule
+                };
+                let armed = self.stage_rule(name, rule, draft)?;
+                record.rules.push(armed);
+            }
+        }
+        Ok(())
+    }
+
+    fn stage_rule(&mut self, name: Name, mut rule: Rule, draft: &Draft) -> Result<ArmedRule, DatapathError> {
+        let slot = self.free_rules.take()?;
+        if !draft.trie.is_empty() {
+            rule.address_set = self.free_sets.take()?;
+        }
+        let armed = ArmedRule { slot, name, filing: draft.filing.clone(), rule, trie: draft.trie.clone() };
+        let staged = self
+            .write_trie(&armed)
+            .and_then(|()| self.maps.rules.set(slot, rule, 0).map_err(|e| DatapathError::map("RULES", e)))
+            .and_then(|()| self.index.file(&mut self.maps, name, &draft.filing, slot));
+        if let Err(error) = staged {
+            self.free_rule(&armed);
+            return Err(error);
+        }
+        Ok(armed)
+    }
+
+    fn write_trie(&mut self, armed: &ArmedRule) -> Result<(), DatapathError> {
+        for prefix in &armed.trie {
+            let key = trie_key(armed.rule.address_set, prefix);
+            self.maps
+                .addresses
+                .insert(&key, u32::from(prefix.includes), 0)
+                .map_err(|e| DatapathError::map("ADDRS", e))?;
+        }
+        Ok(())
+    }
+
+    fn free_rule(&mut self, armed: &ArmedRule) {
+        for prefix in &armed.trie {
+            // Absent when staging stopped half-way.
+            let _ = self.maps.addresses.remove(&trie_key(armed.rule.address_set, prefix));
+        }
+        if armed.rule.address_set != 0 {
+            self.free_sets.give(armed.rule.address_set);
+        }
+        self.free_rules.give(armed.slot);
+    }
+
+    /// Takes away everything of a version of a fault; with `whole`, its counters, too.
+    fn retire(&mut self, record: Armed, whole: bool) {
+        for armed in &record.rules {
+            self.index.unfile(&mut self.maps, armed.name, &armed.filing, armed.slot);
+            self.free_rule(armed);
+        }
+        for place in &record.places {
+            if place.state != u32::MAX && !self.state_in_use(&record, place) {
+                self.free_states.give(place.state);
+            }
+            if let Some(space) = self.spaces.get_mut(&place.space) {
+                space.let_go(&place.interfaces, place.hook, &mut self.journal);
+            }
+        }
+        for place in &record.places {
+            self.close_idle_space(place.space);
+        }
+        if let Some(folder) = &record.tagged {
+            self.tags.let_go(folder);
+        }
+        if whole {
+            self.free_faults.give(record.slot);
+        }
+    }
+
+    /// A version that failed while staging may share states with the version that goes on.
+    fn state_in_use(&self, record: &Armed, place: &ArmedPlace) -> bool {
+        self.faults
+            .get(&record.arm.id)
+            .is_some_and(|current| current.places.iter().any(|p| p.state == place.state))
+    }
+
+    fn new_fault_slot(&mut self) -> Result<u32, DatapathError> {
+        let slot = self.free_faults.take()?;
+        let cpus = aya::util::nr_cpus().map_err(|(path, e)| DatapathError::system(format!("read {path}"), e))?;
+        let zero = aya::maps::PerCpuValues::try_from(vec![Counters::default(); cpus])
+            .map_err(|e| DatapathError::system("prepare counters", e))?;
+        let cleared = self
+            .maps
+            .counters
+            .set(slot, zero, 0)
+            .map_err(|e| DatapathError::map("COUNTERS", e))
+            .and_then(|()| self.maps.spent.set(slot, 0, 0).map_err(|e| DatapathError::map("SPENT", e)));
+        if let Err(error) = cleared {
+            self.free_faults.give(slot);
+            return Err(error);
+        }
+        Ok(slot)
+    }
+
+    /// Each place of a fault draws from its own part of the sequence, or both directions would decide alike.
+    fn new_state(&mut self, ordinal: u64) -> Result<u32, DatapathError> {
+        let state = self.free_states.take()?;
+        let value = State { sequence: ordinal << 48, chain: 0 };
+        if let Err(error) = self.maps.states.set(state, value, 0) {
+            self.free_states.give(state);
+            return Err(DatapathError::map("STATES", error));
+        }
+        Ok(state)
+    }
+
+    /// The programs of a namespace, opened when they are not there yet.
+    fn space_for(&mut self, netns: &Netns) -> Result<u32, DatapathError> {
+        if let Some(space) = self.spaces.values().find(|space| space.netns == *netns) {
+            return Ok(space.index);
+        }
+        self.refill()?;
+        let Some((index, programs)) = self.spare.take() else {
+            return Err(DatapathError::Full { what: "network namespaces", most: 0 });
+        };
+        let space = match Space::open(index, netns.clone(), programs) {
+            Ok(space) => space,
+            Err(error) => {
+                self.free_spaces.give(index);
+                return Err(error);
+            }
+        };
+        if netns.is_own {
+            self.index.set_own(index);
+        }
+        self.maps.known_netns.insert(space.cookie, index, 0).map_err(|e| DatapathError::map("KNOWN_NETNS", e))?;
+        self.spaces.insert(index, space);
+        Ok(index)
+    }
+
+    fn close_idle_space(&mut self, index: u32) {
+        if !self.spaces.get(&index).is_some_and(Space::is_idle) {
+            return;
+        }
+        if let Some(space) = self.spaces.remove(&index) {
+            let _ = self.maps.known_netns.remove(&space.cookie);
+            self.free_spaces.give(index);
+        }
+    }
+
+    fn answer(&self, record: &Armed) -> super::Armed {
+        let mut answer = super::Armed::default();
+        for place in &record.places {
+            let Some(space) = self.spaces.get(&place.space) else { continue };
+            for interface in &place.interfaces {
+                let Some(mode) = space.mode(interface.index, place.hook) else { continue };
+                answer.attachments.push(attachment(place.label.clone(), interface, place.hook, mode));
+                match mode {
+                    Mode::Clsact => answer
+                        .warnings
+                        .push(WarningKind::ClsactFallback { interface: interface.name.clone() }),
+                    Mode::XdpNative => answer
+                        .warnings
+                        .push(WarningKind::XdpBeforeStack { interface: interface.name.clone() }),
+                    Mode::Tcx => {}
+                }
+            }
+        }
+        answer.warnings.dedup();
+        answer
+    }
+}
+
+/// What arming would come to.
+pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, DatapathError> {
+    let context = Context { seed: arm.seed, deadline: arm.deadline_boot_ns, addresses: &arm.addresses };
+    plan::drafts(&arm.spec, &context)?;
+    let mut planned = PlannedFault { name: arm.name.clone(), ..PlannedFault::default() };
+    let direction = arm.spec.traffic.direction;
+    let mut hooks = Vec::new();
+    for place in &arm.target.places {
+        planned.targets.push(resolved(&arm.target, place));
+        let space = datapath.spaces.values().find(|space| space.netns == place.netns);
+        let mut here = Vec::new();
+        if direction.has_egress() {
+            here.push(Hook::Egress);
+        }
+        if direction.has_ingress() {
+            here.push(datapath.arriving_hook(arm, space.map_or(u32::MAX, |space| space.index)));
+        }
+        for hook in here {
+            let mode = match (hook, datapath.capabilities.tc) {
+                (Hook::Xdp, _) => Mode::XdpNative,
+                (_, TcMode::Tcx) => Mode::Tcx,
+                (_, TcMode::Clsact) => Mode::Clsact,
+            };
+            for interface in &place.interfaces {
+                planned.attachments.push(attachment(place.netns.label.clone(), interface, hook, mode));
+                if mode == Mode::Clsact {
+                    planned.host_changes.push(chaos_spec::api::HostChange {
+                        what: format!("a clsact qdisc and a filter on {} in {}", interface.name, place.netns.label),
+                        undone_by: "the end of the fault, or the next start of the daemon".to_owned(),
+                    });
+                }
+            }
+            if !hooks.contains(&hook) {
+                hooks.push(hook);
+            }
+        }
+    }
+    // Those that run already on the same namespaces come first, by their order of creation.
+    let mut others: Vec<&Armed> = datapath
+        .faults
+        .values()
+        .filter(|record| record.arm.id != arm.id && record.arm.target.places.iter().any(|p| {
+            arm.target.places.iter().any(|q| p.netns == q.netns)
+        }))
+        .collect();
+    others.sort_by_key(|record| record.order);
+    let mut order = 0;
+    for record in others {
+        for place in &record.places {
+            order += 1;
+            let text = plan::rule_text(&record.arm.spec, place.hook);
+            planned.rules.push(PlannedRule { order, fault: record.name.clone(), text });
+        }
+    }
+    for hook in hooks {
+        order += 1;
+        planned.rules.push(PlannedRule { order, fault: arm.name.clone(), text: plan::rule_text(&arm.spec, hook) });
+    }
+    Ok(planned)
+}
+
+fn resolved(target: &Resolved, place: &Place) -> ResolvedTarget {
+    let (cgroup_ids, cgroup_path, pid) = match &target.identity {
+        Identity::Whole => (Vec::new(), None, None),
+        Identity::Cgroup { id, path, .. } => (vec![*id], Some(path.display().to_string()), None),
+        Identity::Process { pid } => (Vec::new(), None, Some(*pid)),
+    };
+    ResolvedTarget {
+        netns: place.netns.label.clone(),
+        netns_inode: Some(place.netns.inode),
+        interfaces: place.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+        cgroup_ids,
+        cgroup_path,
+        pid,
+    }
+}
+
+fn attachment(netns: String, interface: &Interface, hook: Hook, mode: Mode) -> Attachment {
+    Attachment { netns, interface: interface.name.clone(), hook: wire_hook(hook), mode }
+}
+
+/// Whether the fault names its devices. If not, rules hold for every device but the loopback.
+fn names_devices(arm: &Arm) -> bool {
+    !arm.spec.target.interfaces.is_empty() || matches!(arm.spec.target.kind, TargetKind::Interface(_))
+}
+
+fn trie_key(set: u32, prefix: &TriePrefix) -> aya::maps::lpm_trie::Key<AddressKey> {
+    aya::maps::lpm_trie::Key::new(trie_bits(prefix.bits), AddressKey { set: set.to_be(), address: prefix.network })
+}

@@ -1,0 +1,83 @@
+//! What this host can do, asked once, by doing it.
+
+use chaos_spec::api::Capability;
+
+use super::space::TcMode;
+use crate::sys::bpf;
+
+/// How programs are to be attached to tc.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attach {
+    /// TCX where the kernel has it, else clsact.
+    #[default]
+    Auto,
+    /// TCX or an error.
+    Tcx,
+    /// clsact.
+    Clsact,
+}
+
+/// Whether XDP may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpUse {
+    /// Where the fault and the device allow it.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+}
+
+/// The findings.
+#[derive(Clone, Copy, Debug)]
+pub struct Capabilities {
+    /// TCX (Linux 6.6).
+    pub tcx: bool,
+    /// Whether XDP may be used.
+    pub xdp: XdpUse,
+    /// The way to tc that was chosen.
+    pub tc: TcMode,
+}
+
+impl Capabilities {
+    /// Asks the kernel.
+    pub fn probe(attach: Attach, xdp: XdpUse) -> Result<Self, super::DatapathError> {
+        let tcx = bpf::has_tcx();
+        let tc = match attach {
+            Attach::Tcx if !tcx => {
+                return Err(super::DatapathError::Unsupported {
+                    what: "--attach tcx".to_owned(),
+                    why: "this kernel has no TCX (it came with Linux 6.6); use --attach auto".to_owned(),
+                });
+            }
+            Attach::Clsact => TcMode::Clsact,
+            Attach::Auto if !tcx => TcMode::Clsact,
+            _ => TcMode::Tcx,
+        };
+        Ok(Self { tcx, xdp, tc })
+    }
+
+    /// For `doctor` and `/v1/node`.
+    pub fn list(&self) -> Vec<Capability> {
+        let entry = |name: &str, available: bool, why: &str| Capability {
+            name: name.to_owned(),
+            available,
+            why: why.to_owned(),
+        };
+        let tcx = if self.tcx {
+            "BPF links at tc, gone with the daemon's process"
+        } else {
+            "came with Linux 6.6; clsact takes its place, and the lease ends its faults when the daemon dies"
+        };
+        let xdp = match self.xdp {
+            XdpUse::Auto => "used for partition and drop of arriving packets where the driver has it and no cgroup is named",
+            XdpUse::Never => "switched off by --xdp never",
+        };
+        vec![
+            entry("bpf-programs", true, "loaded and verified at start"),
+            entry("tcx", self.tcx, tcx),
+            entry("clsact", true, "part of every kernel this daemon runs on"),
+            entry("xdp-native", self.xdp == XdpUse::Auto, xdp),
+            entry("cgroup-ingress", true, "sockets are tagged as they are opened, those open already by pidfd_getfd"),
+        ]
+    }
+}

@@ -1,0 +1,196 @@
+//! tc by netlink, for kernels without TCX (before 6.6). Filters and qdiscs outlive the process, so each is
+//! in the journal before it is made. All of it runs inside the target namespace.
+
+use std::io;
+
+use aya::programs::{
+    SchedClassifier, TcAttachType,
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+};
+use futures_util::{StreamExt, TryStreamExt};
+use netlink_packet_route::tc as wire;
+
+use super::DatapathError;
+use crate::{
+    safety::journal::{Change, Entry, Journal, PlaceNote},
+    target::{Interface, Netns},
+};
+
+/// Our place among the filters of a device: first.
+const PRIORITY: u16 = 1;
+/// A handle that the next start can tell from others'.
+const HANDLE: TcHandle = TcHandle::new(0, 0xc4a0);
+
+/// A filter of ours.
+pub struct Filter {
+    link: SchedClassifierLink,
+    entry: Entry,
+    /// The journal's entry for the qdisc, when that is ours, too.
+    qdisc: Option<Entry>,
+    interface: String,
+}
+
+/// Attaches a filter to a device, making the clsact qdisc when it is missing.
+pub fn add(
+    netns: &Netns,
+    interface: &Interface,
+    egress: bool,
+    program: &mut SchedClassifier,
+    journal: &mut Journal,
+) -> Result<Filter, DatapathError> {
+    let place = PlaceNote {
+        netns_dev: netns.dev,
+        netns_inode: netns.inode,
+        netns: netns.entry.display().to_string(),
+        interface: interface.name.clone(),
+        ifindex: interface.index,
+    };
+    let denied = |e: crate::safety::journal::JournalError| DatapathError::Unsupported {
+        what: format!("a clsact filter on {}", interface.name),
+        why: e.to_string(),
+    };
+    let qdisc_entry = journal.record(Change::ClsactQdisc { place: place.clone() }).map_err(denied)?;
+    let name = interface.name.clone();
+    let made = netns.run(move || tc::qdisc_add_clsact(&name))?;
+    let qdisc = match made {
+        Ok(()) => Some(qdisc_entry),
+        Err(error) => {
+            journal.close(qdisc_entry);
+            if !exists(&error) {
+                let source = io::Error::other(error.to_string());
+                return Err(DatapathError::system(format!("add a clsact qdisc to {}", interface.name), source));
+            }
+            None
+        }
+    };
+    let change = Change::ClsactFilter { place, egress, priority: PRIORITY, handle: HANDLE.into() };
+    let attached = journal.record(change).map_err(denied).and_then(|entry| {
+        let attached = netns.run(|| {
+            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+            program
+                .attach_with_options(&interface.name, direction(egress), TcAttachOptions::Netlink(options))
+                .and_then(|link| program.take_link(link))
+        })?;
+        attached.map(|link| Filter { link, entry, qdisc, interface: interface.name.clone() }).map_err(|error| {
+            journal.close(entry);
+            DatapathError::Unsupported {
+                what: format!("a clsact filter on {}", interface.name),
+                why: error.to_string(),
+            }
+        })
+    });
+    if attached.is_err()
+        && let Some(entry) = qdisc
+    {
+        remove_qdisc(netns, &interface.name);
+        journal.close(entry);
+    }
+    attached
+}
+
+/// Takes filters away, and the qdiscs that came with them when nobody else uses those.
+pub fn remove(netns: &Netns, filters: Vec<Filter>, journal: &mut Journal) {
+    let mut notes = Vec::new();
+    let mut links = Vec::new();
+    for Filter { link, entry, qdisc, interface } in filters {
+        links.push(link);
+        notes.push((entry, qdisc, interface));
+    }
+    // Dropping a link deletes its filter by netlink, which works on the namespace of the calling thread. A
+    // namespace that is gone has taken its filters with it.
+    if let Err(error) = netns.run(move || drop(links)) {
+        tracing::debug!(%error, "the namespace went before its filters");
+    }
+    for (entry, qdisc, interface) in notes {
+        journal.close(entry);
+        if let Some(entry) = qdisc {
+            remove_qdisc(netns, &interface);
+            journal.close(entry);
+        }
+    }
+}
+
+/// Undoes what a previous daemon left behind, last change first. Returns what was undone, for people.
+pub fn reap(journal: &mut Journal) -> Vec<String> {
+    let mut undone = Vec::new();
+    for (entry, change) in journal.leftovers().into_iter().rev() {
+        match change {
+            Change::ClsactFilter { place, egress, priority, handle } => {
+                let netns = netns_of(&place);
+                let name = place.interface.clone();
+                let found = netns.run(move || {
+                    if nix::net::if_::if_nametoindex(name.as_str()).is_ok_and(|index| index == place.ifindex) {
+                        // Taking the link over and dropping it deletes the filter, if it is there.
+                        drop(SchedClassifierLink::attached(&name, direction(egress), priority, handle.into(), None));
+                    }
+                });
+                undone.push(format!("clsact filter on {} in {}{}", place.interface, place.netns, gone(&found)));
+            }
+            Change::ClsactQdisc { place } => {
+                remove_qdisc(&netns_of(&place), &place.interface);
+                undone.push(format!("clsact qdisc on {} in {}", place.interface, place.netns));
+            }
+        }
+        journal.close(entry);
+    }
+    undone
+}
+
+fn gone<T>(found: &Result<T, crate::target::TargetError>) -> &'static str {
+    if found.is_err() { " (went with its namespace)" } else { "" }
+}
+
+fn netns_of(place: &PlaceNote) -> Netns {
+    Netns {
+        dev: place.netns_dev,
+        inode: place.netns_inode,
+        label: place.netns.clone(),
+        entry: place.netns.clone().into(),
+        is_own: false,
+    }
+}
+
+fn direction(egress: bool) -> TcAttachType {
+    if egress { TcAttachType::Egress } else { TcAttachType::Ingress }
+}
+
+fn exists(error: &TcError) -> bool {
+    matches!(error, TcError::AlreadyAttached) || error.to_string().contains("exists")
+}
+
+/// Removes a clsact qdisc, unless somebody has put filters there meanwhile.
+fn remove_qdisc(netns: &Netns, interface: &str) {
+    let removed = netns.run(|| -> Result<(), String> {
+        let Ok(ifindex) = nix::net::if_::if_nametoindex(interface) else { return Ok(()) };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        runtime.block_on(delete_idle_qdisc(ifindex as i32)).map_err(|e| e.to_string())
+    });
+    match removed {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(interface, error, "a clsact qdisc of ours could not be removed"),
+        Err(error) => tracing::debug!(%error, "the namespace went before its qdisc"),
+    }
+}
+
+async fn delete_idle_qdisc(ifindex: i32) -> Result<(), rtnetlink::Error> {
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(|e| rtnetlink::Error::NamespaceError(e.to_string()))?;
+    let connection = tokio::spawn(connection);
+    let mut filters = 0;
+    for request in
+        [handle.traffic_filter(ifindex).get().ingress(), handle.traffic_filter(ifindex).get().egress()]
+    {
+        let mut found = request.execute().boxed();
+        while found.try_next().await?.is_some() {
+            filters += 1;
+        }
+    }
+    if filters == 0 {
+        let mut request = handle.qdisc().del(ifindex);
+        request.message_mut().header.parent = wire::TcHandle::CLSACT;
+        request.execute().await?;
+    }
+    connection.abort();
+    Ok(())
+}

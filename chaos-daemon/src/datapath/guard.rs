@@ -1,0 +1,47 @@
+//! The guard list into its maps.
+
+use aya::maps::lpm_trie::Key;
+use chaos_ebpf_common::{
+    abi::{AddressKey, control, protocol, trie_bits},
+    guard::{End, PORT_WORDS, port_bit},
+};
+use ipnet::IpNet;
+
+use super::{DatapathError, object::Maps};
+use crate::{
+    plan::address,
+    safety::guard::{GuardList, GuardProtocol, GuardWhat},
+};
+
+/// Writes the whole list. Called before anything is armed.
+pub fn write(maps: &mut Maps, guard: &GuardList) -> Result<(), DatapathError> {
+    let mut words = vec![0u64; PORT_WORDS as usize];
+    let mut nets = 0u64;
+    for entry in &guard.entries {
+        match &entry.what {
+            GuardWhat::Ports { protocol, ports } => {
+                let protocol = match protocol {
+                    GuardProtocol::Tcp => protocol::TCP,
+                    GuardProtocol::Udp => protocol::UDP,
+                };
+                for port in ports.clone() {
+                    for end in [End::Local, End::Remote] {
+                        if let Some((word, bit)) = port_bit(protocol, end, port) {
+                            words[word as usize] |= bit;
+                        }
+                    }
+                }
+            }
+            GuardWhat::Net(net) => {
+                let bits = u32::from(net.prefix_len()) + if matches!(net, IpNet::V4(_)) { 96 } else { 0 };
+                let key = Key::new(trie_bits(bits), AddressKey { set: 0, address: address(net.network()) });
+                maps.guard_nets.insert(&key, 1, 0).map_err(|e| DatapathError::map("GUARD_NETS", e))?;
+                nets += 1;
+            }
+        }
+    }
+    for (word, bits) in (0u32..).zip(words).filter(|(_, bits)| *bits != 0) {
+        maps.guard_ports.set(word, bits, 0).map_err(|e| DatapathError::map("GUARD_PORTS", e))?;
+    }
+    maps.control.set(control::GUARD_NETS, nets, 0).map_err(|e| DatapathError::map("CONTROL", e))
+}

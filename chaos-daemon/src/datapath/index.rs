@@ -1,0 +1,253 @@
+//! The index as userspace sees it: which scope has which cells, and which rules are in them. Keeps the
+//! maps `NETNS`, `SCOPES` and `CELLS` in step. Adding is done before an epoch is published and taking
+//! away after, so a program finds at least every rule that acts.
+
+use std::collections::{HashMap, HashSet};
+
+use chaos_ebpf_common::{
+    abi::{CELL_RULES, CGROUP_LEVELS, Cell, CellKey, HOOKS, Hook, Netns, Scope, ScopeKey, scope_kind},
+    index::{SCOPE_MAX, key, shape},
+};
+
+use super::{DatapathError, object::Maps};
+use crate::plan::Filing;
+
+/// Whom a scope stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// Everybody in the namespace.
+    Everybody,
+    /// A cgroup and everything below it.
+    Cgroup {
+        /// cgroup id.
+        id: u64,
+        /// Depth below the root.
+        level: u32,
+    },
+    /// One process.
+    Process(u32),
+}
+
+/// A scope: whom, in which namespace, at which hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Name {
+    /// Index of the namespace.
+    pub netns: u32,
+    /// The hook.
+    pub hook: Hook,
+    /// Whom.
+    pub who: Who,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u32,
+    /// Cells of each shape.
+    cells: [u32; shape::COUNT as usize],
+}
+
+impl Entry {
+    fn scope(&self) -> Scope {
+        let shapes = (0..shape::COUNT).filter(|s| self.cells[*s as usize] > 0).fold(0, |bits, s| bits | 1 << s);
+        Scope { id: self.id, shapes }
+    }
+}
+
+/// What is armed in a namespace at one hook, apart from the scope of everybody.
+#[derive(Debug, Default, Clone, Copy)]
+struct Others {
+    levels: [u32; CGROUP_LEVELS],
+    processes: u32,
+}
+
+/// The index.
+#[derive(Debug, Default)]
+pub struct Index {
+    scopes: HashMap<Name, Entry>,
+    cells: HashMap<CellKey, Vec<u32>>,
+    others: HashMap<(u32, u32), Others>,
+    own: Option<u32>,
+    last_scope: u32,
+    /// Scope numbers in use.
+    numbers: HashSet<u32>,
+}
+
+impl Index {
+    /// Which namespace is the daemon's own.
+    pub fn set_own(&mut self, netns: u32) {
+        self.own = Some(netns);
+    }
+
+    /// Whether anybody looks at this hook of this namespace.
+    pub fn armed(&self, netns: u32, hook: Hook) -> bool {
+        self.scopes.keys().any(|name| name.netns == netns && name.hook == hook)
+    }
+
+    /// Files a rule. On failure nothing of it stays.
+    pub fn file(&mut self, maps: &mut Maps, name: Name, filing: &Filing, slot: u32) -> Result<(), DatapathError> {
+        self.open(name);
+        let shape = filing.shape();
+        let id = self.scopes[&name].id;
+        let mut done = 0;
+        let mut result = Ok(());
+        for (local, remote, address) in filing.iter() {
+            result = self.add(maps, name, key(id, shape, local, remote, &address), shape, slot);
+            if result.is_err() {
+                break;
+            }
+            done += 1;
+        }
+        if result.is_ok() {
+            result = self.publish(maps, name);
+        }
+        if let Err(error) = result {
+            for (local, remote, address) in filing.iter().take(done) {
+                self.remove(maps, name, &key(id, shape, local, remote, &address), shape, slot);
+            }
+            self.close(maps, name);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Takes a rule out of the index again.
+    pub fn unfile(&mut self, maps: &mut Maps, name: Name, filing: &Filing, slot: u32) {
+        let Some(entry) = self.scopes.get(&name) else { return };
+        let (id, shape) = (entry.id, filing.shape());
+        for (local, remote, address) in filing.iter() {
+            self.remove(maps, name, &key(id, shape, local, remote, &address), shape, slot);
+        }
+        self.close(maps, name);
+    }
+
+    fn open(&mut self, name: Name) {
+        if self.scopes.contains_key(&name) {
+            return;
+        }
+        // Numbers come round after 16 million scopes; those in use are stepped over.
+        loop {
+            self.last_scope = if self.last_scope >= SCOPE_MAX { 1 } else { self.last_scope + 1 };
+            if self.numbers.insert(self.last_scope) {
+                break;
+            }
+        }
+        self.scopes.insert(name, Entry { id: self.last_scope, cells: [0; shape::COUNT as usize] });
+        let others = self.others.entry((name.netns, name.hook as u32)).or_default();
+        match name.who {
+            Who::Everybody => {}
+            Who::Cgroup { level, .. } => others.levels[level as usize % CGROUP_LEVELS] += 1,
+            Who::Process(_) => others.processes += 1,
+        }
+    }
+
+    /// Forgets the scope when it has no cells left, and tells the kernel either way.
+    fn close(&mut self, maps: &mut Maps, name: Name) {
+        let empty = self.scopes.get(&name).filter(|entry| entry.scope().shapes == 0).map(|entry| entry.id);
+        if let Some(id) = empty {
+            self.numbers.remove(&id);
+            self.scopes.remove(&name);
+            if let Some(others) = self.others.get_mut(&(name.netns, name.hook as u32)) {
+                match name.who {
+                    Who::Everybody => {}
+                    Who::Cgroup { level, .. } => others.levels[level as usize % CGROUP_LEVELS] -= 1,
+                    Who::Process(_) => others.processes -= 1,
+                }
+            }
+        }
+        if let Err(error) = self.publish(maps, name) {
+            tracing::warn!(%error, ?name, "a scope that is over could not be taken away; its rules are over all the same");
+        }
+    }
+
+    fn add(
+        &mut self,
+        maps: &mut Maps,
+        name: Name,
+        key: CellKey,
+        shape: u32,
+        slot: u32,
+    ) -> Result<(), DatapathError> {
+        let slots = self.cells.entry(key).or_default();
+        if slots.len() >= CELL_RULES {
+            return Err(DatapathError::Crowded { scope: describe(name), most: CELL_RULES });
+        }
+        slots.push(slot);
+        if let Err(error) = maps.cells.insert(key, cell(slots), 0) {
+            slots.pop();
+            if slots.is_empty() {
+                self.cells.remove(&key);
+            }
+            return Err(DatapathError::map("CELLS", error));
+        }
+        if slots.len() == 1
+            && let Some(entry) = self.scopes.get_mut(&name)
+        {
+            entry.cells[shape as usize] += 1;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, maps: &mut Maps, name: Name, key: &CellKey, shape: u32, slot: u32) {
+        let Some(slots) = self.cells.get_mut(key) else { return };
+        slots.retain(|other| *other != slot);
+        let result = if slots.is_empty() { maps.cells.remove(key) } else { maps.cells.insert(key, cell(slots), 0) };
+        if slots.is_empty() {
+            self.cells.remove(key);
+            if let Some(entry) = self.scopes.get_mut(&name) {
+                entry.cells[shape as usize] -= 1;
+            }
+        }
+        if let Err(error) = result {
+            tracing::warn!(%error, "a cell could not be taken away; its rule is over all the same");
+        }
+    }
+
+    /// Writes the scope and what its namespace has to look at.
+    fn publish(&self, maps: &mut Maps, name: Name) -> Result<(), DatapathError> {
+        let hook = name.hook as u32;
+        let named = match name.who {
+            Who::Everybody => None,
+            Who::Cgroup { id, .. } => Some(ScopeKey::new(scope_kind::CGROUP, id, name.netns, hook)),
+            Who::Process(pid) => Some(ScopeKey::new(scope_kind::PROCESS, u64::from(pid), name.netns, hook)),
+        };
+        if let Some(key) = named {
+            match self.scopes.get(&name) {
+                Some(entry) => maps.scopes.insert(key, entry.scope(), 0),
+                None => maps.scopes.remove(&key),
+            }
+            .map_err(|e| DatapathError::map("SCOPES", e))?;
+        }
+        maps.netns.set(name.netns, self.netns(name.netns), 0).map_err(|e| DatapathError::map("NETNS", e))
+    }
+
+    fn netns(&self, netns: u32) -> Netns {
+        let mut value = Netns { own: u32::from(self.own == Some(netns)), ..Netns::default() };
+        for (hook, side) in [Hook::Egress, Hook::Ingress, Hook::Xdp].into_iter().zip(value.sides.iter_mut()) {
+            if let Some(entry) = self.scopes.get(&Name { netns, hook, who: Who::Everybody }) {
+                side.scope = entry.scope();
+            }
+            if let Some(others) = self.others.get(&(netns, hook as u32)) {
+                side.cgroup_levels =
+                    (0..CGROUP_LEVELS).filter(|level| others.levels[*level] > 0).fold(0, |bits, l| bits | 1 << l);
+                side.processes = u32::from(others.processes > 0);
+            }
+        }
+        value
+    }
+}
+
+const _: () = assert!(HOOKS == 3);
+
+fn cell(slots: &[u32]) -> Cell {
+    let mut cell = Cell { len: slots.len() as u32, ..Cell::default() };
+    cell.slots[..slots.len()].copy_from_slice(slots);
+    cell
+}
+
+fn describe(name: Name) -> String {
+    match name.who {
+        Who::Everybody => "this network namespace".to_owned(),
+        Who::Cgroup { id, .. } => format!("cgroup {id}"),
+        Who::Process(pid) => format!("process {pid}"),
+    }
+}

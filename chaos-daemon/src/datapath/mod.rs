@@ -1,0 +1,316 @@
+//! The way into the kernel: programs, maps, attachments. One owner (the engine's thread); every call may block.
+//!
+//! A change is a transaction in three steps. *Stage*: rules of the next epoch are written, filed and attached;
+//! programs find them and leave them alone. *Publish*: one number changes, and at that instant all new rules
+//! act and all replaced ones stop. *Retire*: what nobody needs is taken away. A failure while staging undoes
+//! the stage; there is nothing to undo after.
+
+mod arm;
+mod capabilities;
+mod clsact;
+mod error;
+mod guard;
+mod index;
+mod lease;
+mod object;
+mod slots;
+mod space;
+mod tags;
+
+use std::{collections::HashMap, sync::Arc};
+
+use chaos_ebpf_common::abi::{Hook, NETNS_MAX, Newcomer, control, stat};
+use chaos_spec::{
+    FaultSpec, WarningKind,
+    api::{Attachment, Capability, Hook as WireHook, Packets, PlannedFault},
+};
+use ipnet::IpNet;
+
+pub use capabilities::{Attach, Capabilities, XdpUse};
+pub use error::DatapathError;
+pub use lease::Lease;
+
+use self::{
+    arm::Armed as Record,
+    index::Index,
+    object::{Maps, Object, Sizes},
+    slots::Slots,
+    space::Space,
+    tags::Tags,
+};
+use crate::{
+    safety::{guard::GuardList, journal::Journal},
+    target::Resolved,
+};
+
+/// Number of a fault, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FaultId(pub u64);
+
+/// How the data path is to be opened.
+#[derive(Clone, Debug)]
+pub struct DatapathOptions {
+    /// Way to tc.
+    pub attach: Attach,
+    /// Use of XDP.
+    pub xdp: XdpUse,
+    /// Faults at the same time.
+    pub max_faults: u32,
+    /// Whether kernel programs log at debug level.
+    pub log: bool,
+}
+
+/// A fault to be armed, or changed.
+#[derive(Clone, Debug)]
+pub struct Arm {
+    /// Its number.
+    pub id: FaultId,
+    /// Its place in the order of creation.
+    pub order: u32,
+    /// What it does.
+    pub spec: Arc<FaultSpec>,
+    /// Its name, for people.
+    pub name: String,
+    /// Seed of its decisions.
+    pub seed: u64,
+    /// CLOCK_BOOTTIME nanoseconds at which it ends by itself.
+    pub deadline_boot_ns: u64,
+    /// Where its packets pass.
+    pub target: Resolved,
+    /// Addresses of `remote.hosts`, as resolved now.
+    pub addresses: Vec<IpNet>,
+}
+
+/// What arming came to.
+#[derive(Clone, Debug, Default)]
+pub struct Armed {
+    /// Where programs sit for this fault.
+    pub attachments: Vec<Attachment>,
+    /// What a person should know.
+    pub warnings: Vec<WarningKind>,
+}
+
+/// The data path.
+pub struct Datapath {
+    object: Object,
+    maps: Maps,
+    capabilities: Capabilities,
+    journal: Journal,
+    index: Index,
+    tags: Tags,
+    spaces: HashMap<u32, Space>,
+    /// Programs for the next namespace, loaded ahead: the verifier takes longer than anything else.
+    spare: Option<(u32, object::Programs)>,
+    faults: HashMap<FaultId, Record>,
+    epoch: u64,
+    free_spaces: Slots,
+    free_faults: Slots,
+    free_rules: Slots,
+    free_states: Slots,
+    free_sets: Slots,
+}
+
+impl Datapath {
+    /// Probes the host, undoes what a previous daemon left, makes the maps, loads and verifies the programs.
+    /// Attaches nothing.
+    ///
+    /// # Errors
+    /// The kernel refuses; nothing is left of the attempt.
+    pub fn open(options: &DatapathOptions, mut journal: Journal) -> Result<Self, DatapathError> {
+        for undone in clsact::reap(&mut journal) {
+            tracing::warn!(undone, "left behind by a previous daemon, undone now");
+        }
+        let capabilities = Capabilities::probe(options.attach, options.xdp)?;
+        let rules = options.max_faults.saturating_mul(4);
+        let (object, maps) = Object::open(Sizes { faults: options.max_faults, rules }, options.log)?;
+        let mut datapath = Self {
+            object,
+            maps,
+            capabilities,
+            journal,
+            index: Index::default(),
+            tags: Tags::default(),
+            spaces: HashMap::new(),
+            spare: None,
+            faults: HashMap::new(),
+            epoch: 1,
+            free_spaces: Slots::new("network namespaces", 0, NETNS_MAX),
+            free_faults: Slots::new("faults", 0, options.max_faults),
+            free_rules: Slots::new("rules", 0, rules),
+            free_states: Slots::new("rule states", 0, rules),
+            free_sets: Slots::new("address sets", 1, u32::MAX),
+        };
+        datapath.publish(1)?;
+        datapath.refill()?;
+        Ok(datapath)
+    }
+
+    /// What this host can do.
+    pub fn capabilities(&self) -> Vec<Capability> {
+        self.capabilities.list()
+    }
+
+    /// A handle for the heartbeat.
+    ///
+    /// # Errors
+    /// The map cannot be opened a second time.
+    pub fn lease(&self) -> Result<Lease, DatapathError> {
+        Ok(Lease::new(self.object.control()?))
+    }
+
+    /// Writes the guard list. Before the first fault.
+    ///
+    /// # Errors
+    /// A map refuses.
+    pub fn guard(&mut self, list: &GuardList) -> Result<(), DatapathError> {
+        guard::write(&mut self.maps, list)
+    }
+
+    /// Guards one of the daemon's own sockets in its own namespace. `protocol`: 6 or 17.
+    ///
+    /// # Errors
+    /// The map refuses.
+    pub fn guard_own_port(&mut self, protocol: u8, port: u16) -> Result<(), DatapathError> {
+        let key = u32::from(protocol) << 16 | u32::from(port);
+        self.maps.own_ports.insert(key, 1, 0).map_err(|e| DatapathError::map("OWN_PORTS", e))
+    }
+
+    /// What [`Datapath::arm`] would do.
+    ///
+    /// # Errors
+    /// What [`Datapath::arm`] would refuse.
+    pub fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError> {
+        arm::plan(self, arm)
+    }
+
+    /// Wire packets of a fault so far.
+    ///
+    /// # Errors
+    /// It is not armed, or its counters cannot be read.
+    pub fn counters(&self, id: FaultId) -> Result<Packets, DatapathError> {
+        let record = self.faults.get(&id).ok_or(DatapathError::Unknown(id.0))?;
+        let cpus = self.maps.counters.get(&record.slot, 0).map_err(|e| DatapathError::map("COUNTERS", e))?;
+        let mut sum = Packets::default();
+        for cpu in cpus.iter() {
+            sum.matched += cpu.matched;
+            sum.dropped += cpu.dropped;
+            sum.duplicated += cpu.duplicated;
+            sum.corrupted += cpu.corrupted;
+            sum.reset += cpu.reset;
+            sum.rejected += cpu.rejected;
+            sum.unseen += cpu.unseen;
+        }
+        let touched = sum.dropped + sum.duplicated + sum.corrupted + sum.reset + sum.rejected;
+        sum.passed = sum.matched.saturating_sub(touched);
+        Ok(sum)
+    }
+
+    /// Whether a fault has met super-packets so far, which stand for several wire packets each.
+    ///
+    /// # Errors
+    /// As [`Datapath::counters`].
+    pub fn met_super_packets(&self, id: FaultId) -> Result<bool, DatapathError> {
+        let record = self.faults.get(&id).ok_or(DatapathError::Unknown(id.0))?;
+        let cpus = self.maps.counters.get(&record.slot, 0).map_err(|e| DatapathError::map("COUNTERS", e))?;
+        Ok(cpus.iter().any(|cpu| cpu.aggregated > 0))
+    }
+
+    /// Statistics of the programs as a whole: name and count.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn stats(&self) -> Result<Vec<(&'static str, u64)>, DatapathError> {
+        const NAMES: [(&str, u32); stat::SLOTS as usize] = [
+            ("unclassified", stat::UNCLASSIFIED),
+            ("orphan_fragments", stat::ORPHAN_FRAGMENTS),
+            ("guarded", stat::GUARDED),
+            ("crowded", stat::CROWDED),
+            ("lease_over", stat::LEASE_OVER),
+            ("helper_failed", stat::HELPER_FAILED),
+        ];
+        NAMES
+            .into_iter()
+            .map(|(name, slot)| {
+                let cpus = self.maps.stats.get(&slot, 0).map_err(|e| DatapathError::map("STATS", e))?;
+                Ok((name, cpus.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// Faults whose devices have all gone.
+    pub fn gone(&mut self) -> Vec<(FaultId, String)> {
+        let mut verdicts: HashMap<(u32, u32, Hook), bool> = HashMap::new();
+        let mut gone = Vec::new();
+        for (id, record) in &self.faults {
+            let mut places = record.places.iter().flat_map(|p| p.interfaces.iter().map(move |i| (p, i))).peekable();
+            if places.peek().is_none() {
+                continue;
+            }
+            let alive = places.any(|(place, interface)| {
+                *verdicts.entry((place.space, interface.index, place.hook)).or_insert_with(|| {
+                    self.spaces.get(&place.space).is_some_and(|space| space.alive(interface.index, place.hook))
+                })
+            });
+            if !alive {
+                gone.push((*id, "every device it was attached to is gone".to_owned()));
+            }
+        }
+        gone
+    }
+
+    /// Processes of targets that opened a socket where no programs are yet.
+    pub fn newcomers(&mut self) -> Vec<u32> {
+        let mut pids = Vec::new();
+        while let Some(item) = self.maps.newcomers.next() {
+            // netns_cookie: 8 bytes, then the process.
+            const PROCESS: std::ops::Range<usize> = 8..12;
+            if item.len() >= size_of::<Newcomer>()
+                && let Ok(bytes) = item[PROCESS].try_into()
+            {
+                pids.push(u32::from_ne_bytes(bytes));
+            }
+        }
+        pids
+    }
+
+    /// Passes on what the programs have logged.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.object.logger {
+            logger.flush();
+        }
+    }
+
+    /// Makes an epoch the current one: the instant of every change.
+    fn publish(&mut self, epoch: u64) -> Result<(), DatapathError> {
+        self.maps.control.set(control::EPOCH, epoch, 0).map_err(|e| DatapathError::map("CONTROL", e))?;
+        self.epoch = epoch;
+        Ok(())
+    }
+
+    /// Loads programs for the next namespace.
+    fn refill(&mut self) -> Result<(), DatapathError> {
+        if self.spare.is_none() {
+            let index = self.free_spaces.take()?;
+            match self.object.programs(index) {
+                Ok(programs) => self.spare = Some((index, programs)),
+                Err(error) => {
+                    self.free_spaces.give(index);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The hook in the API's words.
+fn wire_hook(hook: Hook) -> WireHook {
+    match hook {
+        Hook::Egress => WireHook::TcEgress,
+        Hook::Ingress => WireHook::TcIngress,
+        Hook::Xdp => WireHook::Xdp,
+    }
+}
+
+#[cfg(test)]
+mod tests;

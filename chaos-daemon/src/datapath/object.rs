@@ -1,0 +1,220 @@
+//! The embedded object: maps made once, programs loaded once for each target namespace.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, RingBuf, SkStorage},
+    programs::{ProgramFd, SchedClassifier, Xdp},
+};
+use aya_log::EbpfLogger;
+use chaos_ebpf_common::abi::{
+    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Netns, Rule, Scope, ScopeKey, State, Tag,
+};
+
+use super::DatapathError;
+use crate::sys::bpffs::Bpffs;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
+
+/// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
+/// each program's own.
+const SHARED: [&str; 20] = [
+    "CONTROL", "NETNS", "SCOPES", "CELLS", "RULES", "STATES", "SPENT", "COUNTERS", "STATS", "ADDRS", "GUARD_NETS",
+    "GUARD_PORTS", "OWN_PORTS", "FRAGMENTS", "NEWCOMERS", "KNOWN_NETNS", "WORK", "DEPTH", "TAGS", "AYA_LOGS",
+];
+
+/// Typed handles of the maps that the daemon writes or reads.
+pub struct Maps {
+    pub control: Array<MapData, u64>,
+    pub netns: Array<MapData, Netns>,
+    pub scopes: HashMap<MapData, ScopeKey, Scope>,
+    pub cells: HashMap<MapData, CellKey, Cell>,
+    pub rules: Array<MapData, Rule>,
+    pub states: Array<MapData, State>,
+    pub spent: Array<MapData, u64>,
+    pub counters: PerCpuArray<MapData, Counters>,
+    pub stats: PerCpuArray<MapData, u64>,
+    pub addresses: LpmTrie<MapData, AddressKey, u32>,
+    pub guard_nets: LpmTrie<MapData, AddressKey, u32>,
+    pub guard_ports: Array<MapData, u64>,
+    pub own_ports: HashMap<MapData, u32, u32>,
+    pub newcomers: RingBuf<MapData>,
+    pub known_netns: HashMap<MapData, u64, u32>,
+    pub tags: SkStorage<MapData, Tag>,
+}
+
+/// How large the maps are.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Faults at the same time.
+    pub faults: u32,
+    /// Rules at the same time: a fault has one for each hook of each namespace, twice during a change.
+    pub rules: u32,
+}
+
+/// Programs of one target namespace.
+pub struct Programs {
+    pub egress: ProgramFd,
+    pub ingress: ProgramFd,
+}
+
+/// The object, its maps and the place where the programs find them.
+pub struct Object {
+    bpffs: Bpffs,
+    sizes: Sizes,
+    /// aya-log level of programs loaded from now on; 0 = off, costing nothing.
+    log_level: u8,
+    /// Tags the sockets of target cgroups.
+    pub tagger: ProgramFd,
+    /// Log records of all programs.
+    pub logger: Option<EbpfLogger<&'static dyn log::Log>>,
+}
+
+impl Object {
+    /// Makes the maps and loads what does not belong to a namespace.
+    pub fn open(sizes: Sizes, log: bool) -> Result<(Self, Maps), DatapathError> {
+        let bpffs = Bpffs::new().map_err(|e| DatapathError::system("make a BPF file system", e))?;
+        let log_level = if log { 5 } else { 0 };
+        let mut ebpf = load(&bpffs, sizes, 0, log_level)?;
+        let tagger = program::<aya::programs::CgroupSock>(&mut ebpf, "chaos_tag")?;
+        let logger = match log {
+            true => Some(EbpfLogger::init(&mut ebpf).map_err(|e| DatapathError::map("AYA_LOGS", e))?),
+            false => None,
+        };
+        let maps = Maps::take(&mut ebpf)?;
+        Ok((Self { bpffs, sizes, log_level, tagger, logger }, maps))
+    }
+
+    /// Another handle of the `CONTROL` map, for the heartbeat's own thread.
+    pub fn control(&self) -> Result<Array<MapData, u64>, DatapathError> {
+        let failed = |e: aya::maps::MapError| DatapathError::map("CONTROL", e);
+        let map = MapData::from_pin(self.bpffs.path("CONTROL")).map_err(failed)?;
+        Array::try_from(aya::maps::Map::Array(map)).map_err(failed)
+    }
+
+    /// The tc programs of the namespace with this index.
+    pub fn programs(&self, index: u32) -> Result<Programs, DatapathError> {
+        let mut ebpf = load(&self.bpffs, self.sizes, index, self.log_level)?;
+        Ok(Programs {
+            egress: program::<SchedClassifier>(&mut ebpf, "chaos_egress")?,
+            ingress: program::<SchedClassifier>(&mut ebpf, "chaos_ingress")?,
+        })
+    }
+
+    /// The XDP program of the namespace with this index.
+    pub fn xdp(&self, index: u32) -> Result<ProgramFd, DatapathError> {
+        program::<Xdp>(&mut load(&self.bpffs, self.sizes, index, self.log_level)?, "chaos_xdp")
+    }
+
+    /// A tc program as aya's own type, for the netlink way of attaching.
+    pub fn classifier(&self, index: u32) -> Result<Ebpf, DatapathError> {
+        let mut ebpf = load(&self.bpffs, self.sizes, index, self.log_level)?;
+        for name in ["chaos_egress", "chaos_ingress"] {
+            program::<SchedClassifier>(&mut ebpf, name)?;
+        }
+        Ok(ebpf)
+    }
+}
+
+fn load(bpffs: &Bpffs, sizes: Sizes, index: u32, log_level: u8) -> Result<Ebpf, DatapathError> {
+    let mut loader = EbpfLoader::new();
+    for name in SHARED {
+        loader.map_pin_path(name, bpffs.path(name));
+    }
+    loader
+        .map_max_entries("RULES", sizes.rules)
+        .map_max_entries("STATES", sizes.rules)
+        .map_max_entries("SPENT", sizes.faults)
+        .map_max_entries("COUNTERS", sizes.faults)
+        .override_global("NETNS_INDEX", &index, true)
+        .override_global("ABI_VERSION", &ABI_VERSION, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false);
+    loader.load(OBJECT).map_err(|error| DatapathError::Load { program: "the object".into(), summary: telling(&error) })
+}
+
+/// Loads one program and keeps nothing but its descriptor.
+fn program<P>(ebpf: &mut Ebpf, name: &str) -> Result<ProgramFd, DatapathError>
+where
+    P: Loadable,
+    for<'a> &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    let refused = |error: &dyn std::error::Error| {
+        tracing::debug!(program = name, %error, "refused");
+        DatapathError::Load { program: name.to_owned(), summary: telling(error) }
+    };
+    let program = ebpf.program_mut(name).ok_or_else(|| DatapathError::Load {
+        program: name.to_owned(),
+        summary: "not in the object".to_owned(),
+    })?;
+    let program: &mut P = program.try_into().map_err(|e: aya::programs::ProgramError| refused(&e))?;
+    program.load().map_err(|e| refused(&e))?;
+    program.descriptor().map_err(|e| refused(&e))
+}
+
+/// What the loader needs of aya's program types, which share no trait of their own.
+trait Loadable {
+    fn load(&mut self) -> Result<(), aya::programs::ProgramError>;
+    fn descriptor(&self) -> Result<ProgramFd, aya::programs::ProgramError>;
+}
+
+macro_rules! loadable {
+    ($($type:ty),*) => {$(
+        impl Loadable for $type {
+            fn load(&mut self) -> Result<(), aya::programs::ProgramError> {
+                <$type>::load(self)
+            }
+            fn descriptor(&self) -> Result<ProgramFd, aya::programs::ProgramError> {
+                Ok(self.fd()?.try_clone()?)
+            }
+        }
+    )*};
+}
+loadable!(SchedClassifier, Xdp, aya::programs::CgroupSock);
+
+/// The innermost cause, and of a verifier log its last line that says something.
+fn telling(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let text = error.to_string();
+    let last = text
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty() && !line.starts_with("processed ") && !line.contains("verification time"));
+    match last {
+        Some(line) if text.lines().count() > 1 => format!("{cause}: {}", line.trim()),
+        _ if cause.to_string() == text => text,
+        _ => format!("{text}: {cause}"),
+    }
+}
+
+impl Maps {
+    fn take(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
+        macro_rules! take {
+            ($name:literal) => {
+                ebpf.take_map($name)
+                    .ok_or_else(|| DatapathError::map($name, "not in the object"))?
+                    .try_into()
+                    .map_err(|e: aya::maps::MapError| DatapathError::map($name, e))?
+            };
+        }
+        Ok(Self {
+            control: take!("CONTROL"),
+            netns: take!("NETNS"),
+            scopes: take!("SCOPES"),
+            cells: take!("CELLS"),
+            rules: take!("RULES"),
+            states: take!("STATES"),
+            spent: take!("SPENT"),
+            counters: take!("COUNTERS"),
+            stats: take!("STATS"),
+            addresses: take!("ADDRS"),
+            guard_nets: take!("GUARD_NETS"),
+            guard_ports: take!("GUARD_PORTS"),
+            own_ports: take!("OWN_PORTS"),
+            newcomers: take!("NEWCOMERS"),
+            known_netns: take!("KNOWN_NETNS"),
+            tags: take!("TAGS"),
+        })
+    }
+}

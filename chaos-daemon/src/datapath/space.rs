@@ -1,0 +1,202 @@
+//! A target namespace: its programs, and where they are attached.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::AsFd,
+};
+
+use aya::programs::{ProgramFd, SchedClassifier};
+use chaos_ebpf_common::abi::Hook;
+use chaos_spec::api::Mode;
+
+use super::{
+    DatapathError,
+    clsact::{self, Filter},
+    object::{Object, Programs},
+};
+use crate::{
+    safety::journal::Journal,
+    sys::{bpf, socket::netns_cookie},
+    target::{Interface, Netns},
+};
+
+/// How programs get to tc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcMode {
+    /// BPF links, first in order; gone with the process.
+    Tcx,
+    /// A clsact qdisc and netlink filters; these outlive the process, and the lease makes them harmless.
+    Clsact,
+}
+
+enum Attached {
+    Link(bpf::Link),
+    Filter(Filter),
+}
+
+struct Place {
+    attached: Attached,
+    users: usize,
+    name: String,
+}
+
+/// A target namespace.
+pub struct Space {
+    /// Index into the `NETNS` map.
+    pub index: u32,
+    /// Cookie, for the tagger.
+    pub cookie: u64,
+    /// The namespace.
+    pub netns: Netns,
+    programs: Programs,
+    xdp: Option<ProgramFd>,
+    places: HashMap<(u32, Hook), Place>,
+}
+
+impl Space {
+    /// Gives programs a namespace; attaches nothing yet.
+    pub fn open(index: u32, netns: Netns, programs: Programs) -> Result<Self, DatapathError> {
+        let cookie = netns.run(netns_cookie)?.map_err(|e| DatapathError::system("read the namespace's cookie", e))?;
+        Ok(Self { index, cookie, netns, programs, xdp: None, places: HashMap::new() })
+    }
+
+    /// Whether nothing is attached here.
+    pub fn is_idle(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Attaches to a hook of these devices, or counts one more user where that has been done. All or none.
+    pub fn hold(
+        &mut self,
+        object: &Object,
+        interfaces: &[Interface],
+        hook: Hook,
+        mode: TcMode,
+        journal: &mut Journal,
+    ) -> Result<(), DatapathError> {
+        let missing: Vec<&Interface> =
+            interfaces.iter().filter(|interface| !self.places.contains_key(&(interface.index, hook))).collect();
+        if !missing.is_empty() {
+            let made = match (hook, mode) {
+                (Hook::Xdp, _) => self.attach_xdp(object, &missing)?,
+                (_, TcMode::Tcx) => self.attach_tcx(&missing, hook)?,
+                (_, TcMode::Clsact) => self.attach_clsact(object, &missing, hook, journal)?,
+            };
+            for (interface, attached) in missing.iter().zip(made) {
+                let place = Place { attached, users: 0, name: interface.name.clone() };
+                self.places.insert((interface.index, hook), place);
+            }
+        }
+        for interface in interfaces {
+            if let Some(place) = self.places.get_mut(&(interface.index, hook)) {
+                place.users += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts one user less and detaches where nobody is left.
+    pub fn let_go(&mut self, interfaces: &[Interface], hook: Hook, journal: &mut Journal) {
+        let mut filters = Vec::new();
+        for interface in interfaces {
+            let key = (interface.index, hook);
+            let Some(place) = self.places.get_mut(&key) else { continue };
+            place.users = place.users.saturating_sub(1);
+            if place.users == 0
+                && let Some(Place { attached: Attached::Filter(filter), .. }) = self.places.remove(&key)
+            {
+                filters.push(filter);
+            }
+        }
+        if !filters.is_empty() {
+            clsact::remove(&self.netns, filters, journal);
+        }
+    }
+
+    /// How a hook of a device is attached.
+    pub fn mode(&self, ifindex: u32, hook: Hook) -> Option<Mode> {
+        self.places.get(&(ifindex, hook)).map(|place| match (hook, &place.attached) {
+            (Hook::Xdp, _) => Mode::XdpNative,
+            (_, Attached::Link(_)) => Mode::Tcx,
+            (_, Attached::Filter(_)) => Mode::Clsact,
+        })
+    }
+
+    /// Whether this hook of this device is attached and the device still exists.
+    pub fn alive(&self, ifindex: u32, hook: Hook) -> bool {
+        match self.places.get(&(ifindex, hook)) {
+            Some(Place { attached: Attached::Link(link), .. }) => link.alive(),
+            Some(Place { name, .. }) => {
+                let name = name.clone();
+                self.netns
+                    .run(move || nix::net::if_::if_nametoindex(name.as_str()).is_ok_and(|found| found == ifindex))
+                    .unwrap_or(false)
+            }
+            None => false,
+        }
+    }
+
+    fn attach_tcx(&self, interfaces: &[&Interface], hook: Hook) -> Result<Vec<Attached>, DatapathError> {
+        let (program, at) = match hook {
+            Hook::Egress => (&self.programs.egress, bpf::Hook::TcxEgress),
+            _ => (&self.programs.ingress, bpf::Hook::TcxIngress),
+        };
+        self.link_all(program, interfaces, at)
+    }
+
+    fn attach_xdp(&mut self, object: &Object, interfaces: &[&Interface]) -> Result<Vec<Attached>, DatapathError> {
+        let program = match self.xdp.take() {
+            Some(program) => program,
+            None => object.xdp(self.index)?,
+        };
+        let made = self.link_all(&program, interfaces, bpf::Hook::XdpNative);
+        self.xdp = Some(program);
+        made
+    }
+
+    fn link_all(
+        &self,
+        program: &ProgramFd,
+        interfaces: &[&Interface],
+        at: bpf::Hook,
+    ) -> Result<Vec<Attached>, DatapathError> {
+        let links: Result<Vec<bpf::Link>, (String, io::Error)> = self.netns.run(|| {
+            let link = |interface: &&Interface| {
+                bpf::Link::device(program.as_fd(), interface.index, at).map_err(|e| (interface.name.clone(), e))
+            };
+            interfaces.iter().map(link).collect()
+        })?;
+        let links = links.map_err(|(name, e)| {
+            DatapathError::system(format!("attach {at:?} to {name} in {}", self.netns.label), e)
+        })?;
+        Ok(links.into_iter().map(Attached::Link).collect())
+    }
+
+    fn attach_clsact(
+        &self,
+        object: &Object,
+        interfaces: &[&Interface],
+        hook: Hook,
+        journal: &mut Journal,
+    ) -> Result<Vec<Attached>, DatapathError> {
+        let mut ebpf = object.classifier(self.index)?;
+        let egress = hook == Hook::Egress;
+        let name = if egress { "chaos_egress" } else { "chaos_ingress" };
+        let program: &mut SchedClassifier = ebpf
+            .program_mut(name)
+            .and_then(|program| program.try_into().ok())
+            .ok_or_else(|| DatapathError::Load { program: name.into(), summary: "not in the object".into() })?;
+        let mut made = Vec::new();
+        for interface in interfaces {
+            match clsact::add(&self.netns, interface, egress, program, journal) {
+                Ok(filter) => made.push(filter),
+                Err(error) => {
+                    clsact::remove(&self.netns, made, journal);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(made.into_iter().map(Attached::Filter).collect())
+    }
+}

@@ -1,0 +1,138 @@
+//! From what people write to what the kernel reads. Pure: no map, no file, no clock.
+
+mod addresses;
+mod fault;
+mod filing;
+mod words;
+
+use chaos_ebpf_common::{
+    abi::{PREFIXES, Ports, RANGES, Rule, protocol},
+    address::{Address, Prefix},
+    rng::CERTAIN,
+};
+use chaos_spec::{Connections, FaultSpec, PortRange, Protocol};
+use ipnet::IpNet;
+use thiserror::Error;
+
+pub use addresses::TriePrefix;
+pub use fault::xdp_can_do;
+pub use filing::{CellParts, Filing};
+pub use words::rule_text;
+
+/// Most cells of the index that one fault may fill.
+pub const CELLS_PER_FAULT: usize = 1 << 18;
+
+/// Why a spec cannot become rules. All of these are about size: everything else was refused before.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// Too many addresses.
+    #[error("{count} remote addresses are more than one fault can hold ({most}); use prefixes, or split the fault")]
+    TooManyAddresses {
+        /// How many were named.
+        count: usize,
+        /// The limit.
+        most: usize,
+    },
+}
+
+/// A rule before it is given a place: everything but hook, scope, device and slot.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The rule; `from_epoch`, `fault`, `state`, `order`, `ifindex` and `address_set` are still 0.
+    pub rule: Rule,
+    /// Under which cells it is filed.
+    pub filing: Filing,
+    /// Prefixes for the `ADDRS` trie.
+    pub trie: Vec<TriePrefix>,
+}
+
+/// What the spec leaves open and the engine knows.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// Seed, given or drawn.
+    pub seed: u64,
+    /// CLOCK_BOOTTIME nanoseconds.
+    pub deadline: u64,
+    /// Addresses of `remote.hosts`, as resolved now.
+    pub addresses: &'a [IpNet],
+}
+
+/// The rules of a fault. Several when a port list is longer than one rule holds; none when it names
+/// hosts that have no address yet.
+pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, PlanError> {
+    let traffic = &spec.traffic;
+    let remote = traffic.remote.clone().unwrap_or_default();
+    let Some(remotes) = addresses::remotes(&remote, context.addresses) else { return Ok(Vec::new()) };
+    let local_ports = merge(traffic.local.iter().flat_map(|local| &local.ports));
+    let remote_ports = merge(&remote.ports);
+    let filing = filing::file(&local_ports, &remote_ports, &remotes);
+    if filing.cells() > CELLS_PER_FAULT {
+        return Err(PlanError::TooManyAddresses { count: filing.cells(), most: CELLS_PER_FAULT });
+    }
+
+    let mut rule = Rule {
+        prefixes: [Prefix::NONE; PREFIXES],
+        until_epoch: u64::MAX,
+        deadline: context.deadline,
+        seed: context.seed,
+        budget: spec.safety.max_packets.unwrap_or(u64::MAX),
+        flows: traffic.flows.map_or(CERTAIN, |share| share.threshold()),
+        protocol: match traffic.protocol {
+            Protocol::Any => protocol::ANY,
+            Protocol::Tcp => protocol::TCP,
+            Protocol::Udp => protocol::UDP,
+            Protocol::Icmp => protocol::ICMP,
+        },
+        connections: match traffic.connections {
+            Connections::Any => chaos_ebpf_common::abi::connections::ANY,
+            Connections::New => chaos_ebpf_common::abi::connections::NEW,
+            Connections::Established => chaos_ebpf_common::abi::connections::ESTABLISHED,
+        },
+        ..Rule::default()
+    };
+    fault::write(&spec.fault, &mut rule);
+    let trie = addresses::write(&remotes, filing.has_remote(), &mut rule);
+
+    let mut drafts = Vec::new();
+    for local in filing.checked_locals(&local_ports) {
+        for remote in filing.checked_remotes(&remote_ports) {
+            let mut rule = rule;
+            (rule.local_ports, rule.local_ranges) = ranges(local);
+            (rule.remote_ports, rule.remote_ranges) = ranges(remote);
+            drafts.push(Draft { rule, filing: filing.clone(), trie: trie.clone() });
+        }
+    }
+    Ok(drafts)
+}
+
+/// Port ranges sorted and joined where they touch, so that no packet is in two of them.
+fn merge<'a>(ranges: impl IntoIterator<Item = &'a PortRange>) -> Vec<Ports> {
+    let mut sorted: Vec<Ports> =
+        ranges.into_iter().map(|range| Ports { first: range.first(), last: range.last() }).collect();
+    sorted.sort_by_key(|ports| ports.first);
+    let mut merged: Vec<Ports> = Vec::new();
+    for ports in sorted {
+        match merged.last_mut() {
+            Some(last) if u32::from(ports.first) <= u32::from(last.last) + 1 => last.last = last.last.max(ports.last),
+            _ => merged.push(ports),
+        }
+    }
+    merged
+}
+
+fn ranges(ports: &[Ports]) -> ([Ports; RANGES], u8) {
+    let mut array = [Ports::NONE; RANGES];
+    array[..ports.len()].copy_from_slice(ports);
+    (array, ports.len() as u8)
+}
+
+/// An address in the shape of the ABI.
+pub fn address(ip: std::net::IpAddr) -> Address {
+    match ip {
+        std::net::IpAddr::V4(v4) => Address::from_octets(v4.to_ipv6_mapped().octets()),
+        std::net::IpAddr::V6(v6) => Address::from_octets(v6.octets()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! BPF links by hand. aya falls back to netlink when a link cannot be made, and what netlink attaches
+//! outlives us or takes the place of somebody else's program; a fault tool wants a link or an error.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
+
+/// `BPF_F_BEFORE` without a relative: the head of the chain (include/uapi/linux/bpf.h).
+const FIRST: u32 = 1 << 3;
+/// `XDP_FLAGS_DRV_MODE`: the driver's own hook or nothing.
+const NATIVE: u32 = 1 << 2;
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// tc egress by TCX.
+    TcxEgress,
+    /// tc ingress by TCX.
+    TcxIngress,
+    /// XDP in the driver.
+    XdpNative,
+    /// Sockets opened in a cgroup.
+    SocketCreate,
+}
+
+impl Hook {
+    fn attach_type(self) -> bpf_attach_type {
+        match self {
+            Self::TcxEgress => bpf_attach_type::BPF_TCX_EGRESS,
+            Self::TcxIngress => bpf_attach_type::BPF_TCX_INGRESS,
+            Self::XdpNative => bpf_attach_type::BPF_XDP,
+            Self::SocketCreate => bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE,
+        }
+    }
+
+    fn flags(self) -> u32 {
+        match self {
+            Self::TcxEgress | Self::TcxIngress => FIRST,
+            Self::XdpNative => NATIVE,
+            Self::SocketCreate => 0,
+        }
+    }
+}
+
+/// An attached program. Detached when dropped, or when the process dies, in whatever way.
+#[derive(Debug)]
+pub struct Link(OwnedFd);
+
+impl Link {
+    /// Attaches to a device of the calling thread's network namespace, first in order.
+    pub fn device(program: BorrowedFd<'_>, ifindex: u32, hook: Hook) -> io::Result<Self> {
+        Self::create(program, ifindex, hook)
+    }
+
+    /// Attaches to a cgroup directory.
+    pub fn cgroup(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::create(program, cgroup.as_raw_fd().unsigned_abs(), Hook::SocketCreate)
+    }
+
+    fn create(program: BorrowedFd<'_>, target: u32, hook: Hook) -> io::Result<Self> {
+        let mut attr = zeroed();
+        attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd().unsigned_abs();
+        attr.link_create.__bindgen_anon_2.target_fd = target;
+        attr.link_create.attach_type = hook.attach_type() as u32;
+        attr.link_create.flags = hook.flags();
+        let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
+        // SAFETY: BPF_LINK_CREATE returns a new descriptor that nobody else owns.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Whether the device or cgroup still exists; a link to a dead one stays, but does nothing.
+    pub fn alive(&self) -> bool {
+        // SAFETY: plain integers and unions of them.
+        let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
+        let mut attr = zeroed();
+        attr.info.bpf_fd = self.0.as_raw_fd().unsigned_abs();
+        attr.info.info_len = size_of::<bpf_link_info>() as u32;
+        attr.info.info = (&raw mut info) as u64;
+        if bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr).is_err() {
+            return false;
+        }
+        // SAFETY: the kernel has filled the member that belongs to `type_`.
+        unsafe {
+            if info.type_ == bpf_link_type::BPF_LINK_TYPE_TCX as u32 {
+                info.__bindgen_anon_1.tcx.ifindex != 0
+            } else if info.type_ == bpf_link_type::BPF_LINK_TYPE_XDP as u32 {
+                info.__bindgen_anon_1.xdp.ifindex != 0
+            } else if info.type_ == bpf_link_type::BPF_LINK_TYPE_CGROUP as u32 {
+                info.__bindgen_anon_1.cgroup.cgroup_id != 0
+            } else {
+                true
+            }
+        }
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Whether the kernel has TCX (6.6): asks who is attached to a device, which attaches nothing.
+pub fn has_tcx() -> bool {
+    const LOOPBACK: u32 = 1;
+    let mut attr = zeroed();
+    attr.query.__bindgen_anon_1.target_ifindex = LOOPBACK;
+    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    match bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr) {
+        Ok(_) => true,
+        // Known attach type, but nobody is attached there.
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+fn zeroed() -> bpf_attr {
+    // SAFETY: a union of plain integers; the kernel wants unused bytes zero.
+    unsafe { std::mem::zeroed() }
+}
+
+fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
+    // SAFETY: the attribute is valid for its whole size, and its pointers outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_long, std::ptr::from_mut(attr), size_of::<bpf_attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}

@@ -1,0 +1,6 @@
+//! The only room with `unsafe`: system calls that no library wraps as we need them.
+#![allow(unsafe_code, reason = "this is the room for it")]
+
+pub mod bpf;
+pub mod bpffs;
+pub mod socket;

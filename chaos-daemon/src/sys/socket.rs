@@ -1,0 +1,66 @@
+//! Sockets of others, and the identity of a network namespace.
+
+use std::{
+    io,
+    net::UdpSocket,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// The cookie of the calling thread's network namespace: a number never used twice (Linux 5.14).
+pub fn netns_cookie() -> io::Result<u64> {
+    let socket = UdpSocket::bind("0.0.0.0:0").or_else(|_| UdpSocket::bind("[::]:0"))?;
+    let mut cookie = 0u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `cookie`.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if failed == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether a descriptor is an IPv4 or IPv6 socket.
+pub fn is_internet(socket: BorrowedFd<'_>) -> bool {
+    let mut domain: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: as above.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_DOMAIN,
+            (&raw mut domain).cast(),
+            &raw mut length,
+        )
+    };
+    failed == 0 && (domain == libc::AF_INET || domain == libc::AF_INET6)
+}
+
+/// A process, held so that its number cannot be reused under our hands.
+#[derive(Debug)]
+pub struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    /// Takes hold of a process.
+    pub fn open(pid: u32) -> io::Result<Self> {
+        // SAFETY: plain integers.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        // SAFETY: a new descriptor that nobody else owns.
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(Self(unsafe { OwnedFd::from_raw_fd(fd as i32) })) }
+    }
+
+    /// A copy of one of its descriptors.
+    pub fn descriptor(&self, number: i32) -> io::Result<OwnedFd> {
+        // SAFETY: plain integers.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), number, 0) };
+        // SAFETY: a new descriptor that nobody else owns.
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }) }
+    }
+}
