@@ -11,8 +11,8 @@ use serde::Deserialize;
 use crate::datapath::{self, DatapathOptions};
 use crate::engine::EngineOptions;
 use crate::observe::log::{self, LogError};
+use crate::safety::GuardList;
 use crate::safety::guard::GuardError;
-use crate::safety::{GuardList, HaltFile};
 use crate::target::names::Servers;
 
 /// The settled configuration.
@@ -232,7 +232,7 @@ impl Config {
             lease: self.lease,
             max_faults: self.max_faults,
             guards: self.guards.clone(),
-            halt: HaltFile::new(&self.state_dir),
+            state_dir: self.state_dir.clone(),
             servers: self.servers.clone(),
         }
     }

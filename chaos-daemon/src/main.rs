@@ -51,6 +51,8 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     ready(config)?;
     let life = async {
         let end = signals.until_stop(&engine).await;
+        // For systemd; nobody else listens, and the end does not wait for it.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         engine.shutdown().await;
         stop.send_replace(true);
         end.context("stop")

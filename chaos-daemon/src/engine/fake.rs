@@ -11,7 +11,7 @@ use chaos_spec::{Chance, Drop as Loss, Fault, FaultSpec, NetworkFault, Target, W
 
 use super::{Engine, EngineOptions, Kernel, Resolve};
 use crate::datapath::{Arm, Armed, DatapathError, FaultId};
-use crate::safety::{GuardList, HaltFile, Heart};
+use crate::safety::{GuardList, Heart};
 use crate::target::names::Servers;
 use crate::target::{self, Liveness, Resolved, TargetError};
 
@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) refuse_disarm: bool,
     /// Takes this long over each call to arm.
     pub(crate) slow: Duration,
+    /// Takes this long over each call to plan, of which nobody expects that.
+    pub(crate) hang: Duration,
     pub(crate) arm_calls: usize,
     pub(crate) disarm_calls: usize,
     /// Verdicts on targets by their display form; the default is alive.
@@ -58,7 +60,8 @@ impl Kernel for Fake {
     }
 
     fn arm(&mut self, arms: &[Arm]) -> Result<Vec<Armed>, DatapathError> {
-        std::thread::sleep(self.state().slow);
+        let slow = self.state().slow;
+        std::thread::sleep(slow);
         let mut state = self.state();
         state.arm_calls += 1;
         if state.refuse_arm {
@@ -98,6 +101,8 @@ impl Kernel for Fake {
     }
 
     fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError> {
+        let hang = self.state().hang;
+        std::thread::sleep(hang);
         Ok(PlannedFault {
             name: arm.name.clone(),
             ..PlannedFault::default()
@@ -184,7 +189,7 @@ impl Bench {
             lease: Duration::from_secs(2),
             max_faults: 1500,
             guards: GuardList::default(),
-            halt: HaltFile::new(dir.path()),
+            state_dir: dir.path().to_owned(),
             servers: Servers::Addresses(vec!["127.0.0.1:9".parse().unwrap()]),
         };
         let engine = Engine::start(fake.clone(), fake.clone(), fake.clone(), options).unwrap();

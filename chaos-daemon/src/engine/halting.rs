@@ -63,11 +63,11 @@ impl Engine {
     pub async fn halt(&self, caller: Caller, reason: Option<String>) -> Result<HaltState, EngineError> {
         let shared = &self.shared;
         let again = shared.halt.flag.swap(true, Ordering::SeqCst);
-        shared.lease.halt();
+        self.lease().halt();
         let _gate = shared.halt.gate.lock().await;
         // A release that was under way may have undone both.
         shared.halt.flag.store(true, Ordering::SeqCst);
-        shared.lease.halt();
+        self.lease().halt();
         let why = match &reason {
             Some(reason) => format!("halted by {caller}: {reason}"),
             None => format!("halted by {caller}"),
@@ -96,7 +96,7 @@ impl Engine {
         caller: Caller,
         reason: Option<String>,
     ) -> Result<Result<(), HaltError>, EngineError> {
-        let file = self.shared.options.halt.clone();
+        let file = self.shared.halt_file.clone();
         let (state, kept) = blocking(move || {
             let known = file.read();
             if again && known.since.is_some() {
@@ -117,10 +117,10 @@ impl Engine {
     pub async fn release(&self, caller: Caller) -> Result<HaltState, EngineError> {
         let shared = &self.shared;
         let _gate = shared.halt.gate.lock().await;
-        let file = shared.options.halt.clone();
+        let file = shared.halt_file.clone();
         blocking(move || file.clear()).await??;
         shared.halt.set(HaltState::default());
-        shared.lease.release();
+        self.lease().release();
         tracing::warn!(uid = caller.uid, pid = caller.pid, "released by {caller}");
         shared
             .events

@@ -17,6 +17,7 @@ mod watch;
 mod worker;
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub use registry::ENDED_KEPT;
 
 use crate::observe::EventBus;
 use crate::safety::journal::{Change, Entry};
-use crate::safety::{Caller, GuardList, HaltFile, Heart, LeaseKeeper, Pulse};
+use crate::safety::{Caller, GuardList, HaltFile, Heart, Lease, LeaseKeeper, Pulse, Roster};
 use crate::target::names::{NameWatcher, NamesChanged, Servers};
 use command::Command;
 use halting::Halt;
@@ -50,7 +51,8 @@ pub struct EngineOptions {
     /// Active faults at most.
     pub max_faults: usize,
     pub guards: GuardList,
-    pub halt: HaltFile,
+    /// Where the halt and the roster of running faults are kept.
+    pub state_dir: PathBuf,
     /// Whom to ask for the hosts that faults name.
     pub servers: Servers,
 }
@@ -64,8 +66,9 @@ pub struct Engine {
 struct Shared {
     commands: mpsc::Sender<Command>,
     events: EventBus,
-    lease: LeaseKeeper,
+    keeper: LeaseKeeper,
     halt: Arc<Halt>,
+    halt_file: HaltFile,
     preparer: Preparer,
     capabilities: Vec<Capability>,
     options: EngineOptions,
@@ -86,39 +89,53 @@ impl Engine {
     ) -> Result<Self, StartError> {
         let events = EventBus::default();
         let (commands, inbox) = mpsc::channel();
-        let state = options.halt.read();
-        let halt = Arc::new(Halt::new(state));
+        let halt_file = HaltFile::new(&options.state_dir);
+        let halt = Arc::new(Halt::new(halt_file.read()));
+        let (roster, crashed) = Roster::open(&options.state_dir);
         let capabilities = kernel.capabilities();
         let pulse = Pulse::default();
         let resolve: Arc<dyn Resolve> = Arc::new(resolve);
         let (changes, names) = tokio::sync::mpsc::channel(64);
         let watch = watch::Watch::start(Arc::clone(&resolve), commands.clone())?;
         let preparer = Preparer::new(resolve, NameWatcher::new(&options.servers, changes)?);
+        let keeper = LeaseKeeper::start(heart, options.lease, pulse.clone(), halt.is_on())?;
         let worker = worker::Worker::new(
             kernel,
             worker::Parts {
                 events: events.clone(),
                 halt: Arc::clone(&halt),
-                pulse: pulse.clone(),
+                pulse,
+                lease: keeper.lease().clone(),
+                roster,
                 watch,
                 max_faults: options.max_faults,
                 tick: options.lease / 4,
             },
         );
         tokio::spawn(pass_on(names, commands.clone()));
-        let lease = LeaseKeeper::start(heart, options.lease, pulse, halt.is_on())?;
         let stopped = worker.spawn(inbox)?;
         events.publish(
             EventKind::DaemonStarted,
             None,
             concat!("chaos-daemon ", env!("CARGO_PKG_VERSION")),
         );
+        if !crashed.is_empty() {
+            let (count, names) = (crashed.len(), crashed.join(", "));
+            tracing::warn!(
+                count,
+                "the previous daemon died while these faults ran; they ended with it: {names}"
+            );
+            let message =
+                format!("the previous daemon died while {count} faults ran; they ended with it: {names}");
+            events.publish(EventKind::Recovered, None, message);
+        }
         let started = Timestamp::now();
         let shared = Shared {
             commands,
             events,
-            lease,
+            keeper,
             halt,
+            halt_file,
             preparer,
             capabilities,
             options,
@@ -270,13 +287,13 @@ impl Engine {
         &self.shared.events
     }
 
-    pub fn lease(&self) -> &LeaseKeeper {
-        &self.shared.lease
+    pub fn lease(&self) -> &Lease {
+        self.shared.keeper.lease()
     }
 
     /// Whether the engine's thread has given a sign of life within the lease.
     pub fn is_ticking(&self) -> bool {
-        !*self.shared.stopped.borrow() && self.shared.lease.engine_age() < self.shared.options.lease
+        !*self.shared.stopped.borrow() && self.lease().engine_age() < self.shared.options.lease
     }
 
     /// Ends every fault, undoes every change on the host, and stops the thread. Returns when it is done.

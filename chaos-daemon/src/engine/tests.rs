@@ -307,18 +307,59 @@ async fn what_the_kernel_does_not_let_go_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lease_lapses_while_the_engine_hangs() {
+async fn a_hung_engine_loses_its_faults() {
     let bench = Bench::new();
-    bench.fake.state().slow = Duration::from_millis(2600);
-    let applying = tokio::spawn(apply_one(&bench, fault("a", 60)));
+    apply_one(&bench, fault("a", 60)).await;
+    bench.fake.state().hang = Duration::from_millis(2600);
     let engine = bench.engine.clone();
-    eventually("the lapse", async || engine.lease().left().is_zero()).await;
+    let hanging = tokio::spawn(async move { engine.plan(vec![fault("b", 60)]).await });
+    eventually("the lapse", async || bench.engine.lease().has_lapsed()).await;
     assert!(!bench.engine.is_ticking());
-    applying.await.unwrap();
-    eventually("the renewal", async || {
-        !engine.lease().left().is_zero() && engine.is_ticking()
-    })
-    .await;
+    hanging.await.unwrap().unwrap();
+    assert_eq!(ended(&bench, "a").await.status.reason, Some(Reason::Lease));
+    assert_eq!(bench.fake.armed(), 0);
+    assert!(bench.engine.is_ticking() && !bench.engine.lease().left().is_zero());
+    apply_one(&bench, fault("a", 60)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_kernel_is_waited_for() {
+    let bench = Bench::new();
+    apply_one(&bench, fault("a", 60)).await;
+    bench.fake.state().slow = Duration::from_millis(2600);
+    apply_one(&bench, fault("b", 60)).await;
+    for name in ["a", "b"] {
+        assert_eq!(bench.engine.get(name).await.unwrap().status.phase, Phase::Active);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_daemon_names_what_a_crash_ended() {
+    let bench = Bench::new();
+    bench
+        .engine
+        .apply(vec![fault("a", 60), fault("b", 60)], me())
+        .await
+        .unwrap();
+    bench.engine.delete("a", me()).await.unwrap();
+    // As after a crash: the files as they are now, and nothing said any more.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        bench.dir.path().join("running.jsonl"),
+        dir.path().join("running.jsonl"),
+    )
+    .unwrap();
+    let next = Bench::at(dir);
+    let (events, _) = next.engine.subscribe(Some(0));
+    let told = events
+        .iter()
+        .find(|event| event.kind == EventKind::Recovered)
+        .unwrap();
+    assert!(
+        told.message.ends_with("they ended with it: b"),
+        "{}",
+        told.message
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,10 +11,12 @@ pub mod journal;
 pub mod lease;
 pub mod lock;
 pub mod privileges;
+pub mod roster;
 
 pub use caller::Caller;
 pub use guard::GuardList;
 pub use halt::HaltFile;
 pub use journal::Journal;
-pub use lease::{Heart, LeaseKeeper, Pulse};
+pub use lease::{Heart, Lease, LeaseKeeper, Pulse};
 pub use lock::HostLock;
+pub use roster::Roster;

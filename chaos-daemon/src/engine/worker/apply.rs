@@ -51,9 +51,13 @@ impl<K: Kernel> Worker<K> {
         }
         if !due.is_empty() {
             let arms: Vec<Arm> = due.iter().map(|(fault, _)| fault.arm()).collect();
-            let armed = self.kernel.arm(&arms)?;
+            let armed = self.arm(&arms)?;
             self.next_id += u64::from(fresh);
             self.next_order += fresh;
+            let began = due.iter().filter(|(_, changed)| !changed);
+            self.parts
+                .roster
+                .began(began.map(|(fault, _)| fault.metadata.name.clone()).collect());
             for ((mut fault, changed), armed) in due.into_iter().zip(armed) {
                 fault.attachments = armed.attachments;
                 add_warnings(&mut fault.warnings, armed.warnings.into_iter().map(Warning::from));

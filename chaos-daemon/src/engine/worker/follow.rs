@@ -59,7 +59,7 @@ impl<K: Kernel> Worker<K> {
 
     fn rearm(&mut self, faults: Vec<Active>, why: &str) -> Result<(), ()> {
         let arms: Vec<Arm> = faults.iter().map(Active::arm).collect();
-        let armed = match self.kernel.arm(&arms) {
+        let armed = match self.arm(&arms) {
             Ok(armed) => armed,
             Err(error) => {
                 for fault in &faults {

@@ -17,21 +17,27 @@ use super::command::{Command, Snapshot};
 use super::kernel::Kernel;
 use super::registry::{Active, Ending, Registry};
 use super::watch::{TargetKey, Watch};
-use crate::datapath::FaultId;
+use crate::datapath::{Arm, Armed, DatapathError, FaultId};
 use crate::observe::EventBus;
-use crate::safety::Pulse;
 use crate::safety::clock::boot_ns;
+use crate::safety::{Lease, Pulse, Roster};
 
 /// Between two looks at budgets and devices while faults are active.
 const POLL: Duration = Duration::from_millis(100);
 /// Between two tries to take away what could not be taken away.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long a change in the kernel may take before the engine is taken for hung: attaching to many devices, or
+/// verifying programs on a slow host.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(20);
+
 /// What the thread shares with others.
 pub(super) struct Parts {
     pub(super) events: EventBus,
     pub(super) halt: Arc<Halt>,
     pub(super) pulse: Pulse,
+    pub(super) lease: Lease,
+    pub(super) roster: Roster,
     pub(super) watch: Watch,
     pub(super) max_faults: usize,
     /// Longest time between two signs of life.
@@ -104,7 +110,10 @@ impl<K: Kernel> Worker<K> {
     fn run(&mut self, inbox: &mpsc::Receiver<Command>) -> Option<super::command::Reply<()>> {
         loop {
             self.parts.pulse.beat();
-            match inbox.recv_timeout(self.patience()) {
+            let command = inbox.recv_timeout(self.patience());
+            // Before anything else: this thread, or the whole process, may have stood still.
+            self.end_if_lapsed();
+            match command {
                 Ok(Command::Shutdown { reply }) => {
                     self.end_all(Reason::Deleted, "the daemon was stopped");
                     return Some(reply);
@@ -116,6 +125,7 @@ impl<K: Kernel> Worker<K> {
                     return None;
                 }
             }
+            self.end_if_lapsed();
             self.parts.pulse.beat();
             self.end_overdue();
             if !self.faults.is_empty() && self.polled.elapsed() >= POLL {
@@ -203,6 +213,14 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
+    /// Arms, with the time it takes.
+    fn arm(&mut self, arms: &[Arm]) -> Result<Vec<Armed>, DatapathError> {
+        self.parts.pulse.busy(KERNEL_PATIENCE);
+        let armed = self.kernel.arm(arms);
+        self.parts.pulse.beat();
+        armed
+    }
+
     fn view(&self, fault: &Active) -> FaultView {
         let mut view = fault.view(self.packets(fault.id));
         add_warnings(
@@ -217,6 +235,21 @@ impl<K: Kernel> Worker<K> {
             tracing::debug!(id = id.0, %error, "no counters");
             Packets::default()
         })
+    }
+
+    /// A lease that ran out stopped every rule, and nobody knows what happened meanwhile: faults do not take up again
+    /// where they left off.
+    fn end_if_lapsed(&mut self) {
+        if !self.parts.lease.has_lapsed() {
+            return;
+        }
+        self.end_overdue();
+        let ended = self.end_all(Reason::Lease, "the daemon did not renew the lease in time");
+        self.parts.pulse.beat();
+        if self.unfinished.is_empty() {
+            self.parts.lease.restart();
+            tracing::warn!(ended, "the lease had run out; it begins anew");
+        }
     }
 
     fn end_overdue(&mut self) {
@@ -248,7 +281,10 @@ impl<K: Kernel> Worker<K> {
             packets.push(self.packets(*id));
             notices.push(self.kernel.notices(*id));
         }
-        if let Err(error) = self.kernel.disarm(&ids) {
+        self.parts.pulse.busy(KERNEL_PATIENCE);
+        let disarmed = self.kernel.disarm(&ids);
+        self.parts.pulse.beat();
+        if let Err(error) = disarmed {
             tracing::error!(%error, count = ids.len(), "faults could not be ended; trying again");
             let text = format!("{} faults could not be ended, trying again: {error}", ids.len());
             self.parts.events.publish(EventKind::Warning, None, text);
@@ -259,6 +295,11 @@ impl<K: Kernel> Worker<K> {
             self.retried = Instant::now();
             return;
         }
+        let names = ids
+            .iter()
+            .filter_map(|id| self.faults.get(*id))
+            .map(|fault| fault.metadata.name.clone());
+        self.parts.roster.ended(names.collect());
         let at = Timestamp::now();
         for ((id, packets), notices) in ids.iter().zip(packets).zip(notices) {
             self.bury(
