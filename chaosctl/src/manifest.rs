@@ -178,6 +178,19 @@ pub(crate) fn place(errors: &mut [ProblemError], sent: &[Located]) {
     }
 }
 
+/// For the one fault that was made from flags: paths begin at the fault itself.
+pub(crate) fn place_in_flags(errors: &mut [ProblemError]) {
+    for error in errors {
+        let path = SpecPath::from_pointer(&error.pointer);
+        if let [Step::Field(items), Step::Index(0), inside @ ..] = path.steps()
+            && items == "items"
+        {
+            error.path = below(inside).to_string();
+        }
+        error.fault = None;
+    }
+}
+
 /// The fault that an error is about, and the path inside it. The request was `{"items": […]}`.
 fn find<'a>(path: &SpecPath, name: Option<&str>, sent: &'a [Located]) -> Option<(&'a Located, SpecPath)> {
     if let [Step::Field(items), Step::Index(index), inside @ ..] = path.steps()

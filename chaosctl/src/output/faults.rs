@@ -81,10 +81,13 @@ pub(crate) fn outcome(fault: &FaultView) -> String {
         .filter(|(name, count)| *name == "matched" || *count > 0)
         .map(|(name, count)| format!("{count} {name}"))
         .collect();
-    let share = affected(&status.packets);
+    let share = match affected(&status.packets) {
+        none if none.is_empty() => none,
+        share => format!("; {share} affected"),
+    };
+    let name = &fault.metadata.name;
     format!(
-        "fault/{} ended{reason}{message}: {}; {share} affected",
-        fault.metadata.name,
+        "fault/{name} ended{reason}{message}: {}{share}",
         counts.join(", ")
     )
 }
@@ -124,11 +127,11 @@ fn affected(packets: &Packets) -> String {
     format!("{:.1}%", acted as f64 / packets.matched as f64 * 100.0)
 }
 
-fn interface(attachment: &Attachment) -> String {
-    if attachment.netns == "host" {
-        attachment.interface.clone()
-    } else {
-        format!("{}@{}", attachment.interface, attachment.netns)
+/// `eth0`, or `eth0@blue` in another network namespace.
+pub(super) fn interface(attachment: &Attachment) -> String {
+    match attachment.netns.as_str() {
+        "host" => attachment.interface.clone(),
+        netns => format!("{}@{}", attachment.interface, netns.trim_start_matches("netns:")),
     }
 }
 

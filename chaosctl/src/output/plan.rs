@@ -3,6 +3,7 @@ use std::fmt::Write;
 use chaos_spec::api::{Plan, PlannedFault, ResolvedTarget};
 
 use super::Paint;
+use super::faults::interface;
 
 /// What would happen, in paragraphs: one a fault. Warnings are left to stderr.
 pub(crate) fn plan_text(plan: &Plan) -> String {
@@ -36,15 +37,11 @@ fn paragraphs(fault: &PlannedFault) -> Vec<(&'static str, Vec<String>)> {
         format!("{}. {}{from}", rule.order, rule.text)
     });
     let attachments = fault.attachments.iter().map(|attachment| {
-        let netns = if attachment.netns == "host" {
-            ""
-        } else {
-            attachment.netns.as_str()
-        };
-        let at = if netns.is_empty() { "" } else { "@" };
         format!(
-            "{}{at}{netns} {} ({})",
-            attachment.interface, attachment.hook, attachment.mode
+            "{} {} ({})",
+            interface(attachment),
+            attachment.hook,
+            attachment.mode
         )
     });
     let changes = fault
@@ -68,7 +65,7 @@ fn or_none(lines: Vec<String>) -> Vec<String> {
 }
 
 fn target(target: &ResolvedTarget) -> String {
-    let mut parts = vec![format!("netns {}", target.netns)];
+    let mut parts = vec![format!("netns {}", target.netns.trim_start_matches("netns:"))];
     parts.extend(target.netns_inode.map(|inode| format!("(inode {inode})")));
     parts.extend(target.pid.map(|pid| format!("pid {pid}")));
     parts.extend(target.cgroup_path.as_ref().map(|path| format!("cgroup {path}")));

@@ -17,6 +17,7 @@ use super::submit::{print, submit};
 use crate::cli::Session;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::manifest::place_in_flags;
 use crate::output::Format;
 
 /// Start one fault from flags
@@ -75,6 +76,15 @@ struct RunFlags {
 
 impl Inject {
     pub(crate) async fn run(self, session: &mut Session) -> Result<Exit, Failure> {
+        self.start(session).await.map_err(|mut failure| {
+            if let Failure::Refused(refusal) = &mut failure {
+                place_in_flags(refusal.errors_mut());
+            }
+            failure
+        })
+    }
+
+    async fn start(self, session: &mut Session) -> Result<Exit, Failure> {
         let kind = self.word.kind();
         let (fault, common) = self.word.into_parts()?;
         let Common { aim, filter, run } = common;
