@@ -193,7 +193,7 @@ impl Show<'_> {
             "{} requests of the victim went through",
             act.victim.good()
         );
-        self.ctl.show("get faults -o wide")?;
+        self.ctl.show("get faults")?;
         println!();
         Ok(())
     }
