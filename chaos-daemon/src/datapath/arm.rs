@@ -98,9 +98,6 @@ impl Datapath {
             answers.push(self.answer(&record));
             self.faults.insert(id, record);
         }
-        if let Err(error) = self.refill() {
-            tracing::warn!(%error, "no programs could be loaded ahead; the next namespace will take longer");
-        }
         Ok(answers)
     }
 

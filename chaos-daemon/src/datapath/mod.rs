@@ -29,6 +29,7 @@ use ipnet::IpNet;
 pub use capabilities::{Attach, Capabilities, XdpUse};
 pub use error::DatapathError;
 pub use lease::Lease;
+pub use space::ProgramFds;
 
 use self::{
     arm::Armed as Record,
@@ -273,11 +274,21 @@ impl Datapath {
         pids
     }
 
-    /// Passes on what the programs have logged.
-    pub fn flush_log(&mut self) {
+    /// What can wait until nobody waits: passes on what the programs have logged, and loads programs ahead
+    /// for the next namespace.
+    pub fn tend(&mut self) {
         if let Some(logger) = &mut self.object.logger {
             logger.flush();
         }
+        if let Err(error) = self.refill() {
+            tracing::debug!(%error, "no programs could be loaded ahead; the next namespace takes longer");
+        }
+    }
+
+    /// The tc programs of a namespace with armed faults (egress, ingress), and its XDP program if one is in
+    /// use: for BPF_PROG_TEST_RUN.
+    pub fn programs(&self, netns: &crate::target::Netns) -> Option<space::ProgramFds<'_>> {
+        self.spaces.values().find(|space| space.netns == *netns).map(Space::program_fds)
     }
 
     /// Makes an epoch the current one: the instant of every change.

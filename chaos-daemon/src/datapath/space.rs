@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use aya::programs::{ProgramFd, SchedClassifier};
@@ -41,6 +41,16 @@ struct Place {
     name: String,
 }
 
+/// Descriptors of a namespace's programs.
+pub struct ProgramFds<'a> {
+    /// tc egress.
+    pub egress: BorrowedFd<'a>,
+    /// tc ingress.
+    pub ingress: BorrowedFd<'a>,
+    /// XDP, once a fault has used it.
+    pub xdp: Option<BorrowedFd<'a>>,
+}
+
 /// A target namespace.
 pub struct Space {
     /// Index into the `NETNS` map.
@@ -59,6 +69,15 @@ impl Space {
     pub fn open(index: u32, netns: Netns, programs: Programs) -> Result<Self, DatapathError> {
         let cookie = netns.run(netns_cookie)?.map_err(|e| DatapathError::system("read the namespace's cookie", e))?;
         Ok(Self { index, cookie, netns, programs, xdp: None, places: HashMap::new() })
+    }
+
+    /// The programs.
+    pub fn program_fds(&self) -> ProgramFds<'_> {
+        ProgramFds {
+            egress: self.programs.egress.as_fd(),
+            ingress: self.programs.ingress.as_fd(),
+            xdp: self.xdp.as_ref().map(AsFd::as_fd),
+        }
     }
 
     /// Whether nothing is attached here.

@@ -65,6 +65,6 @@ impl Kernel for Datapath {
     }
 
     fn breathe(&mut self) {
-        self.flush_log();
+        self.tend();
     }
 }

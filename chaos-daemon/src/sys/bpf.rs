@@ -103,6 +103,65 @@ impl AsFd for Link {
     }
 }
 
+/// One packet for [`test_run`].
+#[derive(Clone, Debug, Default)]
+pub struct TestPacket<'a> {
+    /// The frame, from its link layer.
+    pub frame: &'a [u8],
+    /// Device it is said to be at, in the calling thread's namespace; 0 = its loopback. tc only.
+    pub ifindex: u32,
+    /// Wire packets it stands for. tc only.
+    pub gso_segs: u32,
+    /// MSS of a super-packet. tc only.
+    pub gso_size: u32,
+}
+
+/// What a program did to a [`TestPacket`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestResult {
+    /// Its return value.
+    pub verdict: u32,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+    /// Mean nanoseconds a run.
+    pub nanoseconds: u32,
+}
+
+/// Runs a tc (`context` = true) or XDP program `repeat` times over a packet, by BPF_PROG_TEST_RUN.
+pub fn test_run(
+    program: BorrowedFd<'_>,
+    packet: &TestPacket<'_>,
+    context: bool,
+    repeat: u32,
+) -> io::Result<TestResult> {
+    let mut out = vec![0u8; packet.frame.len() + 512];
+    // `struct __sk_buff` as words; the kernel wants all but a few of them zero.
+    const IFINDEX: usize = 10;
+    const GSO_SEGS: usize = 41;
+    const GSO_SIZE: usize = 44;
+    let mut skb = [0u32; 48];
+    skb[IFINDEX] = packet.ifindex;
+    skb[GSO_SEGS] = packet.gso_segs;
+    skb[GSO_SIZE] = packet.gso_size;
+    let mut attr = zeroed();
+    attr.test.prog_fd = program.as_raw_fd().unsigned_abs();
+    attr.test.data_in = packet.frame.as_ptr() as u64;
+    attr.test.data_size_in = packet.frame.len() as u32;
+    attr.test.data_out = out.as_mut_ptr() as u64;
+    attr.test.data_size_out = out.len() as u32;
+    attr.test.repeat = repeat;
+    if context {
+        attr.test.ctx_in = skb.as_ptr() as u64;
+        attr.test.ctx_size_in = size_of_val(&skb) as u32;
+    }
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
+    // SAFETY: the kernel has filled this member of the union.
+    let (verdict, length, nanoseconds) =
+        unsafe { (attr.test.retval, attr.test.data_size_out, attr.test.duration) };
+    out.truncate(length as usize);
+    Ok(TestResult { verdict, frame: out, nanoseconds })
+}
+
 /// Whether the kernel has TCX (6.6): asks who is attached to a device, which attaches nothing.
 pub fn has_tcx() -> bool {
     const LOOPBACK: u32 = 1;
