@@ -52,7 +52,7 @@ pub fn flip(packet: &Packet, data_offset: u8, end: u32, seed: u64, n: u64) -> Op
     }
     let length = end - payload;
     let bits = draw(seed, Stream::Bit, n);
-    let at = payload + ((bits >> 32) * length as u64 >> 32) as u32;
+    let at = payload + (((bits >> 32) * length as u64) >> 32) as u32;
     Some(Flip {
         at,
         mask: 1 << (bits & 7),
