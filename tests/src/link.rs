@@ -82,6 +82,7 @@ pub fn veth(a: (&Netns, &str), b: (&Netns, &str)) -> (Device, Device) {
     );
     for end in [&ends.0, &ends.1] {
         // Router advertisements and address detection would be packets that no test sent.
+        end.netns.sysctl("ipv6/conf/all/accept_dad", "0");
         end.netns
             .sysctl(&format!("ipv6/conf/{}/accept_dad", end.name), "0");
         end.netns

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -21,6 +21,8 @@ pub struct Process {
     name: String,
     stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
+    /// End when both pipes are closed.
+    readers: Vec<JoinHandle<()>>,
 }
 
 /// A program to its end, with what it wrote.
@@ -35,8 +37,22 @@ impl Process {
     /// Starts `argv` in `netns`, and in `cgroup` if one is given: a shell moves itself there and then becomes the
     /// program, so that even its first socket is opened in the cgroup.
     pub fn spawn(netns: &Netns, cgroup: Option<&Cgroup>, argv: &[&str]) -> Self {
-        let command = in_cgroup(cgroup, argv);
-        Self::start(netns, command, argv[0])
+        let process = Self::start(netns, in_cgroup(cgroup, argv), argv[0]);
+        if let Some(cgroup) = cgroup {
+            let proc = |name: &str| {
+                fs::read_to_string(format!("/proc/{}/{name}", process.pid())).unwrap_or_default()
+            };
+            let wanted = format!("0::{}", cgroup.path());
+            eventually(
+                Duration::from_secs(5),
+                &format!("{} is in its cgroup", argv[0]),
+                || {
+                    // One that is over so soon was in it.
+                    proc("cgroup").lines().any(|line| line == wanted) || proc("status").contains("State:\tZ")
+                },
+            );
+        }
+        process
     }
 
     pub(crate) fn start(netns: &Netns, mut command: Command, name: &str) -> Self {
@@ -47,13 +63,16 @@ impl Process {
         let mut child = netns
             .enter(|| command.spawn())
             .unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
-        let stdout = collect(child.stdout.take());
-        let stderr = collect(child.stderr.take());
+        let (stdout, reader) = collect(child.stdout.take());
+        let mut readers = vec![reader];
+        let (stderr, reader) = collect(child.stderr.take());
+        readers.push(reader);
         Self {
             child,
             name: name.to_owned(),
             stdout,
             stderr,
+            readers,
         }
     }
 
@@ -88,6 +107,10 @@ impl Process {
     pub fn finish(mut self, timeout: Duration) -> Finished {
         let name = self.name.clone();
         let status = eventually_some(timeout, &format!("{name} ends"), || self.ended());
+        for reader in self.readers.drain(..) {
+            // What it wrote last may still have been in the pipe.
+            let _ = reader.join();
+        }
         Finished {
             status,
             stdout: self.stdout(),
@@ -189,22 +212,21 @@ pub(crate) fn find_program(name: impl AsRef<OsStr>) -> Option<std::path::PathBuf
         .find(|path| path.is_file())
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>) -> Arc<Mutex<String>> {
+fn collect(pipe: Option<impl Read + Send + 'static>) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let text = Arc::new(Mutex::new(String::new()));
-    if let Some(pipe) = pipe {
-        let sink = Arc::clone(&text);
-        thread::spawn(move || {
-            let mut reader = BufReader::new(pipe);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                sink.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push_str(&String::from_utf8_lossy(&line));
-                line.clear();
-            }
-        });
-    }
-    text
+    let sink = Arc::clone(&text);
+    let reader = thread::spawn(move || {
+        let Some(pipe) = pipe else { return };
+        let mut reader = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            sink.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    });
+    (text, reader)
 }
 
 fn read(text: &Mutex<String>) -> String {

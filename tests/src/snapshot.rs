@@ -110,7 +110,7 @@ fn pretty(json: &str) -> String {
 
 fn flatten(value: &Value, path: &mut String, text: &mut String) {
     // The id under which netlink knows a peer's namespace: made when somebody first asks for it.
-    const VOLATILE: [&str; 8] = [
+    const VOLATILE: [&str; 9] = [
         "stats",
         "stats64",
         "bytes",
@@ -118,6 +118,7 @@ fn flatten(value: &Value, path: &mut String, text: &mut String) {
         "drops",
         "valid_life_time",
         "link_netnsid",
+        "tentative",
         "preferred_life_time",
     ];
     let length = path.len();

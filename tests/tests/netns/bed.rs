@@ -102,6 +102,11 @@ impl Bed {
         }
     }
 
+    /// How the devices are now is how they must be at the end, for the test has set them up like this.
+    pub(crate) fn remember(&mut self) {
+        self.before = self.snapshot();
+    }
+
     fn snapshot(&self) -> Snapshot {
         Snapshot::of_devices(&[&self.net.client.device, &self.net.server.device])
     }

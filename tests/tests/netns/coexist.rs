@@ -105,7 +105,7 @@ fn without_tcx_clsact_does_and_is_undone_also_after_a_crash() {
     let devices = [&net.client.device];
     let before = Snapshot::of_devices(&devices);
     let mut daemon = chaos_tests::Daemon::builder()
-        .args(&["--attach", "clsact"])
+        .args(&["--attach", "clsact", "--xdp", "never"])
         .start();
     let ctl = daemon.ctl();
     let (client, server) = (

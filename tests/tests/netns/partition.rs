@@ -12,7 +12,8 @@ fn each_direction_cuts_what_it_says_and_captures_at_both_ends_agree() {
     let back = bed.client.udp_sink(bed.net.client.at(9000));
     for (direction, want) in [("egress", (0, 50)), ("ingress", (50, 0)), ("both", (0, 0))] {
         let fault = bed.on_client(direction, json!({"partition": {}}));
-        bed.ctl.apply(&[fault.traffic(json!({"direction": direction}))]);
+        bed.ctl
+            .apply(&[fault.traffic(json!({"direction": direction, "protocol": "udp"}))]);
         let leaving = Capture::start(&bed.net.client.device, Way::Out, "udp port 9000");
         let arriving = Capture::start(&bed.net.server.device, Way::In, "udp port 9000");
         let sent_back = Capture::start(&bed.net.server.device, Way::Out, "udp port 9000");

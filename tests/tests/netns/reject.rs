@@ -35,7 +35,10 @@ fn a_rejected_connection_is_refused_before_anything_leaves() {
         );
         let opened = bed.client.tcp_open(None, SocketAddr::new(to, 80), SOON);
         assert_eq!(opened.error(), "ECONNREFUSED", "{with} {to}");
-        assert!(opened.micros < 20_000, "{with} {to}: {opened:?}");
+        // An ICMP error that comes while connect() still holds the socket is only noted (tcp_v4_err); the next SYN,
+        // a second later, then fails for good. So it is with every firewall on the same host.
+        let limit = if with == "reset" { 20_000 } else { 1_500_000 };
+        assert!(opened.micros < limit, "{with} {to}: {opened:?}");
         assert_eq!(
             bed.client.tcp_open(None, SocketAddr::new(to, 81), BRIEF).error(),
             "timeout",
@@ -109,7 +112,7 @@ fn a_rejected_datagram_is_answered_port_unreachable_in_both_families() {
         bed.server.udp_echo(to);
         bed.server.udp_echo(beside);
         let name = format!("unreachable-{n}");
-        let fault = json!({"reject": {}});
+        let fault = json!({"reject": {"with": "icmp"}});
         let fault = if side == "egress" {
             bed.on_client(&name, fault)
                 .traffic(json!({"protocol": "udp", "remote": {"ports": [to.port()]}}))
