@@ -17,7 +17,11 @@ mod slots;
 mod space;
 mod tags;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 use chaos_ebpf_common::abi::{Hook, NETNS_MAX, Newcomer, control, stat};
 use chaos_spec::{
@@ -257,6 +261,15 @@ impl Datapath {
             }
         }
         gone
+    }
+
+    /// A descriptor that becomes readable when there are [`Datapath::newcomers`].
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn newcomer_signal(&self) -> Result<OwnedFd, DatapathError> {
+        let signal = self.maps.newcomers.as_fd().try_clone_to_owned();
+        signal.map_err(|e| DatapathError::system("duplicate a descriptor", e))
     }
 
     /// Processes of targets that opened a socket where no programs are yet.

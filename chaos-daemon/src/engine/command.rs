@@ -68,6 +68,8 @@ pub(super) enum Command {
         why: String,
         reply: Reply<usize>,
     },
+    /// A target has opened a socket where nothing is attached yet.
+    Newcomer,
     /// A target has other places than before.
     Moved {
         key: TargetKey,

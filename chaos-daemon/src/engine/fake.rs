@@ -125,6 +125,10 @@ impl Kernel for Fake {
         self.state().gone.clone()
     }
 
+    fn newcomer_signal(&self) -> Option<std::os::fd::OwnedFd> {
+        None
+    }
+
     fn newcomers(&mut self) -> Vec<u32> {
         Vec::new()
     }

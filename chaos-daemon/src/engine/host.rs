@@ -1,5 +1,7 @@
 //! The real rooms behind the engine's traits.
 
+use std::os::fd::OwnedFd;
+
 use chaos_spec::api::{Capability, Packets, PlannedFault};
 use chaos_spec::{Target, WarningKind};
 
@@ -51,6 +53,16 @@ impl Kernel for Datapath {
 
     fn gone(&mut self) -> Vec<(FaultId, String)> {
         Self::gone(self)
+    }
+
+    fn newcomer_signal(&self) -> Option<OwnedFd> {
+        match Self::newcomer_signal(self) {
+            Ok(signal) => Some(signal),
+            Err(error) => {
+                tracing::warn!(%error, "new processes of a target are looked for ten times a second only");
+                None
+            }
+        }
     }
 
     fn newcomers(&mut self) -> Vec<u32> {

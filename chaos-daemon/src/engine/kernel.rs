@@ -1,6 +1,8 @@
 //! What the engine needs from the data path, and from the rooms that look at the host. Behind traits, so that the
 //! engine's own logic is tested without root.
 
+use std::os::fd::OwnedFd;
+
 use chaos_spec::api::{Capability, Packets, PlannedFault};
 use chaos_spec::{Target, WarningKind};
 
@@ -42,6 +44,9 @@ pub trait Kernel: Send + 'static {
 
     /// Active faults that have lost their last device, and why.
     fn gone(&mut self) -> Vec<(FaultId, String)>;
+
+    /// Becomes readable when there are [`Kernel::newcomers`]. None: they are found by asking only.
+    fn newcomer_signal(&self) -> Option<OwnedFd>;
 
     /// Processes of targets that opened a socket in a namespace where nothing is attached yet.
     fn newcomers(&mut self) -> Vec<u32>;

@@ -9,6 +9,7 @@ pub(crate) mod fake;
 mod halting;
 mod host;
 mod kernel;
+mod newcomers;
 mod prepare;
 mod registry;
 #[cfg(test)]
@@ -93,6 +94,9 @@ impl Engine {
         let halt = Arc::new(Halt::new(halt_file.read()));
         let (roster, crashed) = Roster::open(&options.state_dir);
         let capabilities = kernel.capabilities();
+        if let Some(signal) = kernel.newcomer_signal() {
+            newcomers::tell(signal, commands.clone())?;
+        }
         let pulse = Pulse::default();
         let resolve: Arc<dyn Resolve> = Arc::new(resolve);
         let (changes, names) = tokio::sync::mpsc::channel(64);

@@ -173,7 +173,10 @@ fn describe(spec: &FaultSpec) -> String {
     )
 }
 
+/// A drawn seed fits in the 53 bits that every reader of JSON keeps exactly.
+const EXACT: u64 = (1 << 53) - 1;
+
 fn draw_seed() -> u64 {
     // The clock takes over on a host so young that it has no randomness yet: a seed need not be secret, only other.
-    getrandom::u64().unwrap_or_else(|_| boot_ns())
+    getrandom::u64().unwrap_or_else(|_| boot_ns()) & EXACT
 }

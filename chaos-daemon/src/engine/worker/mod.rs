@@ -162,6 +162,7 @@ impl<K: Kernel> Worker<K> {
             Command::Plan { faults, reply } => {
                 let _ = reply.send(self.plan(faults));
             }
+            Command::Newcomer => self.look_at_newcomers(),
             Command::Get { name, reply } => {
                 let _ = reply.send(self.get(&name));
             }
@@ -348,15 +349,19 @@ impl<K: Kernel> Worker<K> {
         for (id, why) in self.kernel.gone() {
             self.end(&[id], Reason::TargetGone, &why);
         }
-        if !self.kernel.newcomers().is_empty() {
-            self.parts.watch.look();
-        }
+        self.look_at_newcomers();
         let spent = |fault: &&Active| {
             let budget = fault.spec.safety.max_packets;
             budget.is_some_and(|budget| acted_on(&self.packets(fault.id)) >= budget)
         };
         let spent: Vec<FaultId> = self.faults.active().filter(spent).map(|fault| fault.id).collect();
         self.end(&spent, Reason::Budget, "its packet budget was spent");
+    }
+
+    fn look_at_newcomers(&mut self) {
+        if !self.kernel.newcomers().is_empty() {
+            self.parts.watch.look();
+        }
     }
 
     fn retry(&mut self) {
