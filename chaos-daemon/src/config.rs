@@ -47,9 +47,12 @@ pub enum Attach {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Xdp {
-    /// Where the device runs native XDP and the fault can be decided there.
+    /// Where the device runs native XDP at no cost to others, and the fault can be decided there. Not on
+    /// veth: XDP there takes segmentation offload from the peer, and with it most of everybody's throughput.
     #[default]
     Auto,
+    /// Wherever the device takes native XDP, veth included.
+    Always,
     Never,
 }
 
@@ -97,7 +100,7 @@ struct Settings {
     /// Which kind of attachment to use [default: auto]
     #[arg(long, value_enum)]
     attach: Option<Attach>,
-    /// Whether XDP may be used [default: auto]
+    /// Use of XDP: auto, always (on veth, too) or never [default: auto]
     #[arg(long, value_enum)]
     xdp: Option<Xdp>,
     /// Active faults at most, 1 to 65536 [default: 16384]
@@ -219,6 +222,7 @@ impl Config {
             },
             xdp: match self.xdp {
                 Xdp::Auto => datapath::XdpUse::Auto,
+                Xdp::Always => datapath::XdpUse::Always,
                 Xdp::Never => datapath::XdpUse::Never,
             },
             max_faults: u32::try_from(self.max_faults).unwrap_or(u32::MAX),

@@ -9,7 +9,7 @@ use chaos_spec::{
 };
 
 use super::{
-    Arm, Datapath, DatapathError, FaultId, XdpUse,
+    Arm, Datapath, DatapathError, FaultId,
     index::{Name, Who},
     space::{Space, TcMode},
     wire_hook,
@@ -171,7 +171,7 @@ impl Datapath {
                 self.stage_hook(record, drafts, place, space, Hook::Egress)?;
             }
             if arriving {
-                let hook = self.arriving_hook(&arm, space);
+                let hook = self.arriving_hook(&arm, place, space);
                 if hook == Hook::Xdp
                     && let Err(error) = self.stage_hook(record, drafts, place, space, hook)
                 {
@@ -187,8 +187,8 @@ impl Datapath {
 
     /// XDP for what XDP can do, unless a fault created earlier looks at the same packets in tc: XDP comes
     /// before tc, and faults act in the order of their creation.
-    fn arriving_hook(&self, arm: &Arm, space: u32) -> Hook {
-        let can = self.capabilities.xdp == XdpUse::Auto
+    fn arriving_hook(&self, arm: &Arm, place: &Place, space: u32) -> Hook {
+        let can = self.capabilities.xdp_on(&place.interfaces)
             && arm.target.identity == Identity::Whole
             && plan::xdp_can_do(&arm.spec.fault);
         if !can {
@@ -441,7 +441,7 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
             here.push(Hook::Egress);
         }
         if direction.has_ingress() {
-            here.push(datapath.arriving_hook(arm, space.map_or(u32::MAX, |space| space.index)));
+            here.push(datapath.arriving_hook(arm, place, space.map_or(u32::MAX, |space| space.index)));
         }
         for hook in here {
             let mode = match (hook, datapath.capabilities.tc) {

@@ -3,7 +3,7 @@
 use chaos_spec::api::Capability;
 
 use super::space::TcMode;
-use crate::sys::bpf;
+use crate::{sys::bpf, target::Interface};
 
 /// How programs are to be attached to tc.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,9 +20,13 @@ pub enum Attach {
 /// Whether XDP may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum XdpUse {
-    /// Where the fault and the device allow it.
+    /// Where the fault and the device allow it and nobody else pays. A veth takes native XDP, but its peer
+    /// loses segmentation offload while the program is attached: 22 Gbit/s become 2 for everybody
+    /// (docs/limitations.md).
     #[default]
     Auto,
+    /// Where the fault and the device allow it, veth included.
+    Always,
     /// Never.
     Never,
 }
@@ -39,6 +43,15 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// Whether XDP may be tried on all of these devices.
+    pub fn xdp_on(&self, interfaces: &[Interface]) -> bool {
+        match self.xdp {
+            XdpUse::Never => false,
+            XdpUse::Always => true,
+            XdpUse::Auto => interfaces.iter().all(|interface| interface.kind.as_deref() != Some("veth")),
+        }
+    }
+
     /// Asks the kernel.
     pub fn probe(attach: Attach, xdp: XdpUse) -> Result<Self, super::DatapathError> {
         let tcx = bpf::has_tcx();
@@ -69,14 +82,18 @@ impl Capabilities {
             "came with Linux 6.6; clsact takes its place, and the lease ends its faults when the daemon dies"
         };
         let xdp = match self.xdp {
-            XdpUse::Auto => "used for partition and drop of arriving packets where the driver has it and no cgroup is named",
+            XdpUse::Auto => {
+                "for partition and drop of arriving packets where the driver has it and no cgroup is named; not on veth, \
+                 whose peer would lose segmentation offload (--xdp always)"
+            }
+            XdpUse::Always => "for partition and drop of arriving packets where no cgroup is named, on veth, too",
             XdpUse::Never => "switched off by --xdp never",
         };
         vec![
             entry("bpf-programs", true, "loaded and verified at start"),
             entry("tcx", self.tcx, tcx),
             entry("clsact", true, "part of every kernel this daemon runs on"),
-            entry("xdp-native", self.xdp == XdpUse::Auto, xdp),
+            entry("xdp-native", self.xdp != XdpUse::Never, xdp),
             entry("cgroup-ingress", true, "sockets are tagged as they are opened, those open already by pidfd_getfd"),
         ]
     }
