@@ -1,0 +1,4 @@
+//! What a packet pays, in nanoseconds over an empty program.
+#![forbid(unsafe_code)]
+
+fn main() {}
