@@ -43,7 +43,7 @@ pub(crate) fn binaries(ws: &Workspace) -> Result<()> {
 pub(crate) fn kernel_object(ws: &Workspace) -> Result<BpfToolchain> {
     let toolchain = setup::bpf_toolchain(ws)?;
     step("compiling the kernel programs");
-    run_command(&mut toolchain.cargo(ws, "build", "bpf", &[])?)?;
+    run_command(&mut toolchain.cargo(ws, "build", &[])?)?;
     let built = ws
         .target()
         .join("bpf")

@@ -80,6 +80,5 @@ fn kernel(ws: &Workspace) -> Result<()> {
         BpfToolchain::RustupNightly { .. } => "clippy",
         BpfToolchain::Debian { .. } => "check",
     };
-    // A folder of its own, because other flags would make the build start over each time.
-    run_command(&mut toolchain.cargo(ws, verb, "bpf-check", &["-Dwarnings"])?)
+    run_command(&mut toolchain.cargo(ws, verb, &["-Dwarnings"])?)
 }

@@ -35,15 +35,9 @@ impl BpfToolchain {
         }
     }
 
-    /// `cargo <verb>` for the kernel programs in chaos-ebpf/, outputs below `target_dir`.
+    /// `cargo <verb>` for the kernel programs in chaos-ebpf/, outputs below target/bpf.
     /// `lints` are further compiler flags, such as `-Dwarnings`.
-    pub(crate) fn cargo(
-        &self,
-        ws: &Workspace,
-        verb: &str,
-        target_dir: &str,
-        lints: &[&str],
-    ) -> Result<Command> {
+    pub(crate) fn cargo(&self, ws: &Workspace, verb: &str, lints: &[&str]) -> Result<Command> {
         let mut command = process::cargo(ws)?;
         if let Self::RustupNightly { .. } = self {
             command.arg("+nightly");
@@ -55,7 +49,7 @@ impl BpfToolchain {
         flags.extend_from_slice(lints);
         command
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-            .env("CARGO_TARGET_DIR", ws.target().join(target_dir))
+            .env("CARGO_TARGET_DIR", ws.target().join("bpf"))
             // A compiler cache set up for the user's own rustc must not answer for this one.
             .env("RUSTC_WRAPPER", "");
         match self {
