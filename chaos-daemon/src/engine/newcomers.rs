@@ -17,7 +17,10 @@ const PATIENCE: u16 = 10_000;
 /// reads what there is.
 pub(super) fn tell(signal: OwnedFd, engine: mpsc::Sender<Command>) -> io::Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(&signal, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
+    epoll.add(
+        &signal,
+        EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0),
+    )?;
     thread::Builder::new().name("newcomers".to_owned()).spawn(move || {
         let _signal = signal;
         let mut events = [EpollEvent::empty()];
