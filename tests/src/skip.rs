@@ -12,6 +12,8 @@ pub enum Skip {
     MissingFeature { what: String, since: Since },
     /// A program that the test drives is not installed.
     MissingProgram(String),
+    /// The test loads kernel programs and makes namespaces.
+    NotRoot,
 }
 
 /// Which kernels have a feature.
@@ -61,6 +63,7 @@ impl fmt::Display for Skip {
         match self {
             Self::MissingFeature { what, since } => write!(f, "this kernel has no {what} ({since})"),
             Self::MissingProgram(name) => write!(f, "{name} is not installed (cargo xtask setup --tests)"),
+            Self::NotRoot => f.write_str("it needs root (sudo -E cargo xtask test)"),
         }
     }
 }

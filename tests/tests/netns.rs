@@ -35,5 +35,7 @@ mod partition;
 mod reject;
 #[path = "netns/scale.rs"]
 mod scale;
+#[path = "netns/segmentation.rs"]
+mod segmentation;
 #[path = "netns/targets.rs"]
 mod targets;

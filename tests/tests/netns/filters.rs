@@ -136,13 +136,25 @@ fn ports_ranges_prefixes_exceptions_and_protocols_name_what_they_say() {
         ("nowhere", json!({"remote": {"cidrs": ["192.0.2.0/24"]}}), &[]),
         ("other-direction", json!({"direction": "ingress"}), &[]),
     ];
+    // All of them are tried, for one mistake often shows in several.
+    let mut wrong = Vec::new();
     for (name, traffic, want) in cases {
         bed.ctl
             .apply(&[bed.on_client(name, json!({"partition": {}})).traffic(traffic)]);
-        assert_eq!(board.cut_off(), want, "{name}");
-        bed.wait_for_packets(name, "matched", 3 * want.len() as u64);
+        let got = board.cut_off();
+        if got == want {
+            // The namespace itself may report a multicast group meanwhile, which belongs to no test.
+            let matched = || bed.ctl.fault(name).packets("matched");
+            let all = 3 * want.len() as u64;
+            eventually(SOON, &format!("{name} counts {all}, not {}", matched()), || {
+                (all..all + 3).contains(&matched())
+            });
+        } else {
+            wrong.push(format!("{name}: {got:?} instead of {want:?}"));
+        }
         bed.ctl.delete(name);
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(board.cut_off().is_empty(), "after the last fault");
 }
 
