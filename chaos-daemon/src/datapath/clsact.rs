@@ -25,19 +25,22 @@ const HANDLE: TcHandle = TcHandle::new(0, 0xc4a0);
 pub struct Filter {
     link: SchedClassifierLink,
     entry: Entry,
-    /// The journal's entry for the qdisc, when that is ours, too.
-    qdisc: Option<Entry>,
-    interface: String,
 }
 
-/// Attaches a filter to a device, making the clsact qdisc when it is missing.
+/// A clsact qdisc of ours: goes when the last of our filters on its device has gone.
+pub struct Qdisc {
+    interface: String,
+    entry: Entry,
+}
+
+/// Attaches a filter to a device, making the clsact qdisc when it is missing; then that is ours, too.
 pub fn add(
     netns: &Netns,
     interface: &Interface,
     egress: bool,
     program: &mut SchedClassifier,
     journal: &mut Journal,
-) -> Result<Filter, DatapathError> {
+) -> Result<(Filter, Option<Qdisc>), DatapathError> {
     let place = PlaceNote {
         netns_dev: netns.dev,
         netns_inode: netns.inode,
@@ -53,7 +56,7 @@ pub fn add(
     let name = interface.name.clone();
     let made = netns.run(move || tc::qdisc_add_clsact(&name))?;
     let qdisc = match made {
-        Ok(()) => Some(qdisc_entry),
+        Ok(()) => Some(Qdisc { interface: interface.name.clone(), entry: qdisc_entry }),
         Err(error) => {
             journal.close(qdisc_entry);
             if !exists(&error) {
@@ -71,7 +74,7 @@ pub fn add(
                 .attach_with_options(&interface.name, direction(egress), TcAttachOptions::Netlink(options))
                 .and_then(|link| program.take_link(link))
         })?;
-        attached.map(|link| Filter { link, entry, qdisc, interface: interface.name.clone() }).map_err(|error| {
+        attached.map(|link| Filter { link, entry }).map_err(|error| {
             journal.close(entry);
             DatapathError::Unsupported {
                 what: format!("a clsact filter on {}", interface.name),
@@ -79,34 +82,29 @@ pub fn add(
             }
         })
     });
-    if attached.is_err()
-        && let Some(entry) = qdisc
-    {
-        remove_qdisc(netns, &interface.name);
-        journal.close(entry);
+    match attached {
+        Ok(filter) => Ok((filter, qdisc)),
+        Err(error) => {
+            remove(netns, Vec::new(), qdisc.into_iter().collect(), journal);
+            Err(error)
+        }
     }
-    attached
 }
 
-/// Takes filters away, and the qdiscs that came with them when nobody else uses those.
-pub fn remove(netns: &Netns, filters: Vec<Filter>, journal: &mut Journal) {
-    let mut notes = Vec::new();
-    let mut links = Vec::new();
-    for Filter { link, entry, qdisc, interface } in filters {
-        links.push(link);
-        notes.push((entry, qdisc, interface));
-    }
+/// Takes filters away, then qdiscs, unless somebody else has put filters there meanwhile.
+pub fn remove(netns: &Netns, filters: Vec<Filter>, qdiscs: Vec<Qdisc>, journal: &mut Journal) {
+    let (links, entries): (Vec<_>, Vec<_>) = filters.into_iter().map(|f| (f.link, f.entry)).unzip();
     // Dropping a link deletes its filter by netlink, which works on the namespace of the calling thread. A
     // namespace that is gone has taken its filters with it.
     if let Err(error) = netns.run(move || drop(links)) {
         tracing::debug!(%error, "the namespace went before its filters");
     }
-    for (entry, qdisc, interface) in notes {
+    for entry in entries {
         journal.close(entry);
-        if let Some(entry) = qdisc {
-            remove_qdisc(netns, &interface);
-            journal.close(entry);
-        }
+    }
+    for Qdisc { interface, entry } in qdiscs {
+        remove_qdisc(netns, &interface);
+        journal.close(entry);
     }
 }
 
@@ -155,7 +153,7 @@ fn direction(egress: bool) -> TcAttachType {
 }
 
 fn exists(error: &TcError) -> bool {
-    matches!(error, TcError::AlreadyAttached) || error.to_string().contains("exists")
+    matches!(error, TcError::NetlinkError(error) if error.raw_os_error() == Some(libc::EEXIST))
 }
 
 /// Removes a clsact qdisc, unless somebody has put filters there meanwhile.

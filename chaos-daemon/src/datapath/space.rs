@@ -12,7 +12,7 @@ use chaos_spec::api::Mode;
 
 use super::{
     DatapathError,
-    clsact::{self, Filter},
+    clsact::{self, Filter, Qdisc},
     object::{Object, Programs},
 };
 use crate::{
@@ -41,6 +41,12 @@ struct Place {
     name: String,
 }
 
+impl Place {
+    fn is_filter(&self) -> bool {
+        matches!(self.attached, Attached::Filter(_))
+    }
+}
+
 /// Descriptors of a namespace's programs.
 pub struct ProgramFds<'a> {
     /// tc egress.
@@ -62,13 +68,15 @@ pub struct Space {
     programs: Programs,
     xdp: Option<ProgramFd>,
     places: HashMap<(u32, Hook), Place>,
+    /// clsact qdiscs of ours, by device.
+    qdiscs: HashMap<u32, Qdisc>,
 }
 
 impl Space {
     /// Gives programs a namespace; attaches nothing yet.
     pub fn open(index: u32, netns: Netns, programs: Programs) -> Result<Self, DatapathError> {
         let cookie = netns.run(netns_cookie)?.map_err(|e| DatapathError::system("read the namespace's cookie", e))?;
-        Ok(Self { index, cookie, netns, programs, xdp: None, places: HashMap::new() })
+        Ok(Self { index, cookie, netns, programs, xdp: None, places: HashMap::new(), qdiscs: HashMap::new() })
     }
 
     /// The programs.
@@ -129,8 +137,16 @@ impl Space {
             }
         }
         if !filters.is_empty() {
-            clsact::remove(&self.netns, filters, journal);
+            let qdiscs = self.take_idle_qdiscs();
+            clsact::remove(&self.netns, filters, qdiscs, journal);
         }
+    }
+
+    /// Our qdiscs on devices where no filter of ours is left.
+    fn take_idle_qdiscs(&mut self) -> Vec<Qdisc> {
+        let places = &self.places;
+        let used = |ifindex: &u32| places.iter().any(|((at, _), place)| at == ifindex && place.is_filter());
+        self.qdiscs.extract_if(|ifindex, _| !used(ifindex)).map(|(_, qdisc)| qdisc).collect()
     }
 
     /// How a hook of a device is attached.
@@ -193,7 +209,7 @@ impl Space {
     }
 
     fn attach_clsact(
-        &self,
+        &mut self,
         object: &Object,
         interfaces: &[&Interface],
         hook: Hook,
@@ -209,9 +225,13 @@ impl Space {
         let mut made = Vec::new();
         for interface in interfaces {
             match clsact::add(&self.netns, interface, egress, program, journal) {
-                Ok(filter) => made.push(filter),
+                Ok((filter, qdisc)) => {
+                    made.push(filter);
+                    self.qdiscs.extend(qdisc.map(|qdisc| (interface.index, qdisc)));
+                }
                 Err(error) => {
-                    clsact::remove(&self.netns, made, journal);
+                    let qdiscs = self.take_idle_qdiscs();
+                    clsact::remove(&self.netns, made, qdiscs, journal);
                     return Err(error);
                 }
             }
