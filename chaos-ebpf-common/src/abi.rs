@@ -166,16 +166,18 @@ impl Ports {
 
 /// Protocols a rule can name.
 pub mod protocol {
+    use network_types::ip::IpProto;
+
     /// Every protocol.
     pub const ANY: u8 = 0;
     /// ICMP, and ICMPv6 for IPv6.
-    pub const ICMP: u8 = 1;
+    pub const ICMP: u8 = IpProto::Icmp as u8;
     /// TCP.
-    pub const TCP: u8 = 6;
+    pub const TCP: u8 = IpProto::Tcp as u8;
     /// UDP.
-    pub const UDP: u8 = 17;
+    pub const UDP: u8 = IpProto::Udp as u8;
     /// ICMPv6 on the wire; a rule says [`ICMP`].
-    pub const ICMPV6: u8 = 58;
+    pub const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
 }
 
 /// Which part of a TCP connection a rule names.

@@ -57,7 +57,10 @@ pub struct Prefix {
 
 impl Prefix {
     /// No address is in it: what unused entries of a rule hold.
-    pub const NONE: Self = Self { network: Address([1; 4]), mask: Address([0; 4]) };
+    pub const NONE: Self = Self {
+        network: Address([1; 4]),
+        mask: Address([0; 4]),
+    };
 
     /// The prefix of `bits` leading bits (0..=128) of an address; IPv4 prefixes count from 96.
     pub const fn new(address: Address, bits: u32) -> Self {

@@ -1,6 +1,8 @@
 //! Packet headers, from link layer to ports: Ethernet with up to two VLAN tags or bare IP, IPv4 with
 //! options, IPv6 with extension headers, fragments, TCP, UDP, ICMP.
 
+use network_types::eth::{EthHdr, EtherType};
+
 use crate::{abi::protocol, address::Address};
 
 /// Bytes of a packet. `None` past its end. The kernel reads the packet in place, tests a slice.
@@ -38,13 +40,13 @@ impl Frame for [u8] {
 }
 
 /// EtherType of IPv4, host byte order.
-pub const ETH_IPV4: u16 = 0x0800;
+pub const ETH_IPV4: u16 = u16::from_be(EtherType::Ipv4 as u16);
 /// EtherType of IPv6.
-pub const ETH_IPV6: u16 = 0x86dd;
-const ETH_VLAN: u16 = 0x8100;
-const ETH_QINQ: u16 = 0x88a8;
+pub const ETH_IPV6: u16 = u16::from_be(EtherType::Ipv6 as u16);
+const ETH_VLAN: u16 = u16::from_be(EtherType::Ieee8021q as u16);
+const ETH_QINQ: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
 /// Length of an Ethernet header.
-pub const ETH_LEN: u32 = 14;
+pub const ETH_LEN: u32 = EthHdr::LEN as u32;
 /// Most extension headers that are walked.
 pub const EXTENSIONS: u32 = 6;
 /// No header starts further in.
@@ -130,8 +132,12 @@ pub enum Parsed {
 ///
 /// The kernel calls the four steps by itself, with its own kind of loop: see `hook/parse.rs` there.
 pub fn parse<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Parsed {
-    let Some((l3, kind)) = link_layer(frame, ethertype) else { return Parsed::Other };
-    let Some(mut packet) = network(frame, l3, kind) else { return Parsed::Broken };
+    let Some((l3, kind)) = link_layer(frame, ethertype) else {
+        return Parsed::Other;
+    };
+    let Some(mut packet) = network(frame, l3, kind) else {
+        return Parsed::Broken;
+    };
     if packet.version == 6 {
         for _ in 0..EXTENSIONS {
             match extension(frame, &mut packet) {
@@ -156,7 +162,11 @@ pub fn link_layer<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Option<(u32, 
     let mut kind = u16::from_be(frame.u16(12).unwrap_or(0));
     if known != 0 && kind != known && kind != ETH_VLAN && kind != ETH_QINQ {
         let version = frame.u8(0)? >> 4;
-        return if is_ip(known, version) { Some((0, known)) } else { None };
+        return if is_ip(known, version) {
+            Some((0, known))
+        } else {
+            None
+        };
     }
     if kind == ETH_VLAN || kind == ETH_QINQ {
         kind = u16::from_be(frame.u16(at + 2)?);
@@ -166,7 +176,11 @@ pub fn link_layer<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Option<(u32, 
             at += 4;
         }
     }
-    if kind == ETH_IPV4 || kind == ETH_IPV6 { Some((at, kind)) } else { None }
+    if kind == ETH_IPV4 || kind == ETH_IPV6 {
+        Some((at, kind))
+    } else {
+        None
+    }
 }
 
 #[inline(always)]
@@ -178,7 +192,11 @@ fn is_ip(kind: u16, version: u8) -> bool {
 /// the next header, which may be an [`extension`]. `None`: cut short or malformed.
 #[inline(always)]
 pub fn network<F: Frame + ?Sized>(frame: &F, l3: u32, kind: u16) -> Option<Packet> {
-    if kind == ETH_IPV4 { ipv4(frame, l3) } else { ipv6(frame, l3) }
+    if kind == ETH_IPV4 {
+        ipv4(frame, l3)
+    } else {
+        ipv6(frame, l3)
+    }
 }
 
 #[inline(always)]

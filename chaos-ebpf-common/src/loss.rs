@@ -78,7 +78,11 @@ pub fn gilbert_elliott(model: &Loss, seed: u64, sequence: u64, chain: u64) -> (b
     let bits = draw(seed, Stream::Chain, sequence);
     let (move_draw, loss_draw) = (bits >> 32, bits & 0xffff_ffff);
     let change = if chain & 1 == 1 { model.leave } else { model.chance };
-    let bad = if move_draw < change { (chain & 1) ^ 1 } else { chain & 1 };
+    let bad = if move_draw < change {
+        (chain & 1) ^ 1
+    } else {
+        chain & 1
+    };
     (loss_draw < if bad == 1 { model.bad } else { model.good }, bad)
 }
 

@@ -131,7 +131,9 @@ pub fn unreachable_v4(packet: &Packet, quote: &[u16; 14]) -> [u16; 14] {
     // Destination unreachable, port unreachable: a connecting socket gets ECONNREFUSED.
     let kind = 0x0303u16.to_be();
     let check = Sum::default().word(kind).words(quote).fold();
-    [ip[0], ip[1], ip[2], ip[3], ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], kind, check, 0, 0]
+    [
+        ip[0], ip[1], ip[2], ip[3], ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], kind, check, 0, 0,
+    ]
 }
 
 /// The same for IPv6. `quote` is the IPv6 header and 8 bytes behind it.
@@ -153,7 +155,10 @@ pub fn unreachable_v6(packet: &Packet, quote: &[u16; 24]) -> [u16; 24] {
     }
     // Destination unreachable, port unreachable.
     out[20] = 0x0104u16.to_be();
-    out[21] = pseudo(packet, ICMPV6, UNREACHABLE_V6_LEN - 40).word(out[20]).words(quote).fold();
+    out[21] = pseudo(packet, ICMPV6, UNREACHABLE_V6_LEN - 40)
+        .word(out[20])
+        .words(quote)
+        .fold();
     out
 }
 

@@ -70,7 +70,10 @@ impl Datapath {
             }
         }
         let next = self.epoch + 1;
-        let replaced: Vec<Armed> = staged.iter().filter_map(|(id, _)| self.faults.remove(id)).collect();
+        let replaced: Vec<Armed> = staged
+            .iter()
+            .filter_map(|(id, _)| self.faults.remove(id))
+            .collect();
         let published = self.end_rules(&replaced, next).and_then(|()| self.publish(next));
         if let Err(error) = published {
             // The old rules go on: their end is an epoch that will not come before it is written anew.
@@ -85,7 +88,9 @@ impl Datapath {
         for mut record in replaced {
             // States that the new version went on with are not given back.
             let kept = staged.iter().find(|(id, _)| *id == record.arm.id);
-            let states: Vec<u32> = kept.map(|(_, new)| new.places.iter().map(|p| p.state).collect()).unwrap_or_default();
+            let states: Vec<u32> = kept
+                .map(|(_, new)| new.places.iter().map(|p| p.state).collect())
+                .unwrap_or_default();
             for place in &mut record.places {
                 if states.contains(&place.state) {
                     place.state = u32::MAX;
@@ -124,14 +129,24 @@ impl Datapath {
     fn end_rules(&mut self, records: &[Armed], until: u64) -> Result<(), DatapathError> {
         for armed in records.iter().flat_map(|record| &record.rules) {
             // The other bytes stay the same, so a program that reads meanwhile reads one of the two ends.
-            let rule = Rule { until_epoch: until, ..armed.rule };
-            self.maps.rules.set(armed.slot, rule, 0).map_err(|e| DatapathError::map("RULES", e))?;
+            let rule = Rule {
+                until_epoch: until,
+                ..armed.rule
+            };
+            self.maps
+                .rules
+                .set(armed.slot, rule, 0)
+                .map_err(|e| DatapathError::map("RULES", e))?;
         }
         Ok(())
     }
 
     fn stage(&mut self, arm: &Arm) -> Result<Armed, DatapathError> {
-        let context = Context { seed: arm.seed, deadline: arm.deadline_boot_ns, addresses: &arm.addresses };
+        let context = Context {
+            seed: arm.seed,
+            deadline: arm.deadline_boot_ns,
+            addresses: &arm.addresses,
+        };
         let drafts = plan::drafts(&arm.spec, &context)?;
         let slot = match self.faults.get(&arm.id) {
             Some(old) => old.slot,
@@ -161,7 +176,9 @@ impl Datapath {
         let arm = record.arm.clone();
         let direction = arm.spec.traffic.direction;
         let arriving = direction.has_ingress();
-        record.tagged = self.tags.hold(&self.object, &mut self.maps, &arm.target.identity, arriving)?;
+        record.tagged = self
+            .tags
+            .hold(&self.object, &mut self.maps, &arm.target.identity, arriving)?;
         for place in &arm.target.places {
             if place.interfaces.is_empty() {
                 continue;
@@ -196,7 +213,10 @@ impl Datapath {
         }
         let before = self.faults.get(&arm.id);
         let was = before.and_then(|old| {
-            old.places.iter().find(|p| p.space == space && p.hook != Hook::Egress).map(|p| p.hook)
+            old.places
+                .iter()
+                .find(|p| p.space == space && p.hook != Hook::Egress)
+                .map(|p| p.hook)
         });
         match was {
             Some(hook) => hook,
@@ -214,8 +234,16 @@ impl Datapath {
         hook: Hook,
     ) -> Result<(), DatapathError> {
         let ordinal = record.places.len() as u64;
-        let Some(open) = self.spaces.get_mut(&space) else { return Err(DatapathError::Unknown(u64::from(space))) };
-        open.hold(&self.object, &place.interfaces, hook, self.capabilities.tc, &mut self.journal)?;
+        let Some(open) = self.spaces.get_mut(&space) else {
+            return Err(DatapathError::Unknown(u64::from(space)));
+        };
+        open.hold(
+            &self.object,
+            &place.interfaces,
+            hook,
+            self.capabilities.tc,
+            &mut self.journal,
+        )?;
         let old = self.faults.get(&record.arm.id);
         let inherited = old
             .filter(|old| old.arm.seed == record.arm.seed && old.arm.spec.fault == record.arm.spec.fault)
@@ -246,7 +274,11 @@ impl Datapath {
             Identity::Cgroup { id, level, .. } => Who::Cgroup { id, level },
             Identity::Process { pid } => Who::Process(pid),
         };
-        let name = Name { netns: space, hook, who };
+        let name = Name {
+            netns: space,
+            hook,
+            who,
+        };
         let devices: Vec<u32> = if names_devices(&record.arm) {
             place.interfaces.iter().map(|interface| interface.index).collect()
         } else {
@@ -274,10 +306,21 @@ impl Datapath {
         if !draft.trie.is_empty() {
             rule.address_set = self.free_sets.take()?;
         }
-        let armed = ArmedRule { slot, name, filing: draft.filing.clone(), rule, trie: draft.trie.clone() };
+        let armed = ArmedRule {
+            slot,
+            name,
+            filing: draft.filing.clone(),
+            rule,
+            trie: draft.trie.clone(),
+        };
         let staged = self
             .write_trie(&armed)
-            .and_then(|()| self.maps.rules.set(slot, rule, 0).map_err(|e| DatapathError::map("RULES", e)))
+            .and_then(|()| {
+                self.maps
+                    .rules
+                    .set(slot, rule, 0)
+                    .map_err(|e| DatapathError::map("RULES", e))
+            })
             .and_then(|()| self.index.file(&mut self.maps, name, &draft.filing, slot));
         if let Err(error) = staged {
             self.free_rule(&armed);
@@ -300,7 +343,10 @@ impl Datapath {
     fn free_rule(&mut self, armed: &ArmedRule) {
         for prefix in &armed.trie {
             // Absent when staging stopped half-way.
-            let _ = self.maps.addresses.remove(&trie_key(armed.rule.address_set, prefix));
+            let _ = self
+                .maps
+                .addresses
+                .remove(&trie_key(armed.rule.address_set, prefix));
         }
         if armed.rule.address_set != 0 {
             self.free_sets.give(armed.rule.address_set);
@@ -311,7 +357,8 @@ impl Datapath {
     /// Takes away everything of a version of a fault; with `whole`, its counters, too.
     fn retire(&mut self, record: Armed, whole: bool) {
         for armed in &record.rules {
-            self.index.unfile(&mut self.maps, armed.name, &armed.filing, armed.slot);
+            self.index
+                .unfile(&mut self.maps, armed.name, &armed.filing, armed.slot);
             self.free_rule(armed);
         }
         for place in &record.places {
@@ -342,7 +389,8 @@ impl Datapath {
 
     fn new_fault_slot(&mut self) -> Result<u32, DatapathError> {
         let slot = self.free_faults.take()?;
-        let cpus = aya::util::nr_cpus().map_err(|(path, e)| DatapathError::system(format!("read {path}"), e))?;
+        let cpus =
+            aya::util::nr_cpus().map_err(|(path, e)| DatapathError::system(format!("read {path}"), e))?;
         let zero = aya::maps::PerCpuValues::try_from(vec![Counters::default(); cpus])
             .map_err(|e| DatapathError::system("prepare counters", e))?;
         let cleared = self
@@ -350,7 +398,12 @@ impl Datapath {
             .counters
             .set(slot, zero, 0)
             .map_err(|e| DatapathError::map("COUNTERS", e))
-            .and_then(|()| self.maps.spent.set(slot, 0, 0).map_err(|e| DatapathError::map("SPENT", e)));
+            .and_then(|()| {
+                self.maps
+                    .spent
+                    .set(slot, 0, 0)
+                    .map_err(|e| DatapathError::map("SPENT", e))
+            });
         if let Err(error) = cleared {
             self.free_faults.give(slot);
             return Err(error);
@@ -361,7 +414,10 @@ impl Datapath {
     /// Each place of a fault draws from its own part of the sequence, or both directions would decide alike.
     fn new_state(&mut self, ordinal: u64) -> Result<u32, DatapathError> {
         let state = self.free_states.take()?;
-        let value = State { sequence: ordinal << 48, chain: 0 };
+        let value = State {
+            sequence: ordinal << 48,
+            chain: 0,
+        };
         if let Err(error) = self.maps.states.set(state, value, 0) {
             self.free_states.give(state);
             return Err(DatapathError::map("STATES", error));
@@ -376,7 +432,10 @@ impl Datapath {
         }
         self.refill()?;
         let Some((index, programs)) = self.spare.take() else {
-            return Err(DatapathError::Full { what: "network namespaces", most: 0 });
+            return Err(DatapathError::Full {
+                what: "network namespaces",
+                most: 0,
+            });
         };
         let space = match Space::open(index, netns.clone(), programs) {
             Ok(space) => space,
@@ -388,7 +447,10 @@ impl Datapath {
         if netns.is_own {
             self.index.set_own(index);
         }
-        self.maps.known_netns.insert(space.cookie, index, 0).map_err(|e| DatapathError::map("KNOWN_NETNS", e))?;
+        self.maps
+            .known_netns
+            .insert(space.cookie, index, 0)
+            .map_err(|e| DatapathError::map("KNOWN_NETNS", e))?;
         self.spaces.insert(index, space);
         Ok(index)
     }
@@ -406,17 +468,23 @@ impl Datapath {
     fn answer(&self, record: &Armed) -> super::Armed {
         let mut answer = super::Armed::default();
         for place in &record.places {
-            let Some(space) = self.spaces.get(&place.space) else { continue };
+            let Some(space) = self.spaces.get(&place.space) else {
+                continue;
+            };
             for interface in &place.interfaces {
-                let Some(mode) = space.mode(interface.index, place.hook) else { continue };
-                answer.attachments.push(attachment(place.label.clone(), interface, place.hook, mode));
+                let Some(mode) = space.mode(interface.index, place.hook) else {
+                    continue;
+                };
+                answer
+                    .attachments
+                    .push(attachment(place.label.clone(), interface, place.hook, mode));
                 match mode {
-                    Mode::Clsact => answer
-                        .warnings
-                        .push(WarningKind::ClsactFallback { interface: interface.name.clone() }),
-                    Mode::XdpNative => answer
-                        .warnings
-                        .push(WarningKind::XdpBeforeStack { interface: interface.name.clone() }),
+                    Mode::Clsact => answer.warnings.push(WarningKind::ClsactFallback {
+                        interface: interface.name.clone(),
+                    }),
+                    Mode::XdpNative => answer.warnings.push(WarningKind::XdpBeforeStack {
+                        interface: interface.name.clone(),
+                    }),
                     Mode::Tcx => {}
                 }
             }
@@ -428,9 +496,16 @@ impl Datapath {
 
 /// What arming would come to.
 pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, DatapathError> {
-    let context = Context { seed: arm.seed, deadline: arm.deadline_boot_ns, addresses: &arm.addresses };
+    let context = Context {
+        seed: arm.seed,
+        deadline: arm.deadline_boot_ns,
+        addresses: &arm.addresses,
+    };
     plan::drafts(&arm.spec, &context)?;
-    let mut planned = PlannedFault { name: arm.name.clone(), ..PlannedFault::default() };
+    let mut planned = PlannedFault {
+        name: arm.name.clone(),
+        ..PlannedFault::default()
+    };
     let direction = arm.spec.traffic.direction;
     let mut hooks = Vec::new();
     for place in &arm.target.places {
@@ -450,10 +525,15 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
                 (_, TcMode::Clsact) => Mode::Clsact,
             };
             for interface in &place.interfaces {
-                planned.attachments.push(attachment(place.netns.label.clone(), interface, hook, mode));
+                planned
+                    .attachments
+                    .push(attachment(place.netns.label.clone(), interface, hook, mode));
                 if mode == Mode::Clsact {
                     planned.host_changes.push(chaos_spec::api::HostChange {
-                        what: format!("a clsact qdisc and a filter on {} in {}", interface.name, place.netns.label),
+                        what: format!(
+                            "a clsact qdisc and a filter on {} in {}",
+                            interface.name, place.netns.label
+                        ),
                         undone_by: "the end of the fault, or the next start of the daemon".to_owned(),
                     });
                 }
@@ -467,9 +547,15 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
     let mut others: Vec<&Armed> = datapath
         .faults
         .values()
-        .filter(|record| record.arm.id != arm.id && record.arm.target.places.iter().any(|p| {
-            arm.target.places.iter().any(|q| p.netns == q.netns)
-        }))
+        .filter(|record| {
+            record.arm.id != arm.id
+                && record
+                    .arm
+                    .target
+                    .places
+                    .iter()
+                    .any(|p| arm.target.places.iter().any(|q| p.netns == q.netns))
+        })
         .collect();
     others.sort_by_key(|record| record.order);
     let mut order = 0;
@@ -477,12 +563,20 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
         for place in &record.places {
             order += 1;
             let text = plan::rule_text(&record.arm.spec, place.hook);
-            planned.rules.push(PlannedRule { order, fault: record.name.clone(), text });
+            planned.rules.push(PlannedRule {
+                order,
+                fault: record.name.clone(),
+                text,
+            });
         }
     }
     for hook in hooks {
         order += 1;
-        planned.rules.push(PlannedRule { order, fault: arm.name.clone(), text: plan::rule_text(&arm.spec, hook) });
+        planned.rules.push(PlannedRule {
+            order,
+            fault: arm.name.clone(),
+            text: plan::rule_text(&arm.spec, hook),
+        });
     }
     Ok(planned)
 }
@@ -496,7 +590,11 @@ fn resolved(target: &Resolved, place: &Place) -> ResolvedTarget {
     ResolvedTarget {
         netns: place.netns.label.clone(),
         netns_inode: Some(place.netns.inode),
-        interfaces: place.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+        interfaces: place
+            .interfaces
+            .iter()
+            .map(|interface| interface.name.clone())
+            .collect(),
         cgroup_ids,
         cgroup_path,
         pid,
@@ -504,7 +602,12 @@ fn resolved(target: &Resolved, place: &Place) -> ResolvedTarget {
 }
 
 fn attachment(netns: String, interface: &Interface, hook: Hook, mode: Mode) -> Attachment {
-    Attachment { netns, interface: interface.name.clone(), hook: wire_hook(hook), mode }
+    Attachment {
+        netns,
+        interface: interface.name.clone(),
+        hook: wire_hook(hook),
+        mode,
+    }
 }
 
 /// Whether the fault names its devices. If not, rules hold for every device but the loopback.
@@ -513,5 +616,11 @@ fn names_devices(arm: &Arm) -> bool {
 }
 
 fn trie_key(set: u32, prefix: &TriePrefix) -> aya::maps::lpm_trie::Key<AddressKey> {
-    aya::maps::lpm_trie::Key::new(trie_bits(prefix.bits), AddressKey { set: set.to_be(), address: prefix.network })
+    aya::maps::lpm_trie::Key::new(
+        trie_bits(prefix.bits),
+        AddressKey {
+            set: set.to_be(),
+            address: prefix.network,
+        },
+    )
 }

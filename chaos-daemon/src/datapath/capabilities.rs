@@ -48,7 +48,9 @@ impl Capabilities {
         match self.xdp {
             XdpUse::Never => false,
             XdpUse::Always => true,
-            XdpUse::Auto => interfaces.iter().all(|interface| interface.kind.as_deref() != Some("veth")),
+            XdpUse::Auto => interfaces
+                .iter()
+                .all(|interface| interface.kind.as_deref() != Some("veth")),
         }
     }
 
@@ -86,7 +88,9 @@ impl Capabilities {
                 "for partition and drop of arriving packets where the driver has it and no cgroup is named; not on veth, \
                  whose peer would lose segmentation offload (--xdp always)"
             }
-            XdpUse::Always => "for partition and drop of arriving packets where no cgroup is named, on veth, too",
+            XdpUse::Always => {
+                "for partition and drop of arriving packets where no cgroup is named, on veth, too"
+            }
             XdpUse::Never => "switched off by --xdp never",
         };
         vec![
@@ -94,7 +98,11 @@ impl Capabilities {
             entry("tcx", self.tcx, tcx),
             entry("clsact", true, "part of every kernel this daemon runs on"),
             entry("xdp-native", self.xdp != XdpUse::Never, xdp),
-            entry("cgroup-ingress", true, "sockets are tagged as they are opened, those open already by pidfd_getfd"),
+            entry(
+                "cgroup-ingress",
+                true,
+                "sockets are tagged as they are opened, those open already by pidfd_getfd",
+            ),
         ]
     }
 }

@@ -52,26 +52,47 @@ pub fn add(
         what: format!("a clsact filter on {}", interface.name),
         why: e.to_string(),
     };
-    let qdisc_entry = journal.record(Change::ClsactQdisc { place: place.clone() }).map_err(denied)?;
+    let qdisc_entry = journal
+        .record(Change::ClsactQdisc { place: place.clone() })
+        .map_err(denied)?;
     let name = interface.name.clone();
     let made = netns.run(move || tc::qdisc_add_clsact(&name))?;
     let qdisc = match made {
-        Ok(()) => Some(Qdisc { interface: interface.name.clone(), entry: qdisc_entry }),
+        Ok(()) => Some(Qdisc {
+            interface: interface.name.clone(),
+            entry: qdisc_entry,
+        }),
         Err(error) => {
             journal.close(qdisc_entry);
             if !exists(&error) {
                 let source = io::Error::other(error.to_string());
-                return Err(DatapathError::system(format!("add a clsact qdisc to {}", interface.name), source));
+                return Err(DatapathError::system(
+                    format!("add a clsact qdisc to {}", interface.name),
+                    source,
+                ));
             }
             None
         }
     };
-    let change = Change::ClsactFilter { place, egress, priority: PRIORITY, handle: HANDLE.into() };
+    let change = Change::ClsactFilter {
+        place,
+        egress,
+        priority: PRIORITY,
+        handle: HANDLE.into(),
+    };
     let attached = journal.record(change).map_err(denied).and_then(|entry| {
         let attached = netns.run(|| {
-            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+            let options = NlOptions {
+                priority: PRIORITY,
+                handle: HANDLE,
+                classid: None,
+            };
             program
-                .attach_with_options(&interface.name, direction(egress), TcAttachOptions::Netlink(options))
+                .attach_with_options(
+                    &interface.name,
+                    direction(egress),
+                    TcAttachOptions::Netlink(options),
+                )
                 .and_then(|link| program.take_link(link))
         })?;
         attached.map(|link| Filter { link, entry }).map_err(|error| {
@@ -113,16 +134,33 @@ pub fn reap(journal: &mut Journal) -> Vec<String> {
     let mut undone = Vec::new();
     for (entry, change) in journal.leftovers().into_iter().rev() {
         match change {
-            Change::ClsactFilter { place, egress, priority, handle } => {
+            Change::ClsactFilter {
+                place,
+                egress,
+                priority,
+                handle,
+            } => {
                 let netns = netns_of(&place);
                 let name = place.interface.clone();
                 let found = netns.run(move || {
-                    if nix::net::if_::if_nametoindex(name.as_str()).is_ok_and(|index| index == place.ifindex) {
+                    if nix::net::if_::if_nametoindex(name.as_str()).is_ok_and(|index| index == place.ifindex)
+                    {
                         // Taking the link over and dropping it deletes the filter, if it is there.
-                        drop(SchedClassifierLink::attached(&name, direction(egress), priority, handle.into(), None));
+                        drop(SchedClassifierLink::attached(
+                            &name,
+                            direction(egress),
+                            priority,
+                            handle.into(),
+                            None,
+                        ));
                     }
                 });
-                undone.push(format!("clsact filter on {} in {}{}", place.interface, place.netns, gone(&found)));
+                undone.push(format!(
+                    "clsact filter on {} in {}{}",
+                    place.interface,
+                    place.netns,
+                    gone(&found)
+                ));
             }
             Change::ClsactQdisc { place } => {
                 remove_qdisc(&netns_of(&place), &place.interface);
@@ -135,7 +173,11 @@ pub fn reap(journal: &mut Journal) -> Vec<String> {
 }
 
 fn gone<T>(found: &Result<T, crate::target::TargetError>) -> &'static str {
-    if found.is_err() { " (went with its namespace)" } else { "" }
+    if found.is_err() {
+        " (went with its namespace)"
+    } else {
+        ""
+    }
 }
 
 fn netns_of(place: &PlaceNote) -> Netns {
@@ -149,7 +191,11 @@ fn netns_of(place: &PlaceNote) -> Netns {
 }
 
 fn direction(egress: bool) -> TcAttachType {
-    if egress { TcAttachType::Egress } else { TcAttachType::Ingress }
+    if egress {
+        TcAttachType::Egress
+    } else {
+        TcAttachType::Ingress
+    }
 }
 
 fn exists(error: &TcError) -> bool {
@@ -159,10 +205,16 @@ fn exists(error: &TcError) -> bool {
 /// Removes a clsact qdisc, unless somebody has put filters there meanwhile.
 fn remove_qdisc(netns: &Netns, interface: &str) {
     let removed = netns.run(|| -> Result<(), String> {
-        let Ok(ifindex) = nix::net::if_::if_nametoindex(interface) else { return Ok(()) };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-        runtime.block_on(delete_idle_qdisc(ifindex as i32)).map_err(|e| e.to_string())
+        let Ok(ifindex) = nix::net::if_::if_nametoindex(interface) else {
+            return Ok(());
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| e.to_string())?;
+        runtime
+            .block_on(delete_idle_qdisc(ifindex as i32))
+            .map_err(|e| e.to_string())
     });
     match removed {
         Ok(Ok(())) => {}
@@ -176,9 +228,10 @@ async fn delete_idle_qdisc(ifindex: i32) -> Result<(), rtnetlink::Error> {
         rtnetlink::new_connection().map_err(|e| rtnetlink::Error::NamespaceError(e.to_string()))?;
     let connection = tokio::spawn(connection);
     let mut filters = 0;
-    for request in
-        [handle.traffic_filter(ifindex).get().ingress(), handle.traffic_filter(ifindex).get().egress()]
-    {
+    for request in [
+        handle.traffic_filter(ifindex).get().ingress(),
+        handle.traffic_filter(ifindex).get().egress(),
+    ] {
         let mut found = request.execute().boxed();
         while found.try_next().await?.is_some() {
             filters += 1;

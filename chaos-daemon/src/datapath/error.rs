@@ -40,7 +40,9 @@ pub enum DatapathError {
         message: String,
     },
     /// The object was built for another daemon.
-    #[error("the kernel programs speak ABI {found}, this daemon {wanted}: build both together with `cargo xtask build`")]
+    #[error(
+        "the kernel programs speak ABI {found}, this daemon {wanted}: build both together with `cargo xtask build`"
+    )]
     Abi {
         /// What the object says.
         found: u32,
@@ -48,7 +50,9 @@ pub enum DatapathError {
         wanted: u32,
     },
     /// No room left.
-    #[error("{what} are all in use ({most}); end some faults, or start the daemon with a larger --max-faults")]
+    #[error(
+        "{what} are all in use ({most}); end some faults, or start the daemon with a larger --max-faults"
+    )]
     Full {
         /// What ran out.
         what: &'static str,
@@ -92,11 +96,17 @@ fn remedy(source: &io::Error) -> &'static str {
 impl DatapathError {
     /// A failed system call.
     pub fn system(call: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self::System { call: call.into(), source: source.into() }
+        Self::System {
+            call: call.into(),
+            source: source.into(),
+        }
     }
 
     /// A failed map operation.
     pub fn map(map: &'static str, error: impl std::fmt::Display) -> Self {
-        Self::Map { map, message: error.to_string() }
+        Self::Map {
+            map,
+            message: error.to_string(),
+        }
     }
 }

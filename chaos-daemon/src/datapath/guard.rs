@@ -34,14 +34,26 @@ pub fn write(maps: &mut Maps, guard: &GuardList) -> Result<(), DatapathError> {
             }
             GuardWhat::Net(net) => {
                 let bits = u32::from(net.prefix_len()) + if matches!(net, IpNet::V4(_)) { 96 } else { 0 };
-                let key = Key::new(trie_bits(bits), AddressKey { set: 0, address: address(net.network()) });
-                maps.guard_nets.insert(&key, 1, 0).map_err(|e| DatapathError::map("GUARD_NETS", e))?;
+                let key = Key::new(
+                    trie_bits(bits),
+                    AddressKey {
+                        set: 0,
+                        address: address(net.network()),
+                    },
+                );
+                maps.guard_nets
+                    .insert(&key, 1, 0)
+                    .map_err(|e| DatapathError::map("GUARD_NETS", e))?;
                 nets += 1;
             }
         }
     }
     for (word, bits) in (0u32..).zip(words).filter(|(_, bits)| *bits != 0) {
-        maps.guard_ports.set(word, bits, 0).map_err(|e| DatapathError::map("GUARD_PORTS", e))?;
+        maps.guard_ports
+            .set(word, bits, 0)
+            .map_err(|e| DatapathError::map("GUARD_PORTS", e))?;
     }
-    maps.control.set(control::GUARD_NETS, nets, 0).map_err(|e| DatapathError::map("CONTROL", e))
+    maps.control
+        .set(control::GUARD_NETS, nets, 0)
+        .map_err(|e| DatapathError::map("CONTROL", e))
 }

@@ -48,7 +48,9 @@ struct Entry {
 
 impl Entry {
     fn scope(&self) -> Scope {
-        let shapes = (0..shape::COUNT).filter(|s| self.cells[*s as usize] > 0).fold(0, |bits, s| bits | 1 << s);
+        let shapes = (0..shape::COUNT)
+            .filter(|s| self.cells[*s as usize] > 0)
+            .fold(0, |bits, s| bits | 1 << s);
         Scope { id: self.id, shapes }
     }
 }
@@ -80,11 +82,19 @@ impl Index {
 
     /// Whether anybody looks at this hook of this namespace.
     pub fn armed(&self, netns: u32, hook: Hook) -> bool {
-        self.scopes.keys().any(|name| name.netns == netns && name.hook == hook)
+        self.scopes
+            .keys()
+            .any(|name| name.netns == netns && name.hook == hook)
     }
 
     /// Files a rule. On failure nothing of it stays.
-    pub fn file(&mut self, maps: &mut Maps, name: Name, filing: &Filing, slot: u32) -> Result<(), DatapathError> {
+    pub fn file(
+        &mut self,
+        maps: &mut Maps,
+        name: Name,
+        filing: &Filing,
+        slot: u32,
+    ) -> Result<(), DatapathError> {
         self.open(name);
         let shape = filing.shape();
         let id = self.scopes[&name].id;
@@ -112,7 +122,9 @@ impl Index {
 
     /// Takes a rule out of the index again.
     pub fn unfile(&mut self, maps: &mut Maps, name: Name, filing: &Filing, slot: u32) {
-        let Some(entry) = self.scopes.get(&name) else { return };
+        let Some(entry) = self.scopes.get(&name) else {
+            return;
+        };
         let (id, shape) = (entry.id, filing.shape());
         for (local, remote, address) in filing.iter() {
             self.remove(maps, name, &key(id, shape, local, remote, &address), shape, slot);
@@ -126,12 +138,22 @@ impl Index {
         }
         // Numbers come round after 16 million scopes; those in use are stepped over.
         loop {
-            self.last_scope = if self.last_scope >= SCOPE_MAX { 1 } else { self.last_scope + 1 };
+            self.last_scope = if self.last_scope >= SCOPE_MAX {
+                1
+            } else {
+                self.last_scope + 1
+            };
             if self.numbers.insert(self.last_scope) {
                 break;
             }
         }
-        self.scopes.insert(name, Entry { id: self.last_scope, cells: [0; shape::COUNT as usize] });
+        self.scopes.insert(
+            name,
+            Entry {
+                id: self.last_scope,
+                cells: [0; shape::COUNT as usize],
+            },
+        );
         let others = self.others.entry((name.netns, name.hook as u32)).or_default();
         match name.who {
             Who::Everybody => {}
@@ -142,7 +164,11 @@ impl Index {
 
     /// Forgets the scope when it has no cells left, and tells the kernel either way.
     fn close(&mut self, maps: &mut Maps, name: Name) {
-        let empty = self.scopes.get(&name).filter(|entry| entry.scope().shapes == 0).map(|entry| entry.id);
+        let empty = self
+            .scopes
+            .get(&name)
+            .filter(|entry| entry.scope().shapes == 0)
+            .map(|entry| entry.id);
         if let Some(id) = empty {
             self.numbers.remove(&id);
             self.scopes.remove(&name);
@@ -169,7 +195,10 @@ impl Index {
     ) -> Result<(), DatapathError> {
         let slots = self.cells.entry(key).or_default();
         if slots.len() >= CELL_RULES {
-            return Err(DatapathError::Crowded { scope: describe(name), most: CELL_RULES });
+            return Err(DatapathError::Crowded {
+                scope: describe(name),
+                most: CELL_RULES,
+            });
         }
         slots.push(slot);
         if let Err(error) = maps.cells.insert(key, cell(slots), 0) {
@@ -188,9 +217,15 @@ impl Index {
     }
 
     fn remove(&mut self, maps: &mut Maps, name: Name, key: &CellKey, shape: u32, slot: u32) {
-        let Some(slots) = self.cells.get_mut(key) else { return };
+        let Some(slots) = self.cells.get_mut(key) else {
+            return;
+        };
         slots.retain(|other| *other != slot);
-        let result = if slots.is_empty() { maps.cells.remove(key) } else { maps.cells.insert(key, cell(slots), 0) };
+        let result = if slots.is_empty() {
+            maps.cells.remove(key)
+        } else {
+            maps.cells.insert(key, cell(slots), 0)
+        };
         if slots.is_empty() {
             self.cells.remove(key);
             if let Some(entry) = self.scopes.get_mut(&name) {
@@ -208,7 +243,12 @@ impl Index {
         let named = match name.who {
             Who::Everybody => None,
             Who::Cgroup { id, .. } => Some(ScopeKey::new(scope_kind::CGROUP, id, name.netns, hook)),
-            Who::Process(pid) => Some(ScopeKey::new(scope_kind::PROCESS, u64::from(pid), name.netns, hook)),
+            Who::Process(pid) => Some(ScopeKey::new(
+                scope_kind::PROCESS,
+                u64::from(pid),
+                name.netns,
+                hook,
+            )),
         };
         if let Some(key) = named {
             match self.scopes.get(&name) {
@@ -217,18 +257,31 @@ impl Index {
             }
             .map_err(|e| DatapathError::map("SCOPES", e))?;
         }
-        maps.netns.set(name.netns, self.netns(name.netns), 0).map_err(|e| DatapathError::map("NETNS", e))
+        maps.netns
+            .set(name.netns, self.netns(name.netns), 0)
+            .map_err(|e| DatapathError::map("NETNS", e))
     }
 
     fn netns(&self, netns: u32) -> Netns {
-        let mut value = Netns { own: u32::from(self.own == Some(netns)), ..Netns::default() };
-        for (hook, side) in [Hook::Egress, Hook::Ingress, Hook::Xdp].into_iter().zip(value.sides.iter_mut()) {
-            if let Some(entry) = self.scopes.get(&Name { netns, hook, who: Who::Everybody }) {
+        let mut value = Netns {
+            own: u32::from(self.own == Some(netns)),
+            ..Netns::default()
+        };
+        for (hook, side) in [Hook::Egress, Hook::Ingress, Hook::Xdp]
+            .into_iter()
+            .zip(value.sides.iter_mut())
+        {
+            if let Some(entry) = self.scopes.get(&Name {
+                netns,
+                hook,
+                who: Who::Everybody,
+            }) {
                 side.scope = entry.scope();
             }
             if let Some(others) = self.others.get(&(netns, hook as u32)) {
-                side.cgroup_levels =
-                    (0..CGROUP_LEVELS).filter(|level| others.levels[*level] > 0).fold(0, |bits, l| bits | 1 << l);
+                side.cgroup_levels = (0..CGROUP_LEVELS)
+                    .filter(|level| others.levels[*level] > 0)
+                    .fold(0, |bits, l| bits | 1 << l);
                 side.processes = u32::from(others.processes > 0);
             }
         }
@@ -239,7 +292,10 @@ impl Index {
 const _: () = assert!(HOOKS == 3);
 
 fn cell(slots: &[u32]) -> Cell {
-    let mut cell = Cell { len: slots.len() as u32, ..Cell::default() };
+    let mut cell = Cell {
+        len: slots.len() as u32,
+        ..Cell::default()
+    };
     cell.slots[..slots.len()].copy_from_slice(slots);
     cell
 }

@@ -24,9 +24,8 @@ impl Lease {
 
 /// CLOCK_BOOTTIME minus CLOCK_MONOTONIC: the time spent in suspend.
 fn boot_offset() -> u64 {
-    let read = |clock| {
-        clock_gettime(clock).map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
-    };
+    let read =
+        |clock| clock_gettime(clock).map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64);
     read(ClockId::CLOCK_BOOTTIME).saturating_sub(read(ClockId::CLOCK_MONOTONIC))
 }
 

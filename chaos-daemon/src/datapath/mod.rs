@@ -127,7 +127,13 @@ impl Datapath {
         }
         let capabilities = Capabilities::probe(options.attach, options.xdp)?;
         let rules = options.max_faults.saturating_mul(4);
-        let (object, maps) = Object::open(Sizes { faults: options.max_faults, rules }, options.log)?;
+        let (object, maps) = Object::open(
+            Sizes {
+                faults: options.max_faults,
+                rules,
+            },
+            options.log,
+        )?;
         let mut datapath = Self {
             object,
             maps,
@@ -177,7 +183,10 @@ impl Datapath {
     /// The map refuses.
     pub fn guard_own_port(&mut self, protocol: u8, port: u16) -> Result<(), DatapathError> {
         let key = u32::from(protocol) << 16 | u32::from(port);
-        self.maps.own_ports.insert(key, 1, 0).map_err(|e| DatapathError::map("OWN_PORTS", e))
+        self.maps
+            .own_ports
+            .insert(key, 1, 0)
+            .map_err(|e| DatapathError::map("OWN_PORTS", e))
     }
 
     /// What [`Datapath::arm`] would do.
@@ -194,7 +203,11 @@ impl Datapath {
     /// It is not armed, or its counters cannot be read.
     pub fn counters(&self, id: FaultId) -> Result<Packets, DatapathError> {
         let record = self.faults.get(&id).ok_or(DatapathError::Unknown(id.0))?;
-        let cpus = self.maps.counters.get(&record.slot, 0).map_err(|e| DatapathError::map("COUNTERS", e))?;
+        let cpus = self
+            .maps
+            .counters
+            .get(&record.slot, 0)
+            .map_err(|e| DatapathError::map("COUNTERS", e))?;
         let mut sum = Packets::default();
         for cpu in cpus.iter() {
             sum.matched += cpu.matched;
@@ -216,7 +229,11 @@ impl Datapath {
     /// As [`Datapath::counters`].
     pub fn met_super_packets(&self, id: FaultId) -> Result<bool, DatapathError> {
         let record = self.faults.get(&id).ok_or(DatapathError::Unknown(id.0))?;
-        let cpus = self.maps.counters.get(&record.slot, 0).map_err(|e| DatapathError::map("COUNTERS", e))?;
+        let cpus = self
+            .maps
+            .counters
+            .get(&record.slot, 0)
+            .map_err(|e| DatapathError::map("COUNTERS", e))?;
         Ok(cpus.iter().any(|cpu| cpu.aggregated > 0))
     }
 
@@ -236,7 +253,11 @@ impl Datapath {
         NAMES
             .into_iter()
             .map(|(name, slot)| {
-                let cpus = self.maps.stats.get(&slot, 0).map_err(|e| DatapathError::map("STATS", e))?;
+                let cpus = self
+                    .maps
+                    .stats
+                    .get(&slot, 0)
+                    .map_err(|e| DatapathError::map("STATS", e))?;
                 Ok((name, cpus.iter().sum()))
             })
             .collect()
@@ -247,14 +268,22 @@ impl Datapath {
         let mut verdicts: HashMap<(u32, u32, Hook), bool> = HashMap::new();
         let mut gone = Vec::new();
         for (id, record) in &self.faults {
-            let mut places = record.places.iter().flat_map(|p| p.interfaces.iter().map(move |i| (p, i))).peekable();
+            let mut places = record
+                .places
+                .iter()
+                .flat_map(|p| p.interfaces.iter().map(move |i| (p, i)))
+                .peekable();
             if places.peek().is_none() {
                 continue;
             }
             let alive = places.any(|(place, interface)| {
-                *verdicts.entry((place.space, interface.index, place.hook)).or_insert_with(|| {
-                    self.spaces.get(&place.space).is_some_and(|space| space.alive(interface.index, place.hook))
-                })
+                *verdicts
+                    .entry((place.space, interface.index, place.hook))
+                    .or_insert_with(|| {
+                        self.spaces
+                            .get(&place.space)
+                            .is_some_and(|space| space.alive(interface.index, place.hook))
+                    })
             });
             if !alive {
                 gone.push((*id, "every device it was attached to is gone".to_owned()));
@@ -301,12 +330,18 @@ impl Datapath {
     /// The tc programs of a namespace with armed faults (egress, ingress), and its XDP program if one is in
     /// use: for BPF_PROG_TEST_RUN.
     pub fn programs(&self, netns: &crate::target::Netns) -> Option<space::ProgramFds<'_>> {
-        self.spaces.values().find(|space| space.netns == *netns).map(Space::program_fds)
+        self.spaces
+            .values()
+            .find(|space| space.netns == *netns)
+            .map(Space::program_fds)
     }
 
     /// Makes an epoch the current one: the instant of every change.
     fn publish(&mut self, epoch: u64) -> Result<(), DatapathError> {
-        self.maps.control.set(control::EPOCH, epoch, 0).map_err(|e| DatapathError::map("CONTROL", e))?;
+        self.maps
+            .control
+            .set(control::EPOCH, epoch, 0)
+            .map_err(|e| DatapathError::map("CONTROL", e))?;
         self.epoch = epoch;
         Ok(())
     }

@@ -18,8 +18,26 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
 const SHARED: [&str; 20] = [
-    "CONTROL", "NETNS", "SCOPES", "CELLS", "RULES", "STATES", "SPENT", "COUNTERS", "STATS", "ADDRS", "GUARD_NETS",
-    "GUARD_PORTS", "OWN_PORTS", "FRAGMENTS", "NEWCOMERS", "KNOWN_NETNS", "WORK", "DEPTH", "TAGS", "AYA_LOGS",
+    "CONTROL",
+    "NETNS",
+    "SCOPES",
+    "CELLS",
+    "RULES",
+    "STATES",
+    "SPENT",
+    "COUNTERS",
+    "STATS",
+    "ADDRS",
+    "GUARD_NETS",
+    "GUARD_PORTS",
+    "OWN_PORTS",
+    "FRAGMENTS",
+    "NEWCOMERS",
+    "KNOWN_NETNS",
+    "WORK",
+    "DEPTH",
+    "TAGS",
+    "AYA_LOGS",
 ];
 
 /// Typed handles of the maps that the daemon writes or reads.
@@ -81,7 +99,16 @@ impl Object {
             false => None,
         };
         let maps = Maps::take(&mut ebpf)?;
-        Ok((Self { bpffs, sizes, log_level, tagger, logger }, maps))
+        Ok((
+            Self {
+                bpffs,
+                sizes,
+                log_level,
+                tagger,
+                logger,
+            },
+            maps,
+        ))
     }
 
     /// Another handle of the `CONTROL` map, for the heartbeat's own thread.
@@ -102,7 +129,10 @@ impl Object {
 
     /// The XDP program of the namespace with this index.
     pub fn xdp(&self, index: u32) -> Result<ProgramFd, DatapathError> {
-        program::<Xdp>(&mut load(&self.bpffs, self.sizes, index, self.log_level)?, "chaos_xdp")
+        program::<Xdp>(
+            &mut load(&self.bpffs, self.sizes, index, self.log_level)?,
+            "chaos_xdp",
+        )
     }
 
     /// A tc program as aya's own type, for the netlink way of attaching.
@@ -128,7 +158,10 @@ fn load(bpffs: &Bpffs, sizes: Sizes, index: u32, log_level: u8) -> Result<Ebpf, 
         .override_global("NETNS_INDEX", &index, true)
         .override_global("ABI_VERSION", &ABI_VERSION, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false);
-    loader.load(OBJECT).map_err(|error| DatapathError::Load { program: "the object".into(), summary: telling(&error) })
+    loader.load(OBJECT).map_err(|error| DatapathError::Load {
+        program: "the object".into(),
+        summary: telling(&error),
+    })
 }
 
 /// Loads one program and keeps nothing but its descriptor.
@@ -139,13 +172,18 @@ where
 {
     let refused = |error: &dyn std::error::Error| {
         tracing::debug!(program = name, %error, "refused");
-        DatapathError::Load { program: name.to_owned(), summary: telling(error) }
+        DatapathError::Load {
+            program: name.to_owned(),
+            summary: telling(error),
+        }
     };
     let program = ebpf.program_mut(name).ok_or_else(|| DatapathError::Load {
         program: name.to_owned(),
         summary: "not in the object".to_owned(),
     })?;
-    let program: &mut P = program.try_into().map_err(|e: aya::programs::ProgramError| refused(&e))?;
+    let program: &mut P = program
+        .try_into()
+        .map_err(|e: aya::programs::ProgramError| refused(&e))?;
     program.load().map_err(|e| refused(&e))?;
     program.descriptor().map_err(|e| refused(&e))
 }
@@ -177,10 +215,9 @@ fn telling(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     let text = error.to_string();
-    let last = text
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty() && !line.starts_with("processed ") && !line.contains("verification time"));
+    let last = text.lines().rev().find(|line| {
+        !line.trim().is_empty() && !line.starts_with("processed ") && !line.contains("verification time")
+    });
     match last {
         Some(line) if text.lines().count() > 1 => format!("{cause}: {}", line.trim()),
         _ if cause.to_string() == text => text,

@@ -17,7 +17,12 @@ pub struct Slots {
 impl Slots {
     /// Places `start..end`.
     pub fn new(what: &'static str, start: u32, end: u32) -> Self {
-        Self { what, next: start, end, freed: VecDeque::new() }
+        Self {
+            what,
+            next: start,
+            end,
+            freed: VecDeque::new(),
+        }
     }
 
     /// Takes one.
@@ -26,7 +31,10 @@ impl Slots {
             self.next += 1;
             return Ok(self.next - 1);
         }
-        self.freed.pop_front().ok_or(DatapathError::Full { what: self.what, most: self.end as usize })
+        self.freed.pop_front().ok_or(DatapathError::Full {
+            what: self.what,
+            most: self.end as usize,
+        })
     }
 
     /// Gives one back.
@@ -45,7 +53,20 @@ mod tests {
         assert_eq!([slots.take().unwrap(), slots.take().unwrap()], [1, 2]);
         slots.give(1);
         slots.give(2);
-        assert_eq!([slots.take().unwrap(), slots.take().unwrap(), slots.take().unwrap()], [3, 1, 2]);
-        assert!(matches!(slots.take(), Err(DatapathError::Full { what: "places", most: 4 })));
+        assert_eq!(
+            [
+                slots.take().unwrap(),
+                slots.take().unwrap(),
+                slots.take().unwrap()
+            ],
+            [3, 1, 2]
+        );
+        assert!(matches!(
+            slots.take(),
+            Err(DatapathError::Full {
+                what: "places",
+                most: 4
+            })
+        ));
     }
 }

@@ -75,8 +75,18 @@ pub struct Space {
 impl Space {
     /// Gives programs a namespace; attaches nothing yet.
     pub fn open(index: u32, netns: Netns, programs: Programs) -> Result<Self, DatapathError> {
-        let cookie = netns.run(netns_cookie)?.map_err(|e| DatapathError::system("read the namespace's cookie", e))?;
-        Ok(Self { index, cookie, netns, programs, xdp: None, places: HashMap::new(), qdiscs: HashMap::new() })
+        let cookie = netns
+            .run(netns_cookie)?
+            .map_err(|e| DatapathError::system("read the namespace's cookie", e))?;
+        Ok(Self {
+            index,
+            cookie,
+            netns,
+            programs,
+            xdp: None,
+            places: HashMap::new(),
+            qdiscs: HashMap::new(),
+        })
     }
 
     /// The programs.
@@ -102,8 +112,10 @@ impl Space {
         mode: TcMode,
         journal: &mut Journal,
     ) -> Result<(), DatapathError> {
-        let missing: Vec<&Interface> =
-            interfaces.iter().filter(|interface| !self.places.contains_key(&(interface.index, hook))).collect();
+        let missing: Vec<&Interface> = interfaces
+            .iter()
+            .filter(|interface| !self.places.contains_key(&(interface.index, hook)))
+            .collect();
         if !missing.is_empty() {
             let made = match (hook, mode) {
                 (Hook::Xdp, _) => self.attach_xdp(object, &missing)?,
@@ -111,7 +123,11 @@ impl Space {
                 (_, TcMode::Clsact) => self.attach_clsact(object, &missing, hook, journal)?,
             };
             for (interface, attached) in missing.iter().zip(made) {
-                let place = Place { attached, users: 0, name: interface.name.clone() };
+                let place = Place {
+                    attached,
+                    users: 0,
+                    name: interface.name.clone(),
+                };
                 self.places.insert((interface.index, hook), place);
             }
         }
@@ -128,10 +144,15 @@ impl Space {
         let mut filters = Vec::new();
         for interface in interfaces {
             let key = (interface.index, hook);
-            let Some(place) = self.places.get_mut(&key) else { continue };
+            let Some(place) = self.places.get_mut(&key) else {
+                continue;
+            };
             place.users = place.users.saturating_sub(1);
             if place.users == 0
-                && let Some(Place { attached: Attached::Filter(filter), .. }) = self.places.remove(&key)
+                && let Some(Place {
+                    attached: Attached::Filter(filter),
+                    ..
+                }) = self.places.remove(&key)
             {
                 filters.push(filter);
             }
@@ -145,27 +166,41 @@ impl Space {
     /// Our qdiscs on devices where no filter of ours is left.
     fn take_idle_qdiscs(&mut self) -> Vec<Qdisc> {
         let places = &self.places;
-        let used = |ifindex: &u32| places.iter().any(|((at, _), place)| at == ifindex && place.is_filter());
-        self.qdiscs.extract_if(|ifindex, _| !used(ifindex)).map(|(_, qdisc)| qdisc).collect()
+        let used = |ifindex: &u32| {
+            places
+                .iter()
+                .any(|((at, _), place)| at == ifindex && place.is_filter())
+        };
+        self.qdiscs
+            .extract_if(|ifindex, _| !used(ifindex))
+            .map(|(_, qdisc)| qdisc)
+            .collect()
     }
 
     /// How a hook of a device is attached.
     pub fn mode(&self, ifindex: u32, hook: Hook) -> Option<Mode> {
-        self.places.get(&(ifindex, hook)).map(|place| match (hook, &place.attached) {
-            (Hook::Xdp, _) => Mode::XdpNative,
-            (_, Attached::Link(_)) => Mode::Tcx,
-            (_, Attached::Filter(_)) => Mode::Clsact,
-        })
+        self.places
+            .get(&(ifindex, hook))
+            .map(|place| match (hook, &place.attached) {
+                (Hook::Xdp, _) => Mode::XdpNative,
+                (_, Attached::Link(_)) => Mode::Tcx,
+                (_, Attached::Filter(_)) => Mode::Clsact,
+            })
     }
 
     /// Whether this hook of this device is attached and the device still exists.
     pub fn alive(&self, ifindex: u32, hook: Hook) -> bool {
         match self.places.get(&(ifindex, hook)) {
-            Some(Place { attached: Attached::Link(link), .. }) => link.alive(),
+            Some(Place {
+                attached: Attached::Link(link),
+                ..
+            }) => link.alive(),
             Some(Place { name, .. }) => {
                 let name = name.clone();
                 self.netns
-                    .run(move || nix::net::if_::if_nametoindex(name.as_str()).is_ok_and(|found| found == ifindex))
+                    .run(move || {
+                        nix::net::if_::if_nametoindex(name.as_str()).is_ok_and(|found| found == ifindex)
+                    })
                     .unwrap_or(false)
             }
             None => false,
@@ -180,7 +215,11 @@ impl Space {
         self.link_all(program, interfaces, at)
     }
 
-    fn attach_xdp(&mut self, object: &Object, interfaces: &[&Interface]) -> Result<Vec<Attached>, DatapathError> {
+    fn attach_xdp(
+        &mut self,
+        object: &Object,
+        interfaces: &[&Interface],
+    ) -> Result<Vec<Attached>, DatapathError> {
         let program = match self.xdp.take() {
             Some(program) => program,
             None => object.xdp(self.index)?,
@@ -198,7 +237,8 @@ impl Space {
     ) -> Result<Vec<Attached>, DatapathError> {
         let links: Result<Vec<bpf::Link>, (String, io::Error)> = self.netns.run(|| {
             let link = |interface: &&Interface| {
-                bpf::Link::device(program.as_fd(), interface.index, at).map_err(|e| (interface.name.clone(), e))
+                bpf::Link::device(program.as_fd(), interface.index, at)
+                    .map_err(|e| (interface.name.clone(), e))
             };
             interfaces.iter().map(link).collect()
         })?;
@@ -221,7 +261,10 @@ impl Space {
         let program: &mut SchedClassifier = ebpf
             .program_mut(name)
             .and_then(|program| program.try_into().ok())
-            .ok_or_else(|| DatapathError::Load { program: name.into(), summary: "not in the object".into() })?;
+            .ok_or_else(|| DatapathError::Load {
+                program: name.into(),
+                summary: "not in the object".into(),
+            })?;
         let mut made = Vec::new();
         for interface in interfaces {
             match clsact::add(&self.netns, interface, egress, program, journal) {

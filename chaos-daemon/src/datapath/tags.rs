@@ -43,7 +43,9 @@ impl Tags {
         identity: &Identity,
         arriving: bool,
     ) -> Result<Option<PathBuf>, DatapathError> {
-        let Some(path) = folder(identity) else { return Ok(None) };
+        let Some(path) = folder(identity) else {
+            return Ok(None);
+        };
         if let Some(tagged) = self.cgroups.get_mut(&path) {
             tagged.users += 1;
         } else {
@@ -51,7 +53,13 @@ impl Tags {
                 .map_err(|e| DatapathError::system(format!("open cgroup {}", path.display()), e))?;
             let link = Link::cgroup(object.tagger.as_fd(), directory.as_fd())
                 .map_err(|e| DatapathError::system(format!("attach to cgroup {}", path.display()), e))?;
-            self.cgroups.insert(path.clone(), Tagged { _link: link, users: 1 });
+            self.cgroups.insert(
+                path.clone(),
+                Tagged {
+                    _link: link,
+                    users: 1,
+                },
+            );
         }
         // First the program, then those open already: no socket falls between.
         match identity {
@@ -99,11 +107,17 @@ fn tag_below(maps: &mut Maps, folder: &Path) {
 /// A process that ends meanwhile has no sockets any more: its errors say nothing.
 fn tag_process(maps: &mut Maps, pid: u32, folder: &Path) {
     let Ok(held) = Pidfd::open(pid) else { return };
-    let tag = Tag { process: pid, _pad: 0, cgroups: chain(folder) };
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return };
+    let tag = Tag {
+        process: pid,
+        _pad: 0,
+        cgroups: chain(folder),
+    };
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return;
+    };
     for entry in descriptors.flatten() {
-        let is_socket =
-            fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str().as_encoded_bytes().starts_with(b"socket:"));
+        let is_socket = fs::read_link(entry.path())
+            .is_ok_and(|to| to.as_os_str().as_encoded_bytes().starts_with(b"socket:"));
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
         if let (true, Some(number)) = (is_socket, number)
             && let Ok(socket) = held.descriptor(number)
@@ -119,7 +133,9 @@ fn tag_process(maps: &mut Maps, pid: u32, folder: &Path) {
 fn chain(folder: &Path) -> [u64; CGROUP_LEVELS] {
     use std::os::unix::fs::MetadataExt;
     let mut chain = [0; CGROUP_LEVELS];
-    let Some(root) = crate::target::cgroup_root() else { return chain };
+    let Some(root) = crate::target::cgroup_root() else {
+        return chain;
+    };
     let below = folder.strip_prefix(&root).unwrap_or(Path::new(""));
     let mut path = root.clone();
     let steps = std::iter::once(None).chain(below.components().map(Some));

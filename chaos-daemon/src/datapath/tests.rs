@@ -8,7 +8,12 @@ fn the_verifier_takes_every_program() {
     }
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path()).unwrap();
-    let options = DatapathOptions { attach: Attach::Auto, xdp: XdpUse::Auto, max_faults: 1024, log: true };
+    let options = DatapathOptions {
+        attach: Attach::Auto,
+        xdp: XdpUse::Auto,
+        max_faults: 1024,
+        log: true,
+    };
     let start = std::time::Instant::now();
     let datapath = Datapath::open(&options, journal).unwrap();
     println!("open: {:?}", start.elapsed());

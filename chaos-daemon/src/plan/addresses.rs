@@ -36,7 +36,12 @@ pub struct TriePrefix {
 /// What `remote` says about addresses; `None` when it names hosts and none of them has an address.
 pub(super) fn remotes(spec: &Remote, resolved: &[IpNet]) -> Option<Remotes> {
     let except: Vec<IpNet> = IpNet::aggregate(&spec.except.iter().map(|cidr| cidr.net()).collect());
-    let named: Vec<IpNet> = spec.cidrs.iter().map(|cidr| cidr.net()).chain(resolved.iter().copied()).collect();
+    let named: Vec<IpNet> = spec
+        .cidrs
+        .iter()
+        .map(|cidr| cidr.net())
+        .chain(resolved.iter().copied())
+        .collect();
     if spec.cidrs.is_empty() && spec.hosts.is_empty() {
         if except.is_empty() {
             return Some(Remotes::Any);
@@ -45,8 +50,10 @@ pub(super) fn remotes(spec: &Remote, resolved: &[IpNet]) -> Option<Remotes> {
         return Some(prefixes(&everything, except));
     }
     // `except` always wins: what lies inside it includes nothing.
-    let include: Vec<IpNet> =
-        named.into_iter().filter(|net| !except.iter().any(|out| out.contains(net))).collect();
+    let include: Vec<IpNet> = named
+        .into_iter()
+        .filter(|net| !except.iter().any(|out| out.contains(net)))
+        .collect();
     if include.is_empty() {
         return None;
     }

@@ -46,8 +46,15 @@ fn model(drop: &Drop) -> Loss {
         Some(DropModel::Chance { chance, correlation }) if !correlation.is_never() => {
             correlated(chance.threshold(), correlation.threshold())
         }
-        Some(DropModel::Chance { chance, .. }) => Loss { chance: chance.threshold(), ..Loss::default() },
-        Some(DropModel::Every(every)) => Loss { every, model: loss::EVERY, ..Loss::default() },
+        Some(DropModel::Chance { chance, .. }) => Loss {
+            chance: chance.threshold(),
+            ..Loss::default()
+        },
+        Some(DropModel::Every(every)) => Loss {
+            every,
+            model: loss::EVERY,
+            ..Loss::default()
+        },
         Some(DropModel::GilbertElliott(ge)) => Loss {
             chance: ge.p.threshold(),
             leave: ge.r.threshold(),

@@ -31,7 +31,11 @@ pub(super) fn file(local: &[Ports], remote: &[Ports], remotes: &Remotes) -> Fili
         }
         _ => None,
     };
-    let mut filing = Filing { locals: expand(local), remotes: expand(remote), addresses };
+    let mut filing = Filing {
+        locals: expand(local),
+        remotes: expand(remote),
+        addresses,
+    };
     // The addresses are worth most, then the remote ports: leave out what makes the product too large.
     if filing.cells() > CELLS_PER_FAULT {
         filing.locals = None;
@@ -43,8 +47,12 @@ pub(super) fn file(local: &[Ports], remote: &[Ports], remotes: &Remotes) -> Fili
 }
 
 fn expand(ranges: &[Ports]) -> Option<Vec<u16>> {
-    let count: usize = ranges.iter().map(|range| usize::from(range.last - range.first) + 1).sum();
-    (count > 0 && count <= PORTS_FILED).then(|| ranges.iter().flat_map(|range| range.first..=range.last).collect())
+    let count: usize = ranges
+        .iter()
+        .map(|range| usize::from(range.last - range.first) + 1)
+        .sum();
+    (count > 0 && count <= PORTS_FILED)
+        .then(|| ranges.iter().flat_map(|range| range.first..=range.last).collect())
 }
 
 impl Filing {
@@ -77,7 +85,10 @@ impl Filing {
         addresses.iter().flat_map(move |address| {
             let remotes = remotes.clone();
             locals.clone().into_iter().flat_map(move |local| {
-                remotes.clone().into_iter().map(move |remote| (local, remote, *address))
+                remotes
+                    .clone()
+                    .into_iter()
+                    .map(move |remote| (local, remote, *address))
             })
         })
     }

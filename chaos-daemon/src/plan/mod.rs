@@ -26,7 +26,9 @@ pub const CELLS_PER_FAULT: usize = 1 << 18;
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// Too many addresses.
-    #[error("{count} remote addresses are more than one fault can hold ({most}); use prefixes, or split the fault")]
+    #[error(
+        "{count} remote addresses are more than one fault can hold ({most}); use prefixes, or split the fault"
+    )]
     TooManyAddresses {
         /// How many were named.
         count: usize,
@@ -62,12 +64,17 @@ pub struct Context<'a> {
 pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, PlanError> {
     let traffic = &spec.traffic;
     let remote = traffic.remote.clone().unwrap_or_default();
-    let Some(remotes) = addresses::remotes(&remote, context.addresses) else { return Ok(Vec::new()) };
+    let Some(remotes) = addresses::remotes(&remote, context.addresses) else {
+        return Ok(Vec::new());
+    };
     let local_ports = merge(traffic.local.iter().flat_map(|local| &local.ports));
     let remote_ports = merge(&remote.ports);
     let filing = filing::file(&local_ports, &remote_ports, &remotes);
     if filing.cells() > CELLS_PER_FAULT {
-        return Err(PlanError::TooManyAddresses { count: filing.cells(), most: CELLS_PER_FAULT });
+        return Err(PlanError::TooManyAddresses {
+            count: filing.cells(),
+            most: CELLS_PER_FAULT,
+        });
     }
 
     let mut rule = Rule {
@@ -99,7 +106,11 @@ pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, Pla
             let mut rule = rule;
             (rule.local_ports, rule.local_ranges) = ranges(local);
             (rule.remote_ports, rule.remote_ranges) = ranges(remote);
-            drafts.push(Draft { rule, filing: filing.clone(), trie: trie.clone() });
+            drafts.push(Draft {
+                rule,
+                filing: filing.clone(),
+                trie: trie.clone(),
+            });
         }
     }
     Ok(drafts)
@@ -107,13 +118,20 @@ pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, Pla
 
 /// Port ranges sorted and joined where they touch, so that no packet is in two of them.
 fn merge<'a>(ranges: impl IntoIterator<Item = &'a PortRange>) -> Vec<Ports> {
-    let mut sorted: Vec<Ports> =
-        ranges.into_iter().map(|range| Ports { first: range.first(), last: range.last() }).collect();
+    let mut sorted: Vec<Ports> = ranges
+        .into_iter()
+        .map(|range| Ports {
+            first: range.first(),
+            last: range.last(),
+        })
+        .collect();
     sorted.sort_by_key(|ports| ports.first);
     let mut merged: Vec<Ports> = Vec::new();
     for ports in sorted {
         match merged.last_mut() {
-            Some(last) if u32::from(ports.first) <= u32::from(last.last) + 1 => last.last = last.last.max(ports.last),
+            Some(last) if u32::from(ports.first) <= u32::from(last.last) + 1 => {
+                last.last = last.last.max(ports.last)
+            }
             _ => merged.push(ports),
         }
     }

@@ -17,7 +17,11 @@ fn spec(traffic: &str) -> FaultSpec {
 }
 
 fn context() -> Context<'static> {
-    Context { seed: 42, deadline: 7, addresses: &[] }
+    Context {
+        seed: 42,
+        deadline: 7,
+        addresses: &[],
+    }
 }
 
 fn one(traffic: &str) -> Draft {
@@ -28,18 +32,31 @@ fn one(traffic: &str) -> Draft {
 
 /// Whether a packet of this flow is found through the index and then matched.
 fn hits(drafts: &[Draft], flow: &Flow) -> bool {
-    let packet = Packet { protocol: flow.protocol, version: 4, ..Packet::default() };
+    let packet = Packet {
+        protocol: flow.protocol,
+        version: 4,
+        ..Packet::default()
+    };
     drafts.iter().any(|draft| {
         let cell = cell_of(1, draft.filing.shape(), flow);
-        let filed = draft.filing.iter().any(|(l, r, a)| key(1, draft.filing.shape(), l, r, &a) == cell);
+        let filed = draft
+            .filing
+            .iter()
+            .any(|(l, r, a)| key(1, draft.filing.shape(), l, r, &a) == cell);
         let mut rule = draft.rule;
         rule.from_epoch = 1;
-        let subject = Subject { packet: &packet, flow, ifindex: 2, epoch: 1 };
+        let subject = Subject {
+            packet: &packet,
+            flow,
+            ifindex: 2,
+            epoch: 1,
+        };
         filed
             && matches(&rule, &subject, |_| {
                 let mut best = None;
                 for p in &draft.trie {
-                    let inside = chaos_ebpf_common::address::Prefix::new(p.network, p.bits).contains(&flow.remote);
+                    let inside =
+                        chaos_ebpf_common::address::Prefix::new(p.network, p.bits).contains(&flow.remote);
                     if inside && best.is_none_or(|(bits, _)| p.bits >= bits) {
                         best = Some((p.bits, p.includes));
                     }
@@ -62,14 +79,25 @@ fn flow(remote: &str, remote_port: u16, local_port: u16) -> Flow {
 #[test]
 fn no_filter_is_one_rule_in_one_cell() {
     let draft = one("{}");
-    assert_eq!((draft.filing.shape(), draft.filing.cells(), draft.rule.remote), (0, 1, remote::ANY));
-    assert_eq!((draft.rule.flows, draft.rule.budget, draft.rule.deadline), (CERTAIN, u64::MAX, 7));
+    assert_eq!(
+        (draft.filing.shape(), draft.filing.cells(), draft.rule.remote),
+        (0, 1, remote::ANY)
+    );
+    assert_eq!(
+        (draft.rule.flows, draft.rule.budget, draft.rule.deadline),
+        (CERTAIN, u64::MAX, 7)
+    );
 }
 
 #[test]
 fn ports_and_hosts_are_filed_exactly() {
-    let draft = one(r#"{"remote": {"cidrs": ["10.0.0.1", "10.0.0.2"], "ports": [80, "443-444"]}, "local": {"ports": [9000]}}"#);
-    assert_eq!(draft.filing.shape(), shape::REMOTE | shape::REMOTE_PORT | shape::LOCAL_PORT);
+    let draft = one(
+        r#"{"remote": {"cidrs": ["10.0.0.1", "10.0.0.2"], "ports": [80, "443-444"]}, "local": {"ports": [9000]}}"#,
+    );
+    assert_eq!(
+        draft.filing.shape(),
+        shape::REMOTE | shape::REMOTE_PORT | shape::LOCAL_PORT
+    );
     assert_eq!(draft.filing.cells(), 2 * 3);
     let draft = [draft];
     assert!(hits(&draft, &flow("10.0.0.2", 444, 9000)));
@@ -92,8 +120,14 @@ fn wide_ranges_are_checked_in_the_rule() {
 
 #[test]
 fn many_wide_ranges_become_several_rules() {
-    let list: Vec<String> = (0..20).map(|i| format!("\"{}-{}\"", 1000 + i * 2000, 2500 + i * 2000)).collect();
-    let all = drafts(&spec(&format!(r#"{{"remote": {{"ports": [{}]}}}}"#, list.join(","))), &context()).unwrap();
+    let list: Vec<String> = (0..20)
+        .map(|i| format!("\"{}-{}\"", 1000 + i * 2000, 2500 + i * 2000))
+        .collect();
+    let all = drafts(
+        &spec(&format!(r#"{{"remote": {{"ports": [{}]}}}}"#, list.join(","))),
+        &context(),
+    )
+    .unwrap();
     assert_eq!(all.len(), 3);
     assert!(hits(&all, &flow("10.0.0.1", 39_500, 1)));
     assert!(!hits(&all, &flow("10.0.0.1", 38_999, 1)));
@@ -101,7 +135,11 @@ fn many_wide_ranges_become_several_rules() {
 
 #[test]
 fn except_wins_over_any_prefix_length() {
-    let all = drafts(&spec(r#"{"remote": {"cidrs": ["10.0.0.0/8", "10.1.2.3"], "except": ["10.1.0.0/16"]}}"#), &context()).unwrap();
+    let all = drafts(
+        &spec(r#"{"remote": {"cidrs": ["10.0.0.0/8", "10.1.2.3"], "except": ["10.1.0.0/16"]}}"#),
+        &context(),
+    )
+    .unwrap();
     assert!(hits(&all, &flow("10.2.0.1", 1, 1)));
     assert!(!hits(&all, &flow("10.1.0.1", 1, 1)));
     assert!(!hits(&all, &flow("10.1.2.3", 1, 1)));
@@ -120,16 +158,31 @@ fn except_alone_means_everything_else_in_both_families() {
 fn hosts_without_an_address_match_nothing() {
     let named = spec(r#"{"remote": {"hosts": ["db.example.com"]}}"#);
     assert!(drafts(&named, &context()).unwrap().is_empty());
-    let resolved = ["192.0.2.1/32".parse().unwrap(), "2001:db8::1/128".parse().unwrap()];
-    let all = drafts(&named, &Context { addresses: &resolved, ..context() }).unwrap();
+    let resolved = [
+        "192.0.2.1/32".parse().unwrap(),
+        "2001:db8::1/128".parse().unwrap(),
+    ];
+    let all = drafts(
+        &named,
+        &Context {
+            addresses: &resolved,
+            ..context()
+        },
+    )
+    .unwrap();
     assert!(hits(&all, &flow("192.0.2.1", 1, 1)) && hits(&all, &flow("2001:db8::1", 1, 1)));
     assert!(!hits(&all, &flow("192.0.2.2", 1, 1)));
 }
 
 #[test]
 fn sixty_five_thousand_addresses_are_one_rule() {
-    let list: Vec<String> = (0..65_536u32).map(|i| format!("\"10.{}.{}.1\"", i >> 8, i & 255)).collect();
-    let draft = one(&format!(r#"{{"remote": {{"cidrs": [{}], "ports": [5432]}}}}"#, list.join(",")));
+    let list: Vec<String> = (0..65_536u32)
+        .map(|i| format!("\"10.{}.{}.1\"", i >> 8, i & 255))
+        .collect();
+    let draft = one(&format!(
+        r#"{{"remote": {{"cidrs": [{}], "ports": [5432]}}}}"#,
+        list.join(",")
+    ));
     assert_eq!(draft.filing.cells(), 65_536);
     assert!(draft.trie.is_empty());
 }
@@ -139,8 +192,13 @@ fn correlated_and_bursty_loss_become_chains() {
     let mut fault = Fault::drop(chaos_spec::Drop::chance(Chance::percent(20).unwrap()));
     let mut rule = Rule::default();
     fault::write(&fault, &mut rule);
-    assert_eq!((rule.drop.model, rule.drop.chance), (loss::CHANCE, Chance::percent(20).unwrap().threshold()));
-    fault.drop = fault.drop.map(|d| d.with_correlation(Chance::percent(75).unwrap()));
+    assert_eq!(
+        (rule.drop.model, rule.drop.chance),
+        (loss::CHANCE, Chance::percent(20).unwrap().threshold())
+    );
+    fault.drop = fault
+        .drop
+        .map(|d| d.with_correlation(Chance::percent(75).unwrap()));
     fault::write(&fault, &mut rule);
     assert_eq!(rule.drop.model, loss::GILBERT_ELLIOTT);
     assert!(xdp_can_do(&fault));

@@ -52,8 +52,13 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
             return NEXT;
         }
     }
-    if understand(skb.raw(), hook, work) == 0 {
-        return NEXT;
+    match understand(skb.raw(), hook, work) {
+        UNDERSTOOD => {}
+        BROKEN => {
+            debug!(ctx, "not understood, passed: {} bytes, ethertype {:x}", skb.len(), u16::from_be(skb.protocol() as u16));
+            return NEXT;
+        }
+        _ => return NEXT,
     }
     if by_socket && hook == Hook::Ingress as u32 {
         add_receiver(work, skb.raw(), side);
@@ -69,8 +74,15 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
     treat(skb, netns, hook, work)
 }
 
+/// What [`understand`] says of a packet that is not IP.
+const OTHER: u32 = 0;
+/// IP, and all is known.
+const UNDERSTOOD: u32 = 1;
+/// IP that is cut short or malformed.
+const BROKEN: u32 = 2;
+
 /// Parses, pulling headers into reach when they are not, and gives later fragments the ports of their
-/// first. 0: not ours to touch.
+/// first.
 #[inline(never)]
 fn understand(raw: *mut __sk_buff, hook: u32, work: &mut Work) -> u32 {
     let skb = Skb::new(raw);
@@ -80,16 +92,18 @@ fn understand(raw: *mut __sk_buff, hook: u32, work: &mut Work) -> u32 {
         skb.pull(HEADERS);
         outcome = parse(skb, ethertype, work);
     }
-    if outcome != Outcome::Ip {
-        if outcome == Outcome::Broken {
+    match outcome {
+        Outcome::Ip => {}
+        Outcome::Other => return OTHER,
+        Outcome::Broken => {
             count(stat::UNCLASSIFIED);
+            return BROKEN;
         }
-        return 0;
     }
     work.flow = Flow::of(&work.packet, hook);
     work.ifindex = skb.ifindex();
     work.wire_packets = skb.wire_packets();
-    1
+    UNDERSTOOD
 }
 
 impl Source for Skb {
