@@ -28,7 +28,13 @@ pub fn guarded(packet: &Packet, flow: &Flow, netns: &Netns) -> bool {
         }
     }
     if control(control::GUARD_NETS) != 0 {
-        let key = Key::new(trie_bits(128), AddressKey { set: 0, address: flow.remote });
+        let key = Key::new(
+            trie_bits(128),
+            AddressKey {
+                set: 0,
+                address: flow.remote,
+            },
+        );
         return GUARD_NETS.get(&key).is_some();
     }
     false

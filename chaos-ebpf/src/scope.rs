@@ -2,7 +2,9 @@
 
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_sock, bpf_sock_tuple},
-    helpers::{bpf_sk_fullsock, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release, bpf_skb_ancestor_cgroup_id},
+    helpers::{
+        bpf_sk_fullsock, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release, bpf_skb_ancestor_cgroup_id,
+    },
 };
 use chaos_ebpf_common::{
     abi::{CGROUP_LEVELS, Hook, ScopeKey, Side, Tag, protocol, scope_kind},
@@ -63,7 +65,9 @@ pub fn add_sender(work: &mut Work, skb: Skb, side: &Side) {
 /// Adds the targets that the socket belongs to which an arriving packet is for.
 #[inline(never)]
 pub fn add_receiver(work: &mut Work, raw: *mut __sk_buff, side: &Side) -> u32 {
-    let Some(socket) = Receiver::find(Skb::new(raw), &work.packet, &work.flow) else { return 0 };
+    let Some(socket) = Receiver::find(Skb::new(raw), &work.packet, &work.flow) else {
+        return 0;
+    };
     let tag = TAGS.get(socket.raw);
     if !tag.is_null() {
         // SAFETY: not null, so a map value.

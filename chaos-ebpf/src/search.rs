@@ -21,7 +21,12 @@ use crate::{
 pub fn search(work: &mut Work) -> bool {
     work.epoch = control(control::EPOCH);
     let scopes = work.scope_count as u32;
-    let mut at = At { work, scope: 0, shapes: 0, cell: core::ptr::null() };
+    let mut at = At {
+        work,
+        scope: 0,
+        shapes: 0,
+        cell: core::ptr::null(),
+    };
     each(scopes, scope, &mut at);
     let work = at.work;
     if work.match_count == 0 {
@@ -63,7 +68,9 @@ extern "C" fn cell(_: u32, at: &mut At<'_>) -> i64 {
     shape += if lowest & 0xcc != 0 { 2 } else { 0 };
     shape += if lowest & 0xf0 != 0 { 4 } else { 0 };
     let key = cell_of(at.scope, shape, &at.work.flow);
-    let Some(found) = CELLS.get_ptr(&key) else { return GO };
+    let Some(found) = CELLS.get_ptr(&key) else {
+        return GO;
+    };
     at.cell = found;
     // SAFETY: a map value; volatile, since userspace may replace it under our hands.
     let len = unsafe { core::ptr::read_volatile(&raw const (*found).len) };
@@ -76,11 +83,16 @@ extern "C" fn candidate(i: u32, at: &mut At<'_>) -> i64 {
         return STOP;
     }
     // SAFETY: as in `cell`, with `i` in range.
-    let slot = unsafe { core::ptr::read_volatile((&raw const (*at.cell).slots).cast::<u32>().add(i as usize)) };
+    let slot =
+        unsafe { core::ptr::read_volatile((&raw const (*at.cell).slots).cast::<u32>().add(i as usize)) };
     if let Some(rule) = RULES.get(slot) {
         let work = &mut *at.work;
-        let subject =
-            Subject { packet: &work.packet, flow: &work.flow, ifindex: work.ifindex, epoch: work.epoch };
+        let subject = Subject {
+            packet: &work.packet,
+            flow: &work.flow,
+            ifindex: work.ifindex,
+            epoch: work.epoch,
+        };
         let remote = work.flow.remote;
         if matches(rule, &subject, |set| in_trie(set, remote)) && !work.add_match(rule.order, slot) {
             count(stat::CROWDED);
@@ -116,6 +128,12 @@ extern "C" fn exchange(i: u32, work: &mut &mut Work) -> i64 {
 /// Whether the longest prefix of an address set that holds the address includes it.
 #[inline(always)]
 fn in_trie(set: u32, address: Address) -> bool {
-    let key = Key::new(trie_bits(128), AddressKey { set: set.to_be(), address });
+    let key = Key::new(
+        trie_bits(128),
+        AddressKey {
+            set: set.to_be(),
+            address,
+        },
+    );
     matches!(ADDRS.get(&key), Some(1))
 }

@@ -136,7 +136,10 @@ impl Skb {
     pub fn window(self) -> Window {
         // SAFETY: as in `field!`; the verifier gives both fields their packet pointer types.
         let (data, end) = unsafe {
-            (core::ptr::read_volatile(&raw const (*self.raw).data), core::ptr::read_volatile(&raw const (*self.raw).data_end))
+            (
+                core::ptr::read_volatile(&raw const (*self.raw).data),
+                core::ptr::read_volatile(&raw const (*self.raw).data_end),
+            )
         };
         Window::new(data as usize, end as usize)
     }
@@ -155,19 +158,37 @@ impl Skb {
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: the helper fills all of `value` or fails.
         unsafe {
-            let failed =
-                bpf_skb_load_bytes(self.raw.cast(), at, value.as_mut_ptr().cast(), size_of::<T>() as u32);
-            if failed == 0 { Some(value.assume_init()) } else { None }
+            let failed = bpf_skb_load_bytes(
+                self.raw.cast(),
+                at,
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+            );
+            if failed == 0 {
+                Some(value.assume_init())
+            } else {
+                None
+            }
         }
     }
 
     /// Writes `T` at an offset. `resum` also keeps a checksum that the device has already taken right.
     #[inline(always)]
     pub fn store<T>(self, at: u32, value: &T, resum: bool) -> bool {
-        let flags = if resum { aya_ebpf::bindings::BPF_F_RECOMPUTE_CSUM as u64 } else { 0 };
+        let flags = if resum {
+            aya_ebpf::bindings::BPF_F_RECOMPUTE_CSUM as u64
+        } else {
+            0
+        };
         // SAFETY: the helper copies from `value`.
         unsafe {
-            bpf_skb_store_bytes(self.raw, at, core::ptr::from_ref(value).cast(), size_of::<T>() as u32, flags) == 0
+            bpf_skb_store_bytes(
+                self.raw,
+                at,
+                core::ptr::from_ref(value).cast(),
+                size_of::<T>() as u32,
+                flags,
+            ) == 0
         }
     }
 
@@ -188,7 +209,11 @@ impl Skb {
     /// Mends a transport checksum at `at` for a changed word; `optional` leaves the 0 of UDP alone.
     #[inline(always)]
     pub fn mend_l4(self, at: u32, from: u16, to: u16, optional: bool) -> bool {
-        let flags = 2 | if optional { aya_ebpf::bindings::BPF_F_MARK_MANGLED_0 as u64 } else { 0 };
+        let flags = 2 | if optional {
+            aya_ebpf::bindings::BPF_F_MARK_MANGLED_0 as u64
+        } else {
+            0
+        };
         // SAFETY: a helper on our own context.
         unsafe { bpf_l4_csum_replace(self.raw, at, from as u64, to as u64, flags) == 0 }
     }
@@ -218,7 +243,8 @@ impl Skb {
     pub fn copy(self, arriving: bool) -> bool {
         self.mark();
         // SAFETY: a helper on our own context.
-        let sent = deeper(|| unsafe { bpf_clone_redirect(self.raw, self.ifindex(), direction(arriving)) == 0 });
+        let sent =
+            deeper(|| unsafe { bpf_clone_redirect(self.raw, self.ifindex(), direction(arriving)) == 0 });
         self.take_mark();
         sent
     }

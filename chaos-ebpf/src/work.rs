@@ -95,6 +95,10 @@ impl Work {
     /// Slot of match `i` in ascending order of creation.
     #[inline(always)]
     pub fn slot(&self, i: usize) -> Option<u32> {
-        if i < self.match_count as usize && i < MATCH_MAX { Some(self.matched[i] as u32) } else { None }
+        if i < self.match_count as usize && i < MATCH_MAX {
+            Some(self.matched[i] as u32)
+        } else {
+            None
+        }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Armed {
     pub places: Vec<ArmedPlace>,
     rules: Vec<ArmedRule>,
     tagged: Option<PathBuf>,
+    /// Its rules have been ended.
+    quiet: bool,
 }
 
 /// One hook of one namespace.
@@ -106,21 +108,35 @@ impl Datapath {
         Ok(answers)
     }
 
-    /// Ends all of these at one instant, then takes away what nobody needs.
+    /// Ends all of these at one instant. Their counters stand still from then on and can be read until
+    /// [`Datapath::disarm`] takes them away.
+    ///
+    /// # Errors
+    /// The kernel could not be told; they act as before.
+    pub fn quiet(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
+        let records: Vec<Armed> = ids.iter().filter_map(|id| self.faults.remove(id)).collect();
+        let next = self.epoch + 1;
+        let quiet = self.end_rules(&records, next).and_then(|()| self.publish(next));
+        for mut record in records {
+            record.quiet |= quiet.is_ok();
+            self.faults.insert(record.arm.id, record);
+        }
+        quiet
+    }
+
+    /// Ends all of these, then takes away what nobody needs.
     ///
     /// # Errors
     /// The kernel could not be told; they are armed as before.
     pub fn disarm(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
-        let records: Vec<Armed> = ids.iter().filter_map(|id| self.faults.remove(id)).collect();
-        let next = self.epoch + 1;
-        if let Err(error) = self.end_rules(&records, next).and_then(|()| self.publish(next)) {
-            for record in records {
-                self.faults.insert(record.arm.id, record);
-            }
-            return Err(error);
+        let loud = |id: &FaultId| self.faults.get(id).is_some_and(|record| !record.quiet);
+        if ids.iter().any(loud) {
+            self.quiet(ids)?;
         }
-        for record in records {
-            self.retire(record, true);
+        for id in ids {
+            if let Some(record) = self.faults.remove(id) {
+                self.retire(record, true);
+            }
         }
         Ok(())
     }
@@ -161,6 +177,7 @@ impl Datapath {
             places: Vec::new(),
             rules: Vec::new(),
             tagged: None,
+            quiet: false,
         };
         match self.stage_into(&mut record, &drafts) {
             Ok(()) => Ok(record),

@@ -86,6 +86,10 @@ impl Kernel for Fake {
         ])
     }
 
+    fn quiet(&mut self, _: &[FaultId]) -> Result<(), DatapathError> {
+        Ok(())
+    }
+
     fn disarm(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
         let mut state = self.state();
         state.disarm_calls += 1;

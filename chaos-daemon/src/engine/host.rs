@@ -32,6 +32,10 @@ impl Kernel for Datapath {
         Self::arm(self, arms)
     }
 
+    fn quiet(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
+        Self::quiet(self, ids)
+    }
+
     fn disarm(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
         Self::disarm(self, ids)
     }

@@ -21,6 +21,13 @@ pub trait Kernel: Send + 'static {
     /// Nothing has changed.
     fn arm(&mut self, arms: &[Arm]) -> Result<Vec<Armed>, DatapathError>;
 
+    /// Ends all of these at one instant; their counters stand still from then on, and can be read until
+    /// [`Kernel::disarm`].
+    ///
+    /// # Errors
+    /// They act as before.
+    fn quiet(&mut self, ids: &[FaultId]) -> Result<(), DatapathError>;
+
     /// Ends all of these at one instant, then takes away what nobody needs any more.
     ///
     /// # Errors

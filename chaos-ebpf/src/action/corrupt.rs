@@ -28,8 +28,18 @@ pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> u32 {
 #[inline(always)]
 fn corrupt(treated: &Treated<'_>, tally: &Tally<'_>) -> Option<bool> {
     let (skb, packet) = (treated.skb, treated.packet());
-    let data_offset = if packet.protocol == protocol::TCP { skb.load::<u8>(packet.l4 + 12)? } else { 0 };
-    let flip = flip(packet, data_offset, treated.end(), tally.rule.seed, tally.sequence)?;
+    let data_offset = if packet.protocol == protocol::TCP {
+        skb.load::<u8>(packet.l4 + 12)?
+    } else {
+        0
+    };
+    let flip = flip(
+        packet,
+        data_offset,
+        treated.end(),
+        tally.rule.seed,
+        tally.sequence,
+    )?;
     let before = skb.load::<u8>(flip.at)?;
     if !tally.spend() {
         return Some(false);

@@ -20,7 +20,11 @@ pub fn decide(tally: &Tally<'_>) -> Loses {
         return Loses::Not;
     }
     tally.count(|counters, n| counters.dropped += n);
-    if loud(tally.rule) { Loses::Loudly } else { Loses::Silently }
+    if loud(tally.rule) {
+        Loses::Loudly
+    } else {
+        Loses::Silently
+    }
 }
 
 #[inline(never)]
@@ -33,11 +37,25 @@ fn lost(tally: &Tally<'_>) -> bool {
     let Some(chain) = tally.chain() else { return false };
     // SAFETY: a map value; volatile, because other CPUs write it.
     let before = unsafe { core::ptr::read_volatile(chain) };
-    let mut steps = Steps { model, seed: tally.rule.seed, sequence: tally.sequence, chain: before, lost: false };
+    let mut steps = Steps {
+        model,
+        seed: tally.rule.seed,
+        sequence: tally.sequence,
+        chain: before,
+        lost: false,
+    };
     if model.model == loss::EVERY {
         (steps.lost, steps.chain) = every(model.every, tally.wire_packets, before);
     } else {
-        each(if tally.wire_packets < STEPS { tally.wire_packets } else { STEPS }, one, &mut steps);
+        each(
+            if tally.wire_packets < STEPS {
+                tally.wire_packets
+            } else {
+                STEPS
+            },
+            one,
+            &mut steps,
+        );
     }
     // When another CPU has moved the chain meanwhile, its move stands and ours was judged on a state as good.
     // SAFETY: an aligned map value.
@@ -55,7 +73,12 @@ struct Steps<'a> {
 }
 
 extern "C" fn one(i: u32, steps: &mut Steps<'_>) -> i64 {
-    let (lost, chain) = gilbert_elliott(steps.model, steps.seed, steps.sequence.wrapping_add(i as u64), steps.chain);
+    let (lost, chain) = gilbert_elliott(
+        steps.model,
+        steps.seed,
+        steps.sequence.wrapping_add(i as u64),
+        steps.chain,
+    );
     steps.chain = chain;
     if lost {
         steps.lost = true;

@@ -53,7 +53,11 @@ impl Treated<'_> {
     #[inline(always)]
     pub fn end(&self) -> u32 {
         let length = self.skb.len();
-        if self.work.packet.end < length { self.work.packet.end } else { length }
+        if self.work.packet.end < length {
+            self.work.packet.end
+        } else {
+            length
+        }
     }
 
     /// Loses the packet without telling anybody.
@@ -113,7 +117,11 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule) -> Next {
 #[inline(always)]
 pub fn lose(rule: &Rule, wire_packets: u32) -> Loses {
     let tally = Tally::open(rule, wire_packets);
-    if rule.faults & (fault::PARTITION | fault::DROP) == 0 { Loses::Not } else { drop::decide(&tally) }
+    if rule.faults & (fault::PARTITION | fault::DROP) == 0 {
+        Loses::Not
+    } else {
+        drop::decide(&tally)
+    }
 }
 
 /// [`any_of`], in a function of its own: its loop would be walked anew behind every path that leads there.

@@ -42,14 +42,20 @@ pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> Next {
     if !answerable(treated) {
         return Next::End(treated.lost());
     }
-    let verdict = if packet.version == 4 { answer_v4(treated) } else { answer_v6(treated) };
+    let verdict = if packet.version == 4 {
+        answer_v4(treated)
+    } else {
+        answer_v6(treated)
+    };
     Next::End(verdict)
 }
 
 #[inline(never)]
 fn answer_v4(treated: &Treated<'_>) -> i32 {
     let (skb, packet) = (treated.skb, treated.packet());
-    let Some(quote) = skb.load::<[u16; 14]>(packet.l3) else { return half_done(treated) };
+    let Some(quote) = skb.load::<[u16; 14]>(packet.l3) else {
+        return half_done(treated);
+    };
     let header = unreachable_v4(packet, &quote);
     let (header_at, quote_at) = (packet.l3, packet.l3 + UNREACHABLE_V4_LEN - 28);
     if !skb.resize(packet.l3 + UNREACHABLE_V4_LEN)
@@ -64,7 +70,9 @@ fn answer_v4(treated: &Treated<'_>) -> i32 {
 #[inline(never)]
 fn answer_v6(treated: &Treated<'_>) -> i32 {
     let (skb, packet) = (treated.skb, treated.packet());
-    let Some(quote) = skb.load::<[u16; 24]>(packet.l3) else { return half_done(treated) };
+    let Some(quote) = skb.load::<[u16; 24]>(packet.l3) else {
+        return half_done(treated);
+    };
     let header = unreachable_v6(packet, &quote);
     let (header_at, quote_at) = (packet.l3, packet.l3 + UNREACHABLE_V6_LEN - 48);
     if !skb.resize(packet.l3 + UNREACHABLE_V6_LEN)

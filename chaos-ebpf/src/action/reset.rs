@@ -13,21 +13,25 @@ use chaos_ebpf_common::{
 };
 
 use super::{Next, Treated, tally::Tally};
-use crate::{
-    maps::count,
-    scope::Receiver,
-};
+use crate::{maps::count, scope::Receiver};
 
 /// Whether this packet is to be answered with a reset: the choice is the flow's, for its whole life.
 #[inline(never)]
 pub fn hits(treated: &Treated<'_>, tally: &Tally<'_>) -> bool {
     let packet = treated.packet();
     if packet.protocol != protocol::TCP
-        || !hit(tally.rule.seed, Stream::Reset, treated.work.flow.number(), tally.rule.reset)
+        || !hit(
+            tally.rule.seed,
+            Stream::Reset,
+            treated.work.flow.number(),
+            tally.rule.reset,
+        )
     {
         return false;
     }
-    let Some(data_offset) = treated.skb.load::<u8>(packet.l4 + 12) else { return false };
+    let Some(data_offset) = treated.skb.load::<u8>(packet.l4 + 12) else {
+        return false;
+    };
     let header = (data_offset >> 4) as u32 * 4;
     let payload = treated.end().saturating_sub(packet.l4 + header);
     let bare = payload == 0 && packet.tcp_flags & (tcp::SYN | tcp::RST | tcp::FIN) == 0;
@@ -60,7 +64,9 @@ fn in_handshake(treated: &Treated<'_>) -> bool {
         // SAFETY: as above.
         return untouched(unsafe { tcp_sock(socket) });
     }
-    let Some(receiver) = Receiver::find(treated.skb, treated.packet(), &treated.work.flow) else { return false };
+    let Some(receiver) = Receiver::find(treated.skb, treated.packet(), &treated.work.flow) else {
+        return false;
+    };
     // SAFETY: the verifier knows this pointer as a socket.
     let fresh = untouched(unsafe { tcp_sock(receiver.raw) });
     receiver.release();
@@ -133,7 +139,9 @@ fn set_length(treated: &Treated<'_>) -> bool {
     let (skb, packet) = (treated.skb, treated.packet());
     let length = packet.l4 + RESET_LEN - packet.l3;
     if packet.version == 4 {
-        let Some(before) = skb.load::<u16>(packet.l3 + 2) else { return false };
+        let Some(before) = skb.load::<u16>(packet.l3 + 2) else {
+            return false;
+        };
         let after = (length as u16).to_be();
         skb.mend_l3(packet.l3 + 10, before, after) && skb.store(packet.l3 + 2, &after, false)
     } else {
@@ -172,7 +180,11 @@ pub fn turn_back(treated: &Treated<'_>) -> i32 {
 /// Whether the hook that an answer will pass has programs of ours.
 #[inline(always)]
 fn opposite_armed(netns: &Netns, hook: u32) -> bool {
-    let other = if hook == Hook::Egress as u32 { Hook::Ingress } else { Hook::Egress };
+    let other = if hook == Hook::Egress as u32 {
+        Hook::Ingress
+    } else {
+        Hook::Egress
+    };
     let side = &netns.sides[other as usize];
     side.scope.id | side.cgroup_levels | side.processes != 0
 }

@@ -34,7 +34,11 @@ impl<'a> Tally<'a> {
             Some(state) => add(state_field(state, Field::Sequence), wire_packets as u64),
             None => 0,
         };
-        Self { rule, sequence, wire_packets }
+        Self {
+            rule,
+            sequence,
+            wire_packets,
+        }
     }
 
     /// Takes the packet out of the fault's budget; `false` when it is spent. Never overdrawn: a
@@ -44,7 +48,9 @@ impl<'a> Tally<'a> {
         if self.rule.budget == u64::MAX {
             return true;
         }
-        let Some(spent) = SPENT.get_ptr_mut(self.rule.fault) else { return false };
+        let Some(spent) = SPENT.get_ptr_mut(self.rule.fault) else {
+            return false;
+        };
         add(spent, self.wire_packets as u64) + self.wire_packets as u64 <= self.rule.budget
     }
 

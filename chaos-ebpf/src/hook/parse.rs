@@ -37,13 +37,21 @@ struct Walk<'a, S> {
 /// Parses into `work.packet`; later fragments get the ports of their first.
 #[inline(always)]
 pub fn parse<S: Source>(source: S, ethertype: u16, work: &mut Work) -> Outcome {
-    let Some((l3, kind)) = link_layer(&source.window(), ethertype) else { return Outcome::Other };
+    let Some((l3, kind)) = link_layer(&source.window(), ethertype) else {
+        return Outcome::Other;
+    };
     work.packet.l3 = l3;
     let l3 = forget(&work.packet.l3);
-    let Some(packet) = network(&source.window(), l3, kind) else { return Outcome::Broken };
+    let Some(packet) = network(&source.window(), l3, kind) else {
+        return Outcome::Broken;
+    };
     work.packet = packet;
     if work.packet.version == 6 {
-        let mut walk = Walk { source, work, broken: false };
+        let mut walk = Walk {
+            source,
+            work,
+            broken: false,
+        };
         each(EXTENSIONS, step::<S>, &mut walk);
         if walk.broken {
             return Outcome::Broken;

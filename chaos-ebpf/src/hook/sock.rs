@@ -13,7 +13,11 @@ use crate::maps::{KNOWN_NETNS, NEWCOMERS, TAGS};
 pub fn run(ctx: &SockContext) -> i32 {
     const ALLOW: i32 = 1;
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let mut tag = Tag { process, _pad: 0, cgroups: [0; CGROUP_LEVELS] };
+    let mut tag = Tag {
+        process,
+        _pad: 0,
+        cgroups: [0; CGROUP_LEVELS],
+    };
     let mut level = 0;
     while level < CGROUP_LEVELS {
         // SAFETY: a helper on plain integers; 0 past the leaf.
@@ -25,7 +29,14 @@ pub fn run(ctx: &SockContext) -> i32 {
     let netns_cookie = unsafe { bpf_get_netns_cookie(ctx.sock.cast()) };
     if KNOWN_NETNS.get_ptr(&netns_cookie).is_none() {
         // A full buffer loses the news; the daemon also looks by itself, only later.
-        let _ = NEWCOMERS.output::<Newcomer>(&Newcomer { netns_cookie, process, _pad: 0 }, 0);
+        let _ = NEWCOMERS.output::<Newcomer>(
+            &Newcomer {
+                netns_cookie,
+                process,
+                _pad: 0,
+            },
+            0,
+        );
     }
     ALLOW
 }

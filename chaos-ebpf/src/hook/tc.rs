@@ -16,10 +16,10 @@ use crate::{
     action::{self, Next, Treated},
     each::{GO, STOP, each},
     guard::guarded,
+    hook::parse::{Outcome, Source, parse},
     maps::{NETNS, NETNS_INDEX, RULES, control, count},
     scope::{add_receiver, add_sender},
     search::search,
-    hook::parse::{Outcome, Source, parse},
     skb::{Skb, Window},
     work::{Work, work},
 };
@@ -36,7 +36,9 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
     if skb.take_mark() {
         return NEXT;
     }
-    let Some(netns) = NETNS.get(NETNS_INDEX.load()) else { return NEXT };
+    let Some(netns) = NETNS.get(NETNS_INDEX.load()) else {
+        return NEXT;
+    };
     let side = &netns.sides[hook as usize];
     let by_socket = side.cgroup_levels | side.processes != 0;
     if !by_socket && side.scope.id == 0 {
@@ -55,7 +57,12 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
     match understand(skb.raw(), hook, work) {
         UNDERSTOOD => {}
         BROKEN => {
-            debug!(ctx, "not understood, passed: {} bytes, ethertype {:x}", skb.len(), u16::from_be(skb.protocol() as u16));
+            debug!(
+                ctx,
+                "not understood, passed: {} bytes, ethertype {:x}",
+                skb.len(),
+                u16::from_be(skb.protocol() as u16)
+            );
             return NEXT;
         }
         _ => return NEXT,
@@ -68,7 +75,12 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
     }
     if guarded(&work.packet, &work.flow, netns) {
         count(stat::GUARDED);
-        debug!(ctx, "guarded, passed: protocol {}, {} bytes", work.packet.protocol, skb.len());
+        debug!(
+            ctx,
+            "guarded, passed: protocol {}, {} bytes",
+            work.packet.protocol,
+            skb.len()
+        );
         return NEXT;
     }
     treat(skb, netns, hook, work)
@@ -123,7 +135,12 @@ fn treat(skb: Skb, netns: &Netns, hook: u32, work: &Work) -> i32 {
     }
     let matches = work.match_count as u32;
     let mut pass = Pass {
-        treated: Treated { skb, netns, hook, work },
+        treated: Treated {
+            skb,
+            netns,
+            hook,
+            work,
+        },
         now,
         boot_offset: control(control::BOOT_OFFSET),
         verdict: NEXT,
@@ -141,9 +158,18 @@ struct Pass<'a> {
 }
 
 extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
-    let Some(rule) = pass.treated.work.slot(i as usize).and_then(|slot| RULES.get(slot)) else { return STOP };
+    let Some(rule) = pass
+        .treated
+        .work
+        .slot(i as usize)
+        .and_then(|slot| RULES.get(slot))
+    else {
+        return STOP;
+    };
     // SAFETY: a helper without arguments.
-    if deadline_over(rule.deadline, pass.now, pass.boot_offset, || unsafe { bpf_ktime_get_boot_ns() }) {
+    if deadline_over(rule.deadline, pass.now, pass.boot_offset, || unsafe {
+        bpf_ktime_get_boot_ns()
+    }) {
         return GO;
     }
     match action::apply(&pass.treated, rule) {

@@ -26,7 +26,9 @@ use crate::{
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> u32 {
     const PASS: u32 = xdp_action::XDP_PASS;
-    let Some(netns) = NETNS.get(NETNS_INDEX.load()) else { return PASS };
+    let Some(netns) = NETNS.get(NETNS_INDEX.load()) else {
+        return PASS;
+    };
     let scope = netns.sides[Hook::Xdp as usize].scope;
     if scope.id == 0 {
         return PASS;
@@ -58,7 +60,12 @@ pub fn run(ctx: &XdpContext) -> u32 {
         return PASS;
     }
     let matches = work.match_count as u32;
-    let mut pass = Pass { work, now, boot_offset: control(control::BOOT_OFFSET), lost: false };
+    let mut pass = Pass {
+        work,
+        now,
+        boot_offset: control(control::BOOT_OFFSET),
+        lost: false,
+    };
     each(matches, one, &mut pass);
     if pass.lost { xdp_action::XDP_DROP } else { PASS }
 }
@@ -72,8 +79,10 @@ impl Source for Raw {
     fn window(self) -> Window {
         // SAFETY: the context; the verifier gives both fields their packet pointer types.
         unsafe {
-            let (data, end) =
-                (core::ptr::read_volatile(&raw const (*self.0).data), core::ptr::read_volatile(&raw const (*self.0).data_end));
+            let (data, end) = (
+                core::ptr::read_volatile(&raw const (*self.0).data),
+                core::ptr::read_volatile(&raw const (*self.0).data_end),
+            );
             Window::new(data as usize, end as usize)
         }
     }
@@ -88,9 +97,13 @@ struct Pass<'a> {
 }
 
 extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
-    let Some(rule) = pass.work.slot(i as usize).and_then(|slot| RULES.get(slot)) else { return STOP };
+    let Some(rule) = pass.work.slot(i as usize).and_then(|slot| RULES.get(slot)) else {
+        return STOP;
+    };
     // SAFETY: a helper without arguments.
-    if deadline_over(rule.deadline, pass.now, pass.boot_offset, || unsafe { bpf_ktime_get_boot_ns() }) {
+    if deadline_over(rule.deadline, pass.now, pass.boot_offset, || unsafe {
+        bpf_ktime_get_boot_ns()
+    }) {
         return GO;
     }
     if matches!(action::lose(rule, 1), Loses::Not) {

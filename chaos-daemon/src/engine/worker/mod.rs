@@ -276,14 +276,12 @@ impl<K: Kernel> Worker<K> {
         if ids.is_empty() {
             return;
         }
-        let mut packets = Vec::with_capacity(ids.len());
-        let mut notices = Vec::with_capacity(ids.len());
-        for id in &ids {
-            packets.push(self.packets(*id));
-            notices.push(self.kernel.notices(*id));
-        }
         self.parts.pulse.busy(KERNEL_PATIENCE);
-        let disarmed = self.kernel.disarm(&ids);
+        let quiet = self.kernel.quiet(&ids);
+        // The last counts, to the packet: nothing acts any more, and nothing has been taken away.
+        let packets: Vec<_> = ids.iter().map(|id| self.packets(*id)).collect();
+        let notices: Vec<_> = ids.iter().map(|id| self.kernel.notices(*id)).collect();
+        let disarmed = quiet.and_then(|()| self.kernel.disarm(&ids));
         self.parts.pulse.beat();
         if let Err(error) = disarmed {
             tracing::error!(%error, count = ids.len(), "faults could not be ended; trying again");
