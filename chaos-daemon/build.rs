@@ -9,8 +9,13 @@ fn main() {
         env::var_os("CHAOS_BPF_OBJECT").map_or_else(|| root.join("target/bpf/chaos-ebpf.o"), PathBuf::from);
     println!("cargo:rerun-if-changed={}", object.display());
     let Ok(object) = object.canonicalize() else {
-        eprintln!("the kernel programs are not built: {} is missing", object.display());
-        eprintln!("run `cargo xtask build` once (it sets up the BPF compiler, too), or name an object in CHAOS_BPF_OBJECT");
+        eprintln!(
+            "the kernel programs are not built: {} is missing",
+            object.display()
+        );
+        eprintln!(
+            "run `cargo xtask build` once (it sets up the BPF compiler, too), or name an object in CHAOS_BPF_OBJECT"
+        );
         exit(1);
     };
     println!("cargo:rustc-env=CHAOS_BPF_OBJECT={}", object.display());

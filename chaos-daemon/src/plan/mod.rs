@@ -130,7 +130,7 @@ fn merge<'a>(ranges: impl IntoIterator<Item = &'a PortRange>) -> Vec<Ports> {
     for ports in sorted {
         match merged.last_mut() {
             Some(last) if u32::from(ports.first) <= u32::from(last.last) + 1 => {
-                last.last = last.last.max(ports.last)
+                last.last = last.last.max(ports.last);
             }
             _ => merged.push(ports),
         }

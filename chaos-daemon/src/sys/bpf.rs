@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_prog_type};
 
 /// `BPF_F_BEFORE` without a relative: the head of the chain (include/uapi/linux/bpf.h).
 const FIRST: u32 = 1 << 3;
@@ -108,7 +108,7 @@ impl AsFd for Link {
 pub struct TestPacket<'a> {
     /// The frame, from its link layer.
     pub frame: &'a [u8],
-    /// Device it is said to be at, in the calling thread's namespace; 0 = its loopback. tc only.
+    /// Device it is said to be at, in the calling thread's namespace; 0 = its loopback.
     pub ifindex: u32,
     /// Wire packets it stands for. tc only.
     pub gso_segs: u32,
@@ -150,16 +150,39 @@ pub fn test_run(
     attr.test.data_out = out.as_mut_ptr() as u64;
     attr.test.data_size_out = out.len() as u32;
     attr.test.repeat = repeat;
+    // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    let xdp = [0, packet.frame.len() as u32, 0, packet.ifindex, 0, 0];
     if context {
         attr.test.ctx_in = skb.as_ptr() as u64;
         attr.test.ctx_size_in = size_of_val(&skb) as u32;
+    } else if packet.ifindex != 0 {
+        attr.test.ctx_in = xdp.as_ptr() as u64;
+        attr.test.ctx_size_in = size_of_val(&xdp) as u32;
     }
     bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
     // SAFETY: the kernel has filled this member of the union.
     let (verdict, length, nanoseconds) =
         unsafe { (attr.test.retval, attr.test.data_size_out, attr.test.duration) };
     out.truncate(length as usize);
-    Ok(TestResult { verdict, frame: out, nanoseconds })
+    Ok(TestResult {
+        verdict,
+        frame: out,
+        nanoseconds,
+    })
+}
+
+/// A tc program that only says "next": the yardstick that measurements of [`test_run`] are taken against.
+pub fn load_empty_classifier() -> io::Result<OwnedFd> {
+    // r0 = TCX_NEXT; exit
+    const CODE: [u64; 2] = [0xffff_ffff_0000_00b7, 0x0000_0000_0000_0095];
+    let mut attr = zeroed();
+    attr.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS as u32;
+    attr.__bindgen_anon_3.insn_cnt = CODE.len() as u32;
+    attr.__bindgen_anon_3.insns = CODE.as_ptr() as u64;
+    attr.__bindgen_anon_3.license = c"Dual MIT/GPL".as_ptr() as u64;
+    let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
+    // SAFETY: BPF_PROG_LOAD returns a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Whether the kernel has TCX (6.6): asks who is attached to a device, which attaches nothing.
@@ -183,7 +206,16 @@ fn zeroed() -> bpf_attr {
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
     // SAFETY: the attribute is valid for its whole size, and its pointers outlive the call.
     let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command as libc::c_long, std::ptr::from_mut(attr), size_of::<bpf_attr>())
+        libc::syscall(
+            libc::SYS_bpf,
+            command as libc::c_long,
+            std::ptr::from_mut(attr),
+            size_of::<bpf_attr>(),
+        )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as i32)
+    }
 }

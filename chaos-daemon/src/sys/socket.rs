@@ -23,7 +23,11 @@ pub fn netns_cookie() -> io::Result<u64> {
             &raw mut length,
         )
     };
-    if failed == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+    if failed == 0 {
+        Ok(cookie)
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Whether a descriptor is an IPv4 or IPv6 socket.
@@ -52,15 +56,23 @@ impl Pidfd {
     pub fn open(pid: u32) -> io::Result<Self> {
         // SAFETY: plain integers.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        // SAFETY: a new descriptor that nobody else owns.
-        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(Self(unsafe { OwnedFd::from_raw_fd(fd as i32) })) }
+        if fd < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            // SAFETY: a new descriptor that nobody else owns.
+            Ok(Self(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
+        }
     }
 
     /// A copy of one of its descriptors.
     pub fn descriptor(&self, number: i32) -> io::Result<OwnedFd> {
         // SAFETY: plain integers.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), number, 0) };
-        // SAFETY: a new descriptor that nobody else owns.
-        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }) }
+        if fd < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            // SAFETY: a new descriptor that nobody else owns.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+        }
     }
 }
