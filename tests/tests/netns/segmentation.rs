@@ -76,6 +76,7 @@ fn one_percent_cuts_a_bulk_stream_down_with_super_packets_and_without() {
         (with.retransmitted / share - 1.0).abs() < 0.3,
         "the count is of wire packets: {told}"
     );
-    assert!((0.25..2.0).contains(&(with.mbit / without.mbit)), "{told}");
+    // A train lost whole costs a timeout where a packet costs a retransmission; so the stream suffers more, not less.
+    assert!((5.0..2.0 * without.mbit).contains(&with.mbit), "{told}");
     assert!(with.mbit < healthy.mbit / 5.0, "{told}");
 }
