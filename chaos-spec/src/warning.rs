@@ -41,7 +41,7 @@ pub enum WarningKind {
     ContainerWithoutCgroup { container: String },
     /// A name whose last lookup failed.
     StaleAddresses { host: String },
-    /// `reset` or `reject: {with: reset}` on traffic that is not all TCP.
+    /// `reset` on traffic that is not all TCP.
     OnlyTcpIsReset { fault: String },
     /// A guard keeps some of the matched traffic out.
     GuardOverlap { guard: String },
@@ -138,7 +138,7 @@ impl WarningKind {
                 "look at the name servers that the daemon asks: those of /etc/resolv.conf or of `--resolver`"
             }
             Self::OnlyTcpIsReset { .. } => {
-                "write `protocol: tcp` to say so, or use `drop` or `reject: {with: icmp}`"
+                "write `protocol: tcp` to say so, or use `drop` or `reject`, which touch all of it"
             }
             Self::GuardOverlap { .. } => {
                 "nothing to do, unless this very traffic was meant: `chaosctl status` lists the guards"

@@ -69,7 +69,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(
         spec.fault.reject,
         Some(Reject {
-            with: RejectWith::Icmp,
+            with: RejectWith::Reset,
             chance: Chance::ALWAYS
         })
     );
@@ -241,13 +241,46 @@ fn explanations_name_the_nearest_commands() {
             "{host: true}",
             "{connections: new}",
             "{reject: {}}",
+            "iptables -A OUTPUT -p tcp --syn -j REJECT --reject-with tcp-reset\n",
+        ),
+        (
+            "{host: true}",
+            "{connections: new}",
+            "{reject: {with: icmp}}",
             "iptables -A OUTPUT -p tcp --syn -j REJECT --reject-with icmp-port-unreachable\n",
+        ),
+        (
+            "{host: true}",
+            "{remote: {cidrs: [10.0.0.0/8]}}",
+            "{reject: {}}",
+            "iptables -A OUTPUT -p tcp -d 10.0.0.0/8 -j REJECT --reject-with tcp-reset\n  iptables -A OUTPUT -d 10.0.0.0/8 -j REJECT --reject-with icmp-port-unreachable\n",
+        ),
+        (
+            "{host: true}",
+            "{remote: {ports: [53]}}",
+            "{reject: {chance: 50%}}",
+            "ip6tables -A OUTPUT -p udp -m multiport --dports 53 -m statistic --mode random --probability 0.5 -j REJECT --reject-with icmp6-port-unreachable\n",
+        ),
+        (
+            "{host: true}",
+            "{protocol: udp}",
+            "{reject: {}}",
+            "Nearest with iptables:\n  iptables -A OUTPUT -p udp -j REJECT --reject-with icmp-port-unreachable\n",
         ),
     ];
     for (target, traffic, fault, command) in cases {
         let text = told(target, traffic, fault);
         assert!(text.contains(command), "{command}\nin\n{text}");
         assert!(text.contains("It ends by itself after 5m"), "{text}");
+    }
+    let late = "after the first SYN retransmission";
+    for (traffic, fault, says) in [
+        ("{protocol: tcp}", "{reject: {with: icmp}}", true),
+        ("{protocol: udp}", "{reject: {with: icmp}}", false),
+        ("{protocol: tcp}", "{reject: {}}", false),
+    ] {
+        let text = told("{pid: 7}", traffic, fault);
+        assert_eq!(text.contains(late), says, "{text}");
     }
     let reset = told("{pid: 7}", "{}", "{reset: {chance: 20%}}");
     assert!(

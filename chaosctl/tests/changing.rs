@@ -169,8 +169,8 @@ fn every_word_has_its_fault_and_a_name_is_made_up() {
             json!({"pid": 42}),
         ),
         (
-            &["reject", "--with", "reset", "--host"],
-            json!({"reject": {"with": "reset"}}),
+            &["reject", "--with", "icmp", "--host"],
+            json!({"reject": {"with": "icmp"}}),
             json!({"host": true}),
         ),
         (

@@ -1,5 +1,5 @@
 use super::Equivalent;
-use crate::{Checksum, Direction, DropModel, DropSignal, FaultSpec, TargetKind};
+use crate::{Checksum, Direction, DropModel, DropSignal, FaultSpec, RejectWith, TargetKind};
 
 /// Where the nearest commands differ from the fault: only what matters for this one.
 pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
@@ -42,6 +42,16 @@ pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
     }
     if uses("iptables") && spec.traffic.direction.has_egress() && fault.partition.is_some() {
         add("DROP in OUTPUT gives UDP senders EPERM; here they notice nothing.");
+    }
+    if let Some(reject) = &fault.reject {
+        let answers_tcp_by_icmp = reject.with == RejectWith::Icmp && spec.traffic.protocol.has_tcp();
+        if answers_tcp_by_icmp && spec.traffic.direction.has_egress() {
+            add(
+                "An ICMP answer can come so fast that connect() still holds its socket, and the kernel then waits \
+                 until after the first SYN retransmission, about 1 s, before connect() fails (measured for IPv6); `with: \
+                 reset` makes it fail at once.",
+            );
+        }
     }
     if fault.reset.is_some() {
         add(

@@ -2,7 +2,7 @@
 
 use super::Equivalent;
 use super::place::{Family, cgroup, directions, enter, exceptions, families, remotes};
-use crate::{Connections, Direction, DropModel, FaultSpec, PortRange, Protocol, RejectWith};
+use crate::{Connections, Direction, DropModel, FaultSpec, PortRange, Protocol, Reject, RejectWith};
 
 pub(super) fn commands(spec: &FaultSpec) -> Option<Equivalent> {
     let actions = actions(spec);
@@ -24,8 +24,8 @@ pub(super) fn commands(spec: &FaultSpec) -> Option<Equivalent> {
 }
 
 struct Action {
-    /// Only TCP segments can be answered so.
-    only_tcp: bool,
+    /// The protocol that it is for, where it is not for all that match.
+    only: Option<Protocol>,
     v4: String,
     v6: String,
 }
@@ -33,7 +33,7 @@ struct Action {
 impl Action {
     fn same(text: String) -> Self {
         Self {
-            only_tcp: false,
+            only: None,
             v4: text.clone(),
             v6: text,
         }
@@ -42,8 +42,17 @@ impl Action {
     fn tcp_reset(chance: crate::Chance) -> Self {
         let text = format!("{}-j REJECT --reject-with tcp-reset", statistic(chance));
         Self {
-            only_tcp: true,
+            only: Some(Protocol::Tcp),
             ..Self::same(text)
+        }
+    }
+
+    fn unreachable(chance: crate::Chance) -> Self {
+        let statistic = statistic(chance);
+        Self {
+            only: None,
+            v4: format!("{statistic}-j REJECT --reject-with icmp-port-unreachable"),
+            v6: format!("{statistic}-j REJECT --reject-with icmp6-port-unreachable"),
         }
     }
 }
@@ -52,22 +61,41 @@ fn actions(spec: &FaultSpec) -> Vec<Action> {
     let fault = &spec.fault;
     let mut actions = Vec::new();
     actions.extend(fault.partition.map(|_| Action::same("-j DROP".to_owned())));
-    actions.extend(fault.reject.as_ref().map(|reject| match reject.with {
-        RejectWith::Reset => Action::tcp_reset(reject.chance),
-        RejectWith::Icmp => {
-            let statistic = statistic(reject.chance);
-            Action {
-                only_tcp: false,
-                v4: format!("{statistic}-j REJECT --reject-with icmp-port-unreachable"),
-                v6: format!("{statistic}-j REJECT --reject-with icmp6-port-unreachable"),
-            }
-        }
-    }));
+    if let Some(reject) = &fault.reject {
+        actions.extend(rejections(spec, reject));
+    }
     actions.extend(fault.reset.as_ref().map(|reset| Action::tcp_reset(reset.chance)));
     if let Some(DropModel::Every(n)) = fault.drop.as_ref().and_then(crate::Drop::model) {
         actions.push(Action::same(format!(
             "-m statistic --mode nth --every {n} --packet 0 -j DROP"
         )));
+    }
+    actions
+}
+
+/// The reset is for TCP, and what is not TCP gets the ICMP message: two rules where both may come.
+fn rejections(spec: &FaultSpec, reject: &Reject) -> Vec<Action> {
+    let unreachable = Action::unreachable(reject.chance);
+    if reject.with == RejectWith::Icmp {
+        return vec![unreachable];
+    }
+    let mut actions = Vec::new();
+    if spec.traffic.protocol.has_tcp() {
+        actions.push(Action::tcp_reset(reject.chance));
+    }
+    let others = spec.traffic.protocol != Protocol::Tcp && spec.traffic.connections == Connections::Any;
+    if others {
+        // Ports need a protocol there, and the first rule has taken TCP.
+        let only = (spec.traffic.protocol == Protocol::Any && has_ports(spec)).then_some(Protocol::Udp);
+        // A second draw for TCP that the first rule spared would be one too many.
+        let beside_tcp =
+            spec.traffic.protocol == Protocol::Any && only.is_none() && !reject.chance.is_always();
+        let but_tcp = if beside_tcp { "! -p tcp " } else { "" };
+        actions.push(Action {
+            only,
+            v4: format!("{but_tcp}{}", unreachable.v4),
+            v6: format!("{but_tcp}{}", unreachable.v6),
+        });
     }
     actions
 }
@@ -108,7 +136,7 @@ fn rule(spec: &FaultSpec, direction: Direction, family: Family, action: &Action)
     words.extend(devices(spec, egress));
     words.extend(cgroup(&spec.target).map(|path| format!("-m cgroup --path {path}")));
     let protocol = match traffic.protocol {
-        Protocol::Any if action.only_tcp => Some("tcp"),
+        Protocol::Any if action.only.is_some() => action.only.map(Protocol::word),
         // Ports need a protocol there; the same rule with `-p udp` follows from this one.
         Protocol::Any if has_ports(spec) || traffic.connections != Connections::Any => Some("tcp"),
         Protocol::Any => None,

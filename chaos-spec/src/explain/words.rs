@@ -106,7 +106,7 @@ pub fn rules(fault: &Fault) -> Vec<String> {
         ),
         RejectWith::Reset => {
             format!(
-                "{} are lost, and their sender gets a TCP reset (ICMP for what is not TCP)",
+                "{} are lost, and their sender gets a TCP reset (an ICMP port unreachable for what is not TCP)",
                 reject.chance
             )
         }

@@ -81,11 +81,12 @@ pub struct Reject {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RejectWith {
-    /// ICMP or ICMPv6 "port unreachable", as a firewall answers.
-    #[default]
-    Icmp,
     /// A TCP reset, as a closed port answers; what is not TCP gets the ICMP message.
+    #[default]
     Reset,
+    /// ICMP or ICMPv6 "port unreachable", as a firewall answers. A socket that is still connecting may hear it only
+    /// after the first SYN retransmission, about 1 s.
+    Icmp,
 }
 
 /// Tears down established TCP connections at both ends. Only TCP segments are touched.

@@ -1,6 +1,6 @@
 use super::Errors;
 use crate::path::SpecPath;
-use crate::{Direction, Drop, DropSignal, FaultKind, FaultSpec, Protocol, RejectWith};
+use crate::{Direction, Drop, DropSignal, FaultKind, FaultSpec, Protocol};
 
 pub(super) fn check(spec: &FaultSpec, errors: &mut Errors) {
     let kinds = spec.fault.kinds();
@@ -50,20 +50,7 @@ fn check_tcp(spec: &FaultSpec, errors: &mut Errors) {
         errors.add(
             "spec.fault.reset",
             message,
-            "write `protocol: tcp`, or `reject: {with: icmp}` or `drop`",
-        );
-    }
-    if spec
-        .fault
-        .reject
-        .as_ref()
-        .is_some_and(|reject| reject.with == RejectWith::Reset)
-    {
-        let message = format!("{name} cannot be answered with a TCP reset");
-        errors.add(
-            "spec.fault.reject.with",
-            message,
-            "write `with: icmp`, or `protocol: tcp`",
+            "write `protocol: tcp`, or `reject` or `drop`",
         );
     }
 }

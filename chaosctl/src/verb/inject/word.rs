@@ -71,15 +71,15 @@ pub(super) struct PartitionWord {
 /// Lose packets and tell the target at once
 ///
 /// Example:
-///   chaosctl inject reject --with reset --cgroup /system.slice/orders.service --remote-port 5432 --for 60s
+///   chaosctl inject reject --cgroup /system.slice/orders.service --remote-port 5432 --for 60s
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct RejectWord {
     /// The share of packets.
     #[arg(value_name = "CHANCE", default_value = "100%")]
     chance: Chance,
-    /// A TCP reset as of a closed port, or ICMP as of a firewall.
-    #[arg(long, value_name = "WORD", default_value = "icmp")]
+    /// reset: TCP gets a reset, as of a closed port, and the rest ICMP; icmp: all get ICMP, as of a firewall.
+    #[arg(long, value_name = "WORD", default_value = "reset")]
     #[arg(value_parser = words::<RejectWith>(&["reset", "icmp"]))]
     with: RejectWith,
     #[command(flatten)]
@@ -93,7 +93,7 @@ pub(super) struct RejectWord {
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ResetWord {
-    /// The share of packets that reset their connection.
+    /// The share of connections that is torn down; one that was spared stays spared.
     #[arg(value_name = "CHANCE", default_value = "100%")]
     chance: Chance,
     #[command(flatten)]
