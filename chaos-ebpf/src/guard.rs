@@ -35,7 +35,7 @@ pub fn guarded(packet: &Packet, flow: &Flow, netns: &Netns) -> bool {
                 address: flow.remote,
             },
         );
-        return GUARD_NETS.get(&key).is_some();
+        return matches!(GUARD_NETS.get(&key), Some(1));
     }
     false
 }

@@ -5,13 +5,27 @@ use chaos_ebpf_common::{
     abi::{AddressKey, control, protocol, trie_bits},
     guard::{End, PORT_WORDS, port_bit},
 };
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{DatapathError, object::Maps};
 use crate::{
-    plan::address,
+    plan::{address, holds_v4},
     safety::guard::{GuardList, GuardProtocol, GuardWhat},
 };
+
+/// BPF_NOEXIST: leave an entry that is there.
+const NO_REPLACE: u64 = 1;
+
+fn key(net: &IpNet) -> Key<AddressKey> {
+    let bits = u32::from(net.prefix_len()) + if matches!(net, IpNet::V4(_)) { 96 } else { 0 };
+    Key::new(
+        trie_bits(bits),
+        AddressKey {
+            set: 0,
+            address: address(net.network()),
+        },
+    )
+}
 
 /// Writes the whole list. Called before anything is armed.
 pub fn write(maps: &mut Maps, guard: &GuardList) -> Result<(), DatapathError> {
@@ -33,16 +47,13 @@ pub fn write(maps: &mut Maps, guard: &GuardList) -> Result<(), DatapathError> {
                 }
             }
             GuardWhat::Net(net) => {
-                let bits = u32::from(net.prefix_len()) + if matches!(net, IpNet::V4(_)) { 96 } else { 0 };
-                let key = Key::new(
-                    trie_bits(bits),
-                    AddressKey {
-                        set: 0,
-                        address: address(net.network()),
-                    },
-                );
+                if holds_v4(net) {
+                    // Unless IPv4 is guarded as a whole by another entry, whichever comes first: then this one fails.
+                    let v4 = IpNet::from(Ipv4Net::default());
+                    let _ = maps.guard_nets.insert(&key(&v4), 0, NO_REPLACE);
+                }
                 maps.guard_nets
-                    .insert(&key, 1, 0)
+                    .insert(&key(net), 1, 0)
                     .map_err(|e| DatapathError::map("GUARD_NETS", e))?;
                 nets += 1;
             }

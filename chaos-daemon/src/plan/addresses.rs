@@ -1,13 +1,13 @@
 //! Remote addresses: exact ones go into the index, a few prefixes into the rule, more into the trie.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use chaos_ebpf_common::{
     abi::{PREFIXES, Rule, remote},
     address::{Address, Prefix},
 };
 use chaos_spec::Remote;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::address;
 
@@ -36,19 +36,19 @@ pub struct TriePrefix {
 /// What `remote` says about addresses; `None` when it names hosts and none of them has an address.
 pub(super) fn remotes(spec: &Remote, resolved: &[IpNet]) -> Option<Remotes> {
     let except: Vec<IpNet> = IpNet::aggregate(&spec.except.iter().map(|cidr| cidr.net()).collect());
-    let named: Vec<IpNet> = spec
-        .cidrs
-        .iter()
-        .map(|cidr| cidr.net())
-        .chain(resolved.iter().copied())
-        .collect();
-    if spec.cidrs.is_empty() && spec.hosts.is_empty() {
-        if except.is_empty() {
-            return Some(Remotes::Any);
-        }
-        let everything = [IpNet::V4(Default::default()), IpNet::V6(Default::default())];
-        return Some(prefixes(&everything, except));
+    let anybody = spec.cidrs.is_empty() && spec.hosts.is_empty();
+    if anybody && except.is_empty() {
+        return Some(Remotes::Any);
     }
+    let named: Vec<IpNet> = if anybody {
+        vec![ALL_V4, ALL_V6]
+    } else {
+        spec.cidrs
+            .iter()
+            .map(|cidr| cidr.net())
+            .chain(resolved.iter().copied())
+            .collect()
+    };
     // `except` always wins: what lies inside it includes nothing.
     let include: Vec<IpNet> = named
         .into_iter()
@@ -63,12 +63,25 @@ pub(super) fn remotes(spec: &Remote, resolved: &[IpNet]) -> Option<Remotes> {
         exact.dedup();
         return Some(Remotes::Exact(exact));
     }
-    Some(prefixes(&IpNet::aggregate(&include), except))
+    let include = IpNet::aggregate(&include);
+    let mut out = except;
+    if include.iter().any(holds_v4) && !include.contains(&ALL_V4) {
+        out.push(ALL_V4);
+    }
+    let (include, out) = (
+        include.into_iter().map(|net| (net, true)),
+        out.into_iter().map(|net| (net, false)),
+    );
+    Some(Remotes::Prefixes(include.chain(out).collect()))
 }
 
-fn prefixes(include: &[IpNet], except: Vec<IpNet>) -> Remotes {
-    let out = except.into_iter().map(|net| (net, false));
-    Remotes::Prefixes(include.iter().map(|net| (*net, true)).chain(out).collect())
+const ALL_V4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
+const ALL_V6: IpNet = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
+
+/// Whether an IPv6 prefix is so short that it holds the corner of IPv6 in which the kernel programs keep IPv4
+/// (`::ffff:0:0/96`). People who write `::/0` mean IPv6.
+pub(crate) fn holds_v4(net: &IpNet) -> bool {
+    matches!(net, IpNet::V6(net) if net.contains(&Ipv4Addr::UNSPECIFIED.to_ipv6_mapped()))
 }
 
 /// Writes the addresses into the rule; what does not fit comes back for the trie. `filed`: the index

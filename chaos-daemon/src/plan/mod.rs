@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 pub use addresses::TriePrefix;
+pub(crate) use addresses::holds_v4;
 pub use fault::xdp_can_do;
 pub use filing::{CellParts, Filing};
 pub use words::rule_text;

@@ -155,6 +155,19 @@ fn except_alone_means_everything_else_in_both_families() {
 }
 
 #[test]
+fn all_of_ipv6_is_not_ipv4() {
+    let one = |traffic: &str| drafts(&spec(traffic), &context()).unwrap();
+    let v6 = one(r#"{"remote": {"cidrs": ["::/0"]}}"#);
+    assert!(hits(&v6, &flow("2001:db8::1", 1, 1)) && !hits(&v6, &flow("192.0.2.1", 1, 1)));
+    let both = one(r#"{"remote": {"cidrs": ["::/0", "0.0.0.0/0"]}}"#);
+    assert!(hits(&both, &flow("2001:db8::1", 1, 1)) && hits(&both, &flow("192.0.2.1", 1, 1)));
+    let some = one(r#"{"remote": {"cidrs": ["::/0", "192.0.2.0/24"]}}"#);
+    assert!(hits(&some, &flow("192.0.2.1", 1, 1)) && !hits(&some, &flow("198.51.100.1", 1, 1)));
+    let without = one(r#"{"remote": {"except": ["::/0"]}}"#);
+    assert!(hits(&without, &flow("192.0.2.1", 1, 1)) && !hits(&without, &flow("2001:db8::1", 1, 1)));
+}
+
+#[test]
 fn hosts_without_an_address_match_nothing() {
     let named = spec(r#"{"remote": {"hosts": ["db.example.com"]}}"#);
     assert!(drafts(&named, &context()).unwrap().is_empty());
