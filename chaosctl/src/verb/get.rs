@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use chaos_spec::api::{FaultList, FaultView};
+use chaos_spec::api::{FaultList, FaultView, Phase};
 use clap::Args;
 use jiff::Timestamp;
 use tokio::time::sleep;
@@ -10,6 +10,9 @@ use crate::cli::Session;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Format, fault_table, rendered};
+
+/// Ended faults that a table shows.
+const ENDED_SHOWN: usize = 10;
 
 /// Show faults and their counters, those that ended recently included
 ///
@@ -54,6 +57,7 @@ impl Get {
             };
             let text = match text {
                 Some(text) => text,
+                None if names.is_empty() => self.for_people(session, &recent(session, faults)),
                 None => self.for_people(session, &faults),
             };
             let terminal = session.out.is_terminal();
@@ -93,6 +97,29 @@ impl Get {
             session.out.is_terminal(),
         )
     }
+}
+
+/// What a person looks for in a table: all that runs, and the latest of those that ended. Data formats and
+/// named faults leave nothing out.
+fn recent(session: &Session, faults: Vec<FaultView>) -> Vec<FaultView> {
+    let ended = faults
+        .iter()
+        .filter(|fault| fault.status.phase == Phase::Ended)
+        .count();
+    let mut hidden = ended.saturating_sub(ENDED_SHOWN);
+    if hidden > 0 {
+        session.out.progress(&format!(
+            "and {hidden} that ended before – name one to see it, or use -o json for all"
+        ));
+    }
+    faults
+        .into_iter()
+        .filter(|fault| {
+            let hide = fault.status.phase == Phase::Ended && hidden > 0;
+            hidden -= usize::from(hide);
+            !hide
+        })
+        .collect()
 }
 
 /// `get`, `get faults`, `get faults NAME …`, `get fault/NAME`, `get NAME`.
