@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::{Cgroup, Netns, eventually, eventually_some};
@@ -56,10 +57,12 @@ impl Process {
     }
 
     pub(crate) fn start(netns: &Netns, mut command: Command, name: &str) -> Self {
+        // A group of its own, so that what it starts can be ended with it.
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::piped())
+            .process_group(0);
         let mut child = netns
             .enter(|| command.spawn())
             .unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
@@ -90,9 +93,12 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits"));
         // ESRCH: it has just ended by itself.
-        let _ = kill(pid, signal);
+        let _ = kill(self.process_id(), signal);
+    }
+
+    fn process_id(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits"))
     }
 
     /// Its exit status, when it has ended.
@@ -147,7 +153,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            let _ = self.child.kill();
+            // The group is still its own: it has not been waited for, so nobody else can have its number.
+            let _ = killpg(self.process_id(), Signal::SIGKILL);
             let _ = self.child.wait();
         }
     }
