@@ -17,6 +17,7 @@ mod daemon;
 mod fault;
 mod link;
 mod netns;
+pub mod packet;
 mod process;
 pub mod raw;
 mod skip;

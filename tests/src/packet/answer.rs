@@ -19,15 +19,28 @@ impl Packet {
     /// # Panics
     /// When the packet is not TCP.
     pub fn reset_back(&self) -> Vec<u8> {
-        let Transport::Tcp { flags, sequence, acknowledgement } = self.transport else {
+        let Transport::Tcp {
+            flags,
+            sequence,
+            acknowledgement,
+        } = self.transport
+        else {
             panic!("only TCP is reset: {self:?}")
         };
         let numbers = if flags & flag::ACK != 0 {
-            Numbers { sequence: acknowledgement, acknowledgement: 0, flags: flag::RST }
+            Numbers {
+                sequence: acknowledgement,
+                acknowledgement: 0,
+                flags: flag::RST,
+            }
         } else {
             let controls = u32::from(flags & flag::SYN != 0) + u32::from(flags & flag::FIN != 0);
             let acknowledgement = sequence.wrapping_add(self.payload_len() as u32 + controls);
-            Numbers { sequence: 0, acknowledgement, flags: flag::RST | flag::ACK }
+            Numbers {
+                sequence: 0,
+                acknowledgement,
+                flags: flag::RST | flag::ACK,
+            }
         };
         self.reset(true, &numbers)
     }
@@ -37,17 +50,32 @@ impl Packet {
     /// # Panics
     /// When the packet is not TCP.
     pub fn reset_onward(&self) -> Vec<u8> {
-        let Transport::Tcp { flags, sequence, acknowledgement } = self.transport else {
+        let Transport::Tcp {
+            flags,
+            sequence,
+            acknowledgement,
+        } = self.transport
+        else {
             panic!("only TCP is reset: {self:?}")
         };
-        self.reset(false, &Numbers { sequence, acknowledgement, flags: flag::RST | flags & flag::ACK })
+        self.reset(
+            false,
+            &Numbers {
+                sequence,
+                acknowledgement,
+                flags: flag::RST | flags & flag::ACK,
+            },
+        )
     }
 
     fn reset(&self, back: bool, numbers: &Numbers) -> Vec<u8> {
         let (source, destination) = self.addresses();
         let (from, to) = self.ports();
-        let (source, destination, from, to) =
-            if back { (destination, source, to, from) } else { (source, destination, from, to) };
+        let (source, destination, from, to) = if back {
+            (destination, source, to, from)
+        } else {
+            (source, destination, from, to)
+        };
         let mut tcp = TcpHeader::new(from, to, numbers.sequence, 0);
         tcp.acknowledgment_number = numbers.acknowledgement;
         set_flags(&mut tcp, numbers.flags);
@@ -72,15 +100,22 @@ impl Packet {
         let mut frame = self.ethernet(true);
         match (source, destination) {
             (IpAddr::V4(s), IpAddr::V4(d)) => {
-                // The header, options and all, and 64 bits of what it carries; 28 bytes without options.
+                // The header and 64 bits of what it carries, in packets without options.
                 let quote = &whole[l3..l3 + 28];
                 let mut message = vec![3, 3, 0, 0, 0, 0, 0, 0];
                 message.extend(quote);
-                let sum = etherparse::checksum::Sum16BitWords::new().add_slice(&message).ones_complement();
+                let sum = etherparse::checksum::Sum16BitWords::new()
+                    .add_slice(&message)
+                    .ones_complement();
                 message[2..4].copy_from_slice(&sum.to_ne_bytes());
-                let mut header = Ipv4Header::new(0, 64, IpNumber::ICMP, d.octets(), s.octets()).expect("it fits");
+                let mut header =
+                    Ipv4Header::new(0, 64, IpNumber::ICMP, d.octets(), s.octets()).expect("it fits");
                 header.dont_fragment = true;
-                write_ip(&mut frame, IpHeaders::Ipv4(header, Ipv4Extensions::default()), &message);
+                write_ip(
+                    &mut frame,
+                    IpHeaders::Ipv4(header, Ipv4Extensions::default()),
+                    &message,
+                );
             }
             (s, d) => {
                 let quote = &whole[l3..l3 + 48];
@@ -101,7 +136,11 @@ impl Packet {
                     destination: v6(s),
                     ..Ipv6Header::default()
                 };
-                write_ip(&mut frame, IpHeaders::Ipv6(header, Ipv6Extensions::default()), &message);
+                write_ip(
+                    &mut frame,
+                    IpHeaders::Ipv6(header, Ipv6Extensions::default()),
+                    &message,
+                );
             }
         }
         frame

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{
-    EtherType, Ethernet2Header, IcmpEchoHeader, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpFragOffset,
-    IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6FragmentHeader, Ipv6Header,
-    Ipv6RawExtHeader, Ipv6RoutingExtensions, SingleVlanHeader, TcpHeader, TcpOptions, UdpHeader, VlanId,
-    VlanPcp,
+    EtherType, Ethernet2Header, IcmpEchoHeader, Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type,
+    IpFragOffset, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions,
+    Ipv6FragmentHeader, Ipv6Header, Ipv6RawExtHeader, Ipv6RoutingExtensions, SingleVlanHeader, TcpHeader,
+    TcpOptions, UdpHeader, VlanId, VlanPcp,
 };
 
 /// Hardware address of the target in every frame; no device has it, so that no stack answers.
@@ -40,12 +40,18 @@ pub enum Family {
 /// What the IP packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    Tcp { flags: u8, sequence: u32, acknowledgement: u32 },
+    Tcp {
+        flags: u8,
+        sequence: u32,
+        acknowledgement: u32,
+    },
     Udp,
     EchoRequest,
     EchoReply,
     /// ICMP or ICMPv6 of another type.
-    Icmp { kind: u8 },
+    Icmp {
+        kind: u8,
+    },
     /// Bytes of another protocol.
     Other(u8),
 }
@@ -121,7 +127,11 @@ impl Packet {
     #[must_use]
     pub fn with_far(mut self, far: IpAddr) -> Self {
         self.family = if far.is_ipv4() { Family::V4 } else { Family::V6 };
-        self.near = if far.is_ipv4() { NEAR_V4.into() } else { NEAR_V6.into() };
+        self.near = if far.is_ipv4() {
+            NEAR_V4.into()
+        } else {
+            NEAR_V6.into()
+        };
         self.far = far;
         self
     }
@@ -175,11 +185,19 @@ impl Packet {
     }
 
     pub(super) fn addresses(&self) -> (IpAddr, IpAddr) {
-        if self.arriving { (self.far, self.near) } else { (self.near, self.far) }
+        if self.arriving {
+            (self.far, self.near)
+        } else {
+            (self.near, self.far)
+        }
     }
 
     pub(super) fn ports(&self) -> (u16, u16) {
-        if self.arriving { (self.far_port, self.near_port) } else { (self.near_port, self.far_port) }
+        if self.arriving {
+            (self.far_port, self.near_port)
+        } else {
+            (self.near_port, self.far_port)
+        }
     }
 
     pub(super) fn payload_len(&self) -> usize {
@@ -225,14 +243,27 @@ impl Packet {
     /// Ethernet header and tags; `back` turns it round.
     pub(super) fn ethernet(&self, back: bool) -> Vec<u8> {
         let to_near = self.arriving != back;
-        let (source, destination) = if to_near { (FAR_MAC, NEAR_MAC) } else { (NEAR_MAC, FAR_MAC) };
+        let (source, destination) = if to_near {
+            (FAR_MAC, NEAR_MAC)
+        } else {
+            (NEAR_MAC, FAR_MAC)
+        };
         let ip = match self.family {
             Family::V4 => EtherType::IPV4,
             Family::V6 => EtherType::IPV6,
         };
-        let types: Vec<EtherType> = self.tags.iter().map(|(kind, _)| EtherType(*kind)).chain([ip]).collect();
+        let types: Vec<EtherType> = self
+            .tags
+            .iter()
+            .map(|(kind, _)| EtherType(*kind))
+            .chain([ip])
+            .collect();
         let mut frame = Vec::new();
-        let ethernet = Ethernet2Header { source, destination, ether_type: types[0] };
+        let ethernet = Ethernet2Header {
+            source,
+            destination,
+            ether_type: types[0],
+        };
         ethernet.write(&mut frame).expect("a Vec takes it");
         for ((_, id), ether_type) in self.tags.iter().zip(&types[1..]) {
             let tag = SingleVlanHeader {
@@ -260,7 +291,8 @@ impl Packet {
                     header.fragment_offset = IpFragOffset::try_new(piece.offset).expect("13 bits");
                 }
                 if self.ip_options {
-                    header.options = Ipv4Options::try_from(&[1u8, 1, 1, 1, 1, 1, 1, 0][..]).expect("eight bytes");
+                    header.options =
+                        Ipv4Options::try_from(&[1u8, 1, 1, 1, 1, 1, 1, 0][..]).expect("eight bytes");
                 }
                 IpHeaders::Ipv4(header, Ipv4Extensions::default())
             }
@@ -300,7 +332,12 @@ impl Packet {
         }
         if let Some(piece) = self.piece {
             let offset = IpFragOffset::try_new(piece.offset).expect("13 bits");
-            headers.fragment = Some(Ipv6FragmentHeader::new(IpNumber::UDP, offset, piece.more, piece.id));
+            headers.fragment = Some(Ipv6FragmentHeader::new(
+                IpNumber::UDP,
+                offset,
+                piece.more,
+                piece.id,
+            ));
         }
         headers
     }
@@ -319,7 +356,11 @@ impl Packet {
         let mut bytes = Vec::new();
         let (source_port, destination_port) = self.ports();
         match self.transport {
-            Transport::Tcp { flags, sequence, acknowledgement } => {
+            Transport::Tcp {
+                flags,
+                sequence,
+                acknowledgement,
+            } => {
                 let mut header = TcpHeader::new(source_port, destination_port, sequence, 1024);
                 header.acknowledgment_number = acknowledgement;
                 set_flags(&mut header, flags);
@@ -329,7 +370,12 @@ impl Packet {
             }
             Transport::Udp => {
                 let length = 8 + self.payload.len() as u16;
-                let mut header = UdpHeader { source_port, destination_port, length, checksum: 0 };
+                let mut header = UdpHeader {
+                    source_port,
+                    destination_port,
+                    length,
+                    checksum: 0,
+                };
                 header.checksum = match self.addresses() {
                     (IpAddr::V4(s), IpAddr::V4(d)) => {
                         header.calc_checksum_ipv4_raw(s.octets(), d.octets(), &self.payload)
@@ -379,13 +425,23 @@ pub(super) fn write_ip(frame: &mut Vec<u8>, mut ip: IpHeaders, payload: &[u8]) {
     frame.extend(payload);
 }
 
-fn icmp(family: Family, transport: Transport, source: IpAddr, destination: IpAddr, payload: &[u8]) -> Vec<u8> {
+fn icmp(
+    family: Family,
+    transport: Transport,
+    source: IpAddr,
+    destination: IpAddr,
+    payload: &[u8],
+) -> Vec<u8> {
     let echo = IcmpEchoHeader { id: 0x1234, seq: 9 };
     if family == Family::V4 {
         let kind = match transport {
             Transport::EchoRequest => Icmpv4Type::EchoRequest(echo),
             Transport::EchoReply => Icmpv4Type::EchoReply(echo),
-            Transport::Icmp { kind } => Icmpv4Type::Unknown { type_u8: kind, code_u8: 0, bytes5to8: [0; 4] },
+            Transport::Icmp { kind } => Icmpv4Type::Unknown {
+                type_u8: kind,
+                code_u8: 0,
+                bytes5to8: [0; 4],
+            },
             _ => unreachable!("not ICMP"),
         };
         return Icmpv4Header::with_checksum(kind, payload).to_bytes().to_vec();
@@ -393,7 +449,11 @@ fn icmp(family: Family, transport: Transport, source: IpAddr, destination: IpAdd
     let kind = match transport {
         Transport::EchoRequest => Icmpv6Type::EchoRequest(echo),
         Transport::EchoReply => Icmpv6Type::EchoReply(echo),
-        Transport::Icmp { kind } => Icmpv6Type::Unknown { type_u8: kind, code_u8: 0, bytes5to8: [0; 4] },
+        Transport::Icmp { kind } => Icmpv6Type::Unknown {
+            type_u8: kind,
+            code_u8: 0,
+            bytes5to8: [0; 4],
+        },
         _ => unreachable!("not ICMP"),
     };
     let header = Icmpv6Header::with_checksum(kind, v6(source), v6(destination), payload);

@@ -52,7 +52,10 @@ impl Expect {
             Self::XdpDrop => 1,
         };
         if result.verdict != verdict {
-            return Err(format!("verdict {} instead of {}", result.verdict as i32, verdict as i32));
+            return Err(format!(
+                "verdict {} instead of {}",
+                result.verdict as i32, verdict as i32
+            ));
         }
         match self {
             Self::Corrupted => flipped_bit(packet, &result.frame).map(drop),
@@ -66,7 +69,11 @@ fn same(want: &[u8], found: &[u8]) -> Result<(), String> {
     if want == found {
         return Ok(());
     }
-    let at = want.iter().zip(found).position(|(a, b)| a != b).unwrap_or(want.len().min(found.len()));
+    let at = want
+        .iter()
+        .zip(found)
+        .position(|(a, b)| a != b)
+        .unwrap_or(want.len().min(found.len()));
     Err(format!(
         "the frame differs from byte {at} on ({} bytes wanted, {} found)\n wanted {}\n found  {}",
         want.len(),
@@ -98,13 +105,19 @@ pub fn flipped_bit(packet: &Packet, found: &[u8]) -> Result<usize, String> {
         return Err(format!("{} payload bits are flipped instead of one", flips.len()));
     };
     let (sent_sum, found_sum) = (checksum(&sent)?, checksum(found)?);
-    let headers_differ =
-        sent[..payload].iter().zip(&found[..payload]).filter(|(a, b)| a != b).count();
+    let headers_differ = sent[..payload]
+        .iter()
+        .zip(&found[..payload])
+        .filter(|(a, b)| a != b)
+        .count();
     if headers_differ > 2 || sent_sum.0 == found_sum.0 {
         return Err("more of the headers than the checksum has changed, or not even that".to_owned());
     }
     if found_sum.0 != found_sum.1 {
-        return Err(format!("checksum {:#06x} instead of {:#06x}", found_sum.0, found_sum.1));
+        return Err(format!(
+            "checksum {:#06x} instead of {:#06x}",
+            found_sum.0, found_sum.1
+        ));
     }
     Ok(flip - payload * 8)
 }
@@ -128,9 +141,12 @@ fn checksum(frame: &[u8]) -> Result<(u16, u16), String> {
         (Some(NetHeaders::Ipv6(ip, _)), Some(transport)) => match transport {
             TransportHeader::Tcp(tcp) => (tcp.checksum, tcp.calc_checksum_ipv6(&ip, payload).ok()),
             TransportHeader::Udp(udp) => (udp.checksum, udp.calc_checksum_ipv6(&ip, payload).ok()),
-            TransportHeader::Icmpv6(icmp) => {
-                (icmp.checksum, icmp.icmp_type.calc_checksum(ip.source, ip.destination, payload).ok())
-            }
+            TransportHeader::Icmpv6(icmp) => (
+                icmp.checksum,
+                icmp.icmp_type
+                    .calc_checksum(ip.source, ip.destination, payload)
+                    .ok(),
+            ),
             _ => return Err("no transport with a checksum".to_owned()),
         },
         _ => return Err("no IP packet".to_owned()),

@@ -9,10 +9,14 @@ mod answer;
 mod build;
 pub mod cost;
 mod expect;
+mod inside;
 mod lab;
 mod table;
 
-pub use build::{Extension, FAR_MAC, FAR_V4, FAR_V6, Family, NEAR_MAC, NEAR_V4, NEAR_V6, Packet, Transport, flag};
+pub use build::{
+    Extension, FAR_MAC, FAR_V4, FAR_V6, Family, NEAR_MAC, NEAR_V4, NEAR_V6, Packet, Transport, flag,
+};
 pub use expect::{Expect, flipped_bit, is_lost};
+pub use inside::Inside;
 pub use lab::{At, Injection, Lab, Settings};
 pub use table::{Fixture, fixtures};

@@ -1,0 +1,25 @@
+//! Packets in, verdicts and packets out: the real programs over BPF_PROG_TEST_RUN, with maps that the real plan filled.
+#![forbid(unsafe_code)]
+
+#[path = "testrun/answers.rs"]
+mod answers;
+#[path = "testrun/chance.rs"]
+mod chance;
+#[path = "testrun/change.rs"]
+mod change;
+#[path = "testrun/endings.rs"]
+mod endings;
+#[path = "testrun/filters.rs"]
+mod filters;
+#[path = "testrun/guard.rs"]
+mod guard;
+#[path = "testrun/order.rs"]
+mod order;
+#[path = "testrun/parsing.rs"]
+mod parsing;
+#[path = "testrun/sockets.rs"]
+mod sockets;
+#[path = "testrun/support.rs"]
+mod support;
+#[path = "testrun/table.rs"]
+mod table;
