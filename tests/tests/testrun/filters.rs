@@ -1,7 +1,7 @@
 //! Which packets a fault names.
 
-use chaos_tests::{binomial_999, veth};
 use chaos_tests::packet::{At, Expect, Family, Injection, Lab, Packet, Transport, flag, is_lost};
+use chaos_tests::{binomial_999, veth};
 
 use super::support::{BOTH, DATA, SYN, check, datagram, lab, tcp};
 
@@ -175,11 +175,7 @@ fn addresses_prefixes_and_exceptions() {
             "2001:db8:8000::",
             "2001:db8:ffff::1",
         ],
-        &[
-            "10.128.0.0",
-            "9.255.255.255",
-            "2001:db8:7fff::1",
-        ],
+        &["10.128.0.0", "9.255.255.255", "2001:db8:7fff::1"],
     );
     far_ends(
         &mut lab,

@@ -105,7 +105,10 @@ fn within_one_spec_the_order_is_that_of_its_fields() {
     }
     let count = lab.counters(id);
     let bounds = chaos_tests::binomial_999(400, 0.5);
-    assert!(bounds.contains(&count.rejected), "drop gets what reject leaves: {count:?}");
+    assert!(
+        bounds.contains(&count.rejected),
+        "drop gets what reject leaves: {count:?}"
+    );
     assert_eq!(count.rejected + count.dropped, 400);
     lab.end(&[id]);
     let id = lab.inject(&Injection::new(
