@@ -3,29 +3,26 @@
 use std::path::PathBuf;
 
 use chaos_ebpf_common::abi::{AddressKey, Counters, Hook, Rule, State, trie_bits};
-use chaos_spec::{
-    TargetKind, WarningKind,
-    api::{Attachment, Mode, PlannedFault, PlannedRule, ResolvedTarget},
-};
+use chaos_spec::{TargetKind, WarningKind, api::Mode};
 
 use super::{
     Arm, Datapath, DatapathError, FaultId,
     index::{Name, Who},
-    space::{Space, TcMode},
-    wire_hook,
+    preview::attachment,
+    space::Space,
 };
 use crate::{
     plan::{self, Context, Draft, Filing, TriePrefix},
-    target::{Identity, Interface, Netns, Place, Resolved},
+    target::{Identity, Interface, Netns, Place},
 };
 
 /// A fault that is armed.
 pub(super) struct Armed {
     /// Index into `COUNTERS` and `SPENT`.
     pub slot: u32,
-    order: u32,
-    name: String,
-    arm: Arm,
+    pub order: u32,
+    pub name: String,
+    pub arm: Arm,
     identity: Identity,
     pub places: Vec<ArmedPlace>,
     rules: Vec<ArmedRule>,
@@ -221,7 +218,7 @@ impl Datapath {
 
     /// XDP for what XDP can do, unless a fault created earlier looks at the same packets in tc: XDP comes
     /// before tc, and faults act in the order of their creation.
-    fn arriving_hook(&self, arm: &Arm, place: &Place, space: u32) -> Hook {
+    pub(super) fn arriving_hook(&self, arm: &Arm, place: &Place, space: u32) -> Hook {
         let can = self.capabilities.xdp_on(&place.interfaces)
             && arm.target.identity == Identity::Whole
             && plan::xdp_can_do(&arm.spec.fault);
@@ -508,122 +505,6 @@ impl Datapath {
         }
         answer.warnings.dedup();
         answer
-    }
-}
-
-/// What arming would come to.
-pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, DatapathError> {
-    let context = Context {
-        seed: arm.seed,
-        deadline: arm.deadline_boot_ns,
-        addresses: &arm.addresses,
-    };
-    plan::drafts(&arm.spec, &context)?;
-    let mut planned = PlannedFault {
-        name: arm.name.clone(),
-        ..PlannedFault::default()
-    };
-    let direction = arm.spec.traffic.direction;
-    let mut hooks = Vec::new();
-    for place in &arm.target.places {
-        planned.targets.push(resolved(&arm.target, place));
-        let space = datapath.spaces.values().find(|space| space.netns == place.netns);
-        let mut here = Vec::new();
-        if direction.has_egress() {
-            here.push(Hook::Egress);
-        }
-        if direction.has_ingress() {
-            here.push(datapath.arriving_hook(arm, place, space.map_or(u32::MAX, |space| space.index)));
-        }
-        for hook in here {
-            let mode = match (hook, datapath.capabilities.tc) {
-                (Hook::Xdp, _) => Mode::XdpNative,
-                (_, TcMode::Tcx) => Mode::Tcx,
-                (_, TcMode::Clsact) => Mode::Clsact,
-            };
-            for interface in &place.interfaces {
-                planned
-                    .attachments
-                    .push(attachment(place.netns.label.clone(), interface, hook, mode));
-                if mode == Mode::Clsact {
-                    planned.host_changes.push(chaos_spec::api::HostChange {
-                        what: format!(
-                            "a clsact qdisc and a filter on {} in {}",
-                            interface.name, place.netns.label
-                        ),
-                        undone_by: "the end of the fault, or the next start of the daemon".to_owned(),
-                    });
-                }
-            }
-            if !hooks.contains(&hook) {
-                hooks.push(hook);
-            }
-        }
-    }
-    // Those that run already on the same namespaces come first, by their order of creation.
-    let mut others: Vec<&Armed> = datapath
-        .faults
-        .values()
-        .filter(|record| {
-            record.arm.id != arm.id
-                && record
-                    .arm
-                    .target
-                    .places
-                    .iter()
-                    .any(|p| arm.target.places.iter().any(|q| p.netns == q.netns))
-        })
-        .collect();
-    others.sort_by_key(|record| record.order);
-    let mut order = 0;
-    for record in others {
-        for place in &record.places {
-            order += 1;
-            let text = plan::rule_text(&record.arm.spec, place.hook);
-            planned.rules.push(PlannedRule {
-                order,
-                fault: record.name.clone(),
-                text,
-            });
-        }
-    }
-    for hook in hooks {
-        order += 1;
-        planned.rules.push(PlannedRule {
-            order,
-            fault: arm.name.clone(),
-            text: plan::rule_text(&arm.spec, hook),
-        });
-    }
-    Ok(planned)
-}
-
-fn resolved(target: &Resolved, place: &Place) -> ResolvedTarget {
-    let (cgroup_ids, cgroup_path, pid) = match &target.identity {
-        Identity::Whole => (Vec::new(), None, None),
-        Identity::Cgroup { id, path, .. } => (vec![*id], Some(path.display().to_string()), None),
-        Identity::Process { pid } => (Vec::new(), None, Some(*pid)),
-    };
-    ResolvedTarget {
-        netns: place.netns.label.clone(),
-        netns_inode: Some(place.netns.inode),
-        interfaces: place
-            .interfaces
-            .iter()
-            .map(|interface| interface.name.clone())
-            .collect(),
-        cgroup_ids,
-        cgroup_path,
-        pid,
-    }
-}
-
-fn attachment(netns: String, interface: &Interface, hook: Hook, mode: Mode) -> Attachment {
-    Attachment {
-        netns,
-        interface: interface.name.clone(),
-        hook: wire_hook(hook),
-        mode,
     }
 }
 

@@ -13,6 +13,7 @@ mod guard;
 mod index;
 mod lease;
 mod object;
+mod preview;
 mod slots;
 mod space;
 mod tags;
@@ -194,7 +195,7 @@ impl Datapath {
     /// # Errors
     /// What [`Datapath::arm`] would refuse.
     pub fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError> {
-        arm::plan(self, arm)
+        preview::plan(self, arm)
     }
 
     /// Wire packets of a fault so far.

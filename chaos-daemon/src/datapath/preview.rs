@@ -1,0 +1,126 @@
+//! What arming would come to, without doing it.
+
+use chaos_ebpf_common::abi::Hook;
+use chaos_spec::api::{Attachment, HostChange, Mode, PlannedFault, PlannedRule, ResolvedTarget};
+
+use super::{Arm, Datapath, DatapathError, arm::Armed, space::TcMode, wire_hook};
+use crate::{
+    plan::{self, Context},
+    target::{Identity, Interface, Place, Resolved},
+};
+
+/// What arming would come to.
+pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, DatapathError> {
+    let context = Context {
+        seed: arm.seed,
+        deadline: arm.deadline_boot_ns,
+        addresses: &arm.addresses,
+    };
+    plan::drafts(&arm.spec, &context)?;
+    let mut planned = PlannedFault {
+        name: arm.name.clone(),
+        ..PlannedFault::default()
+    };
+    let direction = arm.spec.traffic.direction;
+    let mut hooks = Vec::new();
+    for place in &arm.target.places {
+        planned.targets.push(resolved(&arm.target, place));
+        let space = datapath.spaces.values().find(|space| space.netns == place.netns);
+        let mut here = Vec::new();
+        if direction.has_egress() {
+            here.push(Hook::Egress);
+        }
+        if direction.has_ingress() {
+            here.push(datapath.arriving_hook(arm, place, space.map_or(u32::MAX, |space| space.index)));
+        }
+        for hook in here {
+            let mode = match (hook, datapath.capabilities.tc) {
+                (Hook::Xdp, _) => Mode::XdpNative,
+                (_, TcMode::Tcx) => Mode::Tcx,
+                (_, TcMode::Clsact) => Mode::Clsact,
+            };
+            for interface in &place.interfaces {
+                planned
+                    .attachments
+                    .push(attachment(place.netns.label.clone(), interface, hook, mode));
+                if mode == Mode::Clsact {
+                    planned.host_changes.push(HostChange {
+                        what: format!(
+                            "a clsact qdisc and a filter on {} in {}",
+                            interface.name, place.netns.label
+                        ),
+                        undone_by: "the end of the fault, or the next start of the daemon".to_owned(),
+                    });
+                }
+            }
+            if !hooks.contains(&hook) {
+                hooks.push(hook);
+            }
+        }
+    }
+    // Those that run already on the same namespaces come first, by their order of creation.
+    let mut others: Vec<&Armed> = datapath
+        .faults
+        .values()
+        .filter(|record| {
+            record.arm.id != arm.id
+                && record
+                    .arm
+                    .target
+                    .places
+                    .iter()
+                    .any(|p| arm.target.places.iter().any(|q| p.netns == q.netns))
+        })
+        .collect();
+    others.sort_by_key(|record| record.order);
+    let mut order = 0;
+    for record in others {
+        for place in &record.places {
+            order += 1;
+            let text = plan::rule_text(&record.arm.spec, place.hook);
+            planned.rules.push(PlannedRule {
+                order,
+                fault: record.name.clone(),
+                text,
+            });
+        }
+    }
+    for hook in hooks {
+        order += 1;
+        planned.rules.push(PlannedRule {
+            order,
+            fault: arm.name.clone(),
+            text: plan::rule_text(&arm.spec, hook),
+        });
+    }
+    Ok(planned)
+}
+
+fn resolved(target: &Resolved, place: &Place) -> ResolvedTarget {
+    let (cgroup_ids, cgroup_path, pid) = match &target.identity {
+        Identity::Whole => (Vec::new(), None, None),
+        Identity::Cgroup { id, path, .. } => (vec![*id], Some(path.display().to_string()), None),
+        Identity::Process { pid } => (Vec::new(), None, Some(*pid)),
+    };
+    ResolvedTarget {
+        netns: place.netns.label.clone(),
+        netns_inode: Some(place.netns.inode),
+        interfaces: place
+            .interfaces
+            .iter()
+            .map(|interface| interface.name.clone())
+            .collect(),
+        cgroup_ids,
+        cgroup_path,
+        pid,
+    }
+}
+
+pub(super) fn attachment(netns: String, interface: &Interface, hook: Hook, mode: Mode) -> Attachment {
+    Attachment {
+        netns,
+        interface: interface.name.clone(),
+        hook: wire_hook(hook),
+        mode,
+    }
+}
