@@ -27,8 +27,6 @@ pub enum WarningKind {
     HostTarget,
     /// Chance, flows or every is such that nothing can happen.
     NeverActs { what: String },
-    /// More than one fault hits the same target.
-    ComposesWith { others: Vec<String> },
     /// TCX is missing and clsact took its place.
     ClsactFallback { interface: String },
     /// A name without an address so far.
@@ -43,8 +41,6 @@ pub enum WarningKind {
     StaleAddresses { host: String },
     /// `reset` on traffic that is not all TCP.
     OnlyTcpIsReset { fault: String },
-    /// A guard keeps some of the matched traffic out.
-    GuardOverlap { guard: String },
     /// XDP sees packets before any cgroup or socket is known, and before GRO.
     XdpBeforeStack { interface: String },
 }
@@ -58,7 +54,6 @@ impl WarningKind {
             Self::IcmpIngressNotAttributable => "IcmpIngressNotAttributable",
             Self::HostTarget => "HostTarget",
             Self::NeverActs { .. } => "NeverActs",
-            Self::ComposesWith { .. } => "ComposesWith",
             Self::ClsactFallback { .. } => "ClsactFallback",
             Self::UnresolvedHost { .. } => "UnresolvedHost",
             Self::InterfaceDown { .. } => "InterfaceDown",
@@ -66,15 +61,14 @@ impl WarningKind {
             Self::ContainerWithoutCgroup { .. } => "ContainerWithoutCgroup",
             Self::StaleAddresses { .. } => "StaleAddresses",
             Self::OnlyTcpIsReset { .. } => "OnlyTcpIsReset",
-            Self::GuardOverlap { .. } => "GuardOverlap",
             Self::XdpBeforeStack { .. } => "XdpBeforeStack",
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::SuperPackets => "the hook sees TCP before it is cut into wire packets; the chance is weighted by \
-                gso_segs, so the share of lost bytes is right but losses come in runs"
+            Self::SuperPackets => "the hook sees TCP before it is cut into wire packets; a super-packet is hit when any of its \
+                wire packets would be, and then as a whole: hits come at the asked rate, but take more than one packet each"
                 .to_owned(),
             Self::FollowingEmptyCgroup { path } => {
                 format!("cgroup {path} has no process yet; the fault follows whatever is started in it")
@@ -84,11 +78,8 @@ impl WarningKind {
             }
             Self::HostTarget => "the target is the whole host: every process in its network namespace is hit".to_owned(),
             Self::NeverActs { what } => format!("{what}: packets are matched and counted, but nothing happens to them"),
-            Self::ComposesWith { others } => {
-                format!("the same traffic may also be hit by {}; they act in the order of their creation", others.join(", "))
-            }
             Self::ClsactFallback { interface } => {
-                format!("this kernel has no TCX, so {interface} gets a clsact qdisc, which outlives a killed daemon")
+                format!("{interface} gets a clsact qdisc and filter (no TCX in this kernel, or --attach clsact), which outlive a killed daemon")
             }
             Self::UnresolvedHost { host } => format!("{host} has no address now, so nothing matches it yet"),
             Self::InterfaceDown { interface } => format!("{interface} is down: no traffic passes it now"),
@@ -103,9 +94,6 @@ impl WarningKind {
             }
             Self::OnlyTcpIsReset { fault } => {
                 format!("{fault} touches TCP only; other protocols that match pass untouched")
-            }
-            Self::GuardOverlap { guard } => {
-                format!("part of the matched traffic is protected by the guard \"{guard}\" and passes untouched")
             }
             Self::XdpBeforeStack { interface } => {
                 format!("on {interface} packets are dropped in XDP, before tcpdump and netfilter can see them")
@@ -124,7 +112,6 @@ impl WarningKind {
             }
             Self::HostTarget => "name a cgroup, pid, container or netns to hit less",
             Self::NeverActs { .. } => "raise it when the rehearsal is over",
-            Self::ComposesWith { .. } => "`chaosctl plan` shows the order; delete one to see the other alone",
             Self::ClsactFallback { .. } => {
                 "nothing to do: the lease ends the fault, and the next start removes the qdisc"
             }
@@ -139,9 +126,6 @@ impl WarningKind {
             }
             Self::OnlyTcpIsReset { .. } => {
                 "write `protocol: tcp` to say so, or use `drop` or `reject`, which touch all of it"
-            }
-            Self::GuardOverlap { .. } => {
-                "nothing to do, unless this very traffic was meant: `chaosctl status` lists the guards"
             }
             Self::XdpBeforeStack { .. } => "look at the fault's own counters instead of a packet capture",
         }
