@@ -4,6 +4,8 @@ mod support;
 
 use std::io::Write;
 use std::process::Stdio;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 use support::{DROP, FakeDaemon, Reply, chaosctl, ended, file, list, not_found, problem, view};
@@ -354,20 +356,34 @@ fn refusals_have_their_exit_codes() {
 
 #[test]
 fn delete_makes_sure_that_it_has_ended() {
-    let daemon = FakeDaemon::start(|request| match (request.method.as_str(), request.path.as_str()) {
-        ("DELETE", "/v1/faults/lossy-orders") => Reply::Json(200, view("lossy-orders")),
-        ("GET", "/v1/faults/lossy-orders") => Reply::Json(200, ended("lossy-orders", "Deleted")),
-        ("DELETE", "/v1/faults/old") => Reply::Json(200, ended("old", "Deadline")),
-        ("DELETE", "/v1/faults/gone") => Reply::Raw("HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
-        ("GET", "/v1/faults") => Reply::Json(200, list(&[view("lossy-orders"), ended("old", "Deadline")])),
-        _ => not_found(),
-    });
+    let looks = AtomicUsize::new(0);
+    let daemon = FakeDaemon::start(
+        move |request| match (request.method.as_str(), request.path.as_str()) {
+            ("DELETE", "/v1/faults/lossy-orders") => Reply::Json(200, view("lossy-orders")),
+            // Before, and until the daemon has carried it out, it is active.
+            ("GET", "/v1/faults/lossy-orders") if looks.fetch_add(1, Relaxed) % 3 < 2 => {
+                Reply::Json(200, view("lossy-orders"))
+            }
+            ("GET", "/v1/faults/lossy-orders") => Reply::Json(200, ended("lossy-orders", "Deleted")),
+            ("DELETE", "/v1/faults/old") => Reply::Json(200, ended("old", "Deadline")),
+            ("GET", "/v1/faults/older") => Reply::Json(200, ended("older", "Deleted")),
+            ("DELETE", "/v1/faults/gone") => Reply::Raw("HTTP/1.1 204 No Content\r\n\r\n".to_owned()),
+            ("GET", "/v1/faults") => {
+                Reply::Json(200, list(&[view("lossy-orders"), ended("old", "Deadline")]))
+            }
+            _ => not_found(),
+        },
+    );
     daemon
         .run(&["delete", "fault/lossy-orders"])
         .prints("fault/lossy-orders deleted\n");
     daemon
         .run(&["delete", "old"])
-        .prints("fault/old had ended already: Deadline\n");
+        .prints("fault/old had ended already (Deadline)\n");
+    daemon
+        .run(&["delete", "older"])
+        .prints("fault/older had ended already (Deleted)\n");
+    assert!(!daemon.saw("DELETE", "/v1/faults/older"));
     daemon.run(&["delete", "gone"]).prints("fault/gone deleted\n");
     daemon
         .run(&["delete", "--all"])

@@ -66,18 +66,32 @@ async fn delete(session: &mut Session, name: &str, gone_is_fine: bool) -> Result
             "a name is empty – write the name of a fault".to_owned(),
         ));
     }
+    // Its answer to a deletion does not tell one that has just ended by it from one that was deleted an hour ago.
+    if !gone_is_fine
+        && let Some(view) = session.daemon.fault(name).await?
+        && view.status.phase == Phase::Ended
+    {
+        return session.out.data(&had_ended(name, view.status.reason));
+    }
     match end(&session.daemon, name).await? {
         Ending::Ended(view) => {
             let reason = view.and_then(|view| view.status.reason);
-            match reason.filter(|reason| *reason != Reason::Deleted) {
-                Some(reason) => session
-                    .out
-                    .data(&format!("fault/{name} had ended already: {reason}")),
-                None => session.out.data(&format!("fault/{name} deleted")),
-            }
+            // Its end and the deletion can still cross.
+            let other = reason.filter(|reason| *reason != Reason::Deleted);
+            session.out.data(&match other {
+                Some(_) => had_ended(name, other),
+                None => format!("fault/{name} deleted"),
+            })
         }
         Ending::Unknown if gone_is_fine => Ok(()),
         Ending::Unknown => Err(unknown(session, name).await),
+    }
+}
+
+fn had_ended(name: &str, reason: Option<Reason>) -> String {
+    match reason {
+        Some(reason) => format!("fault/{name} had ended already ({reason})"),
+        None => format!("fault/{name} had ended already"),
     }
 }
 
