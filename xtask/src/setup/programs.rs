@@ -34,7 +34,7 @@ const fn program(binary: &'static str, package: &'static str) -> Program {
     }
 }
 
-const PROGRAMS: [Program; 14] = [
+const PROGRAMS: [Program; 15] = [
     Program {
         demo: true,
         ..program("ip", "iproute2")
@@ -69,6 +69,7 @@ const PROGRAMS: [Program; 14] = [
     program("dnsmasq", "dnsmasq-base"),
     program("python3", "python3-minimal"),
     program("tc", "iproute2"),
+    program("kill", "procps"),
 ];
 
 impl Purpose {
