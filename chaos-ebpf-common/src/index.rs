@@ -28,23 +28,24 @@ pub fn cell_of(scope: u32, shape: u32, flow: &Flow) -> CellKey {
 /// The cell that a rule of this shape is filed under; fields that the shape does not name are ignored.
 #[inline(always)]
 pub fn key(scope: u32, shape: u32, local_port: u16, remote_port: u16, remote: &Address) -> CellKey {
+    // Free of branches: this is asked for every packet, and the verifier walks both sides of each.
+    let asked = |bit: u32| 0u32.wrapping_sub(u32::from(shape & bit != 0));
+    let (local, far, address) = (
+        asked(self::shape::LOCAL_PORT),
+        asked(self::shape::REMOTE_PORT),
+        asked(self::shape::REMOTE),
+    );
+    let words = &remote.0;
     CellKey {
         scope_shape: scope | shape << 24,
-        local_port: if shape & self::shape::LOCAL_PORT != 0 {
-            local_port
-        } else {
-            0
-        },
-        remote_port: if shape & self::shape::REMOTE_PORT != 0 {
-            remote_port
-        } else {
-            0
-        },
-        remote: if shape & self::shape::REMOTE != 0 {
-            *remote
-        } else {
-            Address([0; 4])
-        },
+        local_port: local_port & local as u16,
+        remote_port: remote_port & far as u16,
+        remote: Address([
+            words[0] & address,
+            words[1] & address,
+            words[2] & address,
+            words[3] & address,
+        ]),
     }
 }
 

@@ -11,6 +11,7 @@ use chaos_ebpf_common::{
 use crate::{
     each::{GO, STOP, each},
     maps::{ADDRS, CELLS, RULES, control, count},
+    skb::opaque,
     work::{SCOPES_MAX, Work},
 };
 
@@ -21,11 +22,13 @@ use crate::{
 pub fn search(work: &mut Work) -> bool {
     work.epoch = control(control::EPOCH);
     let scopes = work.scope_count as u32;
+    // A zero that LLVM knows becomes a call of memset, byte by byte.
+    let zero = opaque(0);
     let mut at = At {
         work,
-        scope: 0,
-        shapes: 0,
-        cell: core::ptr::null(),
+        scope: zero as u32,
+        shapes: zero as u32,
+        cell: zero as *const Cell,
     };
     each(scopes, scope, &mut at);
     let work = at.work;

@@ -33,21 +33,38 @@ pub struct Window {
     end: usize,
 }
 
-macro_rules! read {
-    ($self:ident, $at:ident, $type:ty) => {{
+/// Checks the bounds of `size` bytes at an offset and gives their address.
+macro_rules! reach {
+    ($self:ident, $at:ident, $size:literal) => {{
         let from = $self.data + ($at & OFFSET) as usize;
-        if opaque(from + size_of::<$type>()) > $self.end {
+        if opaque(from + $size) > $self.end {
             return None;
         }
-        // SAFETY: bounds checked above, as the verifier demands.
-        Some(unsafe { core::ptr::read_unaligned(from as *const $type) })
+        from
+    }};
+}
+
+/// Reads by one instruction. What LLVM makes of an unaligned read is one instruction a byte; the kernel allows
+/// unaligned ones wherever the processor does.
+macro_rules! fetch {
+    ($from:expr, $at:literal, $width:literal) => {{
+        let value: u64;
+        // SAFETY: bounds checked by `reach!`, as the verifier demands.
+        unsafe {
+            core::arch::asm!(
+                concat!("{v} = *(", $width, " *)({p} + ", $at, ")"),
+                v = out(reg) value,
+                p = in(reg) $from
+            );
+        }
+        value
     }};
 }
 
 /// Hides where a number comes from. Otherwise LLVM turns `from + 1 > end` into `from >= end`, out of which
 /// the verifier learns nothing about the byte at `from`.
 #[inline(always)]
-fn opaque(mut number: usize) -> usize {
+pub fn opaque(mut number: usize) -> usize {
     // A real instruction, since line information may not name one address twice.
     // SAFETY: adds nothing.
     unsafe { core::arch::asm!("{n} += 0", n = inout(reg) number) };
@@ -65,19 +82,21 @@ impl Window {
 impl Frame for Window {
     #[inline(always)]
     fn u8(&self, at: u32) -> Option<u8> {
-        read!(self, at, u8)
+        Some(fetch!(reach!(self, at, 1), "0", "u8") as u8)
     }
     #[inline(always)]
     fn u16(&self, at: u32) -> Option<u16> {
-        read!(self, at, u16)
+        Some(fetch!(reach!(self, at, 2), "0", "u16") as u16)
     }
     #[inline(always)]
     fn u32(&self, at: u32) -> Option<u32> {
-        read!(self, at, u32)
+        Some(fetch!(reach!(self, at, 4), "0", "u32") as u32)
     }
     #[inline(always)]
     fn words(&self, at: u32) -> Option<[u32; 4]> {
-        read!(self, at, [u32; 4])
+        let from = reach!(self, at, 16);
+        let (low, high) = (fetch!(from, "0", "u64"), fetch!(from, "8", "u64"));
+        Some([low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32])
     }
 }
 

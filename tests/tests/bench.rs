@@ -1,6 +1,6 @@
 //! What a packet pays, in nanoseconds over an empty program, measured by BPF_PROG_TEST_RUN in one run of the kernel.
 //!
-//! `cargo xtask bench [-- [--json FILE] [--quick] [--check]]`: prints the tables; `--json` writes them, too; `--quick`
+//! `cargo xtask bench [-- [--json FILE] [--only GROUP] [--quick] [--check]]`: prints the tables; `--json` writes them, too; `--only` passing, dropping, steps, addresses or table; `--quick`
 //! takes fewer samples; `--check` fails when a promise is not kept.
 #![forbid(unsafe_code)]
 
@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chaos_tests::Skip;
-use chaos_tests::packet::cost::{Cost, Effort, addresses, dropping, passing, table, text};
+use chaos_tests::packet::cost::{Cost, Effort, addresses, dropping, passing, steps, table, text};
 
 #[derive(Default)]
 struct Args {
     json: Option<PathBuf>,
+    only: Option<String>,
     quick: bool,
     check: bool,
 }
@@ -23,26 +24,42 @@ fn args() -> Result<Args, String> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--json" => args.json = Some(words.next().ok_or("--json needs a FILE")?.into()),
+            "--only" => args.only = Some(words.next().ok_or("--only needs a GROUP")?),
             "--quick" => args.quick = true,
             "--check" => args.check = true,
             // What cargo and libtest's runners say to every test program.
             "--nocapture" | "--bench" => {}
-            other => return Err(format!("`{other}`: --json FILE, --quick and --check are known")),
+            other => {
+                return Err(format!(
+                    "`{other}`: --json FILE, --only GROUP, --quick and --check are known"
+                ));
+            }
         }
     }
     Ok(args)
 }
 
-fn measure(effort: Effort) -> Result<Vec<Cost>, Skip> {
+type Group = fn(Effort, &mut dyn FnMut(Cost)) -> Result<(), Skip>;
+
+const GROUPS: [(&str, Group); 5] = [
+    ("passing", passing),
+    ("dropping", dropping),
+    ("steps", steps),
+    ("addresses", addresses),
+    ("table", table),
+];
+
+fn measure(effort: Effort, only: Option<&str>) -> Result<Vec<Cost>, Skip> {
     let mut costs = Vec::new();
     let mut report = |cost: Cost| {
         eprintln!("  {}: {:.0}", cost.name, cost.over_empty_ns);
         costs.push(cost);
     };
-    passing(effort, &mut report)?;
-    dropping(effort, &mut report)?;
-    addresses(effort, &mut report)?;
-    table(effort, &mut report)?;
+    for (name, group) in GROUPS {
+        if only.is_none_or(|only| only == name) {
+            group(effort, &mut report)?;
+        }
+    }
     Ok(costs)
 }
 
@@ -62,7 +79,7 @@ fn main() -> ExitCode {
     } else {
         Effort::FULL
     };
-    let costs = match measure(effort) {
+    let costs = match measure(effort, args.only.as_deref()) {
         Ok(costs) => costs,
         Err(skip) => {
             println!("SKIP bench: {skip}");

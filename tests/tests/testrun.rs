@@ -7,6 +7,8 @@ mod answers;
 mod chance;
 #[path = "testrun/change.rs"]
 mod change;
+#[path = "testrun/cost.rs"]
+mod cost;
 #[path = "testrun/endings.rs"]
 mod endings;
 #[path = "testrun/filters.rs"]

@@ -266,6 +266,45 @@ pub fn table(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip> {
     Ok(())
 }
 
+/// How the cost of a packet that no fault names adds up: each line goes one step further.
+///
+/// # Errors
+/// Without root.
+pub fn steps(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip> {
+    let mut lab = Lab::new()?;
+    let mut arp = [super::FAR_MAC, super::NEAR_MAC].concat();
+    arp.extend([0x08, 0x06]);
+    arp.extend([0; 46]);
+    let udp = stranger(Family::V4, At::Egress);
+    let mut say = |name: &str, lab: &Lab, frame: &[u8]| {
+        report(Cost {
+            group: "step by step, egress",
+            name: name.to_owned(),
+            ..measure(lab, At::Egress, frame, effort)
+        });
+    };
+    let other = lab.inject(&Injection::new("{direction: ingress}", "{partition: {}}"));
+    say("nothing is armed at this hook", &lab, &udp);
+    lab.end(&[other]);
+    lab.inject(&Injection::new("{remote: {ports: [1001]}}", "{partition: {}}"));
+    say("no IP", &lab, &arp);
+    say("IP, one index cell asked", &lab, &udp);
+    lab.inject(&Injection::new("{local: {ports: [1001]}}", "{partition: {}}"));
+    say("IP, two index cells asked", &lab, &udp);
+    lab.inject(&Injection::new(
+        "{local: {ports: [1001]}, remote: {ports: [1001]}}",
+        "{partition: {}}",
+    ));
+    lab.inject(&Injection::new(
+        "{remote: {cidrs: [10.1.2.3]}}",
+        "{partition: {}}",
+    ));
+    say("IP, four index cells asked", &lab, &udp);
+    lab.inject(&Injection::new("{protocol: tcp}", "{partition: {}}"));
+    say("IP, and one rule looked at in vain", &lab, &udp);
+    Ok(())
+}
+
 /// Long lists of addresses.
 ///
 /// # Errors
@@ -282,7 +321,7 @@ pub fn addresses(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Ski
         ];
         for (what, list) in lists {
             let except = if what == "prefixes" {
-                ", except: [192.0.2.1]"
+                ", except: [10.0.0.129]"
             } else {
                 ""
             };
