@@ -1,12 +1,14 @@
 //! Every row of the table.
 
-use chaos_tests::packet::{At, FAR_MAC, Fixture, Lab, NEAR_MAC, Settings, fixtures};
+use chaos_tests::packet::{At, FAR_MAC, Fixture, Injection, Lab, NEAR_MAC, Settings, fixtures};
 use chaos_tests::{Capture, Way};
 
 use super::support::lab_with;
 
-/// Runs rows one after the other, each with its fault alone in the namespace; what is wrong with any is told at the end.
+/// Runs rows one after the other, each with its fault beside one that names none of the packets: the programs stay
+/// loaded from row to row. What is wrong with any row is told at the end.
 fn run(lab: &mut Lab, rows: &[Fixture]) {
+    lab.inject(&resident());
     let filter = format!("ether host {} or ether host {}", mac(NEAR_MAC), mac(FAR_MAC));
     let leaving = Capture::start(lab.far(), Way::In, &filter);
     let arriving = Capture::start(lab.near(), Way::In, &filter);
@@ -54,6 +56,10 @@ fn run(lab: &mut Lab, rows: &[Fixture]) {
         rows.len(),
         wrong.join("\n")
     );
+}
+
+fn resident() -> Injection {
+    Injection::new("{direction: both, remote: {ports: [1]}}", "{partition: {}}")
 }
 
 fn mac(bytes: [u8; 6]) -> String {
