@@ -234,7 +234,10 @@ pub fn table(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip> {
     let mut lab = Lab::new()?;
     let mut at_xdp = Lab::with_xdp_beside(&lab)?;
     // One that names none of the packets: the programs stay loaded from row to row.
-    let resident = Injection::new("{direction: both, remote: {cidrs: [192.0.2.1]}}", "{partition: {}}");
+    let resident = Injection::new(
+        "{direction: both, remote: {cidrs: [192.0.2.1]}}",
+        "{partition: {}}",
+    );
     lab.inject(&resident);
     at_xdp.inject(&resident);
     for row in fixtures() {
