@@ -105,7 +105,7 @@ pub struct Packets {
     pub rejected: u64,
     pub throttled: u64,
     pub answered: u64,
-    /// Could not be classified, so passed.
+    /// Matched, but the fault has nothing to act on in it (`corrupt` without a payload), so it passed.
     pub unseen: u64,
 }
 

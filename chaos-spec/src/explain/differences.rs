@@ -1,5 +1,5 @@
 use super::Equivalent;
-use crate::{Checksum, Direction, DropModel, DropSignal, FaultSpec, RejectWith, TargetKind};
+use crate::{Checksum, Connections, Direction, DropModel, DropSignal, FaultSpec, RejectWith, TargetKind};
 
 /// Where the nearest commands differ from the fault: only what matters for this one.
 pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
@@ -81,6 +81,9 @@ pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
             "`-m cgroup` knows a socket's cgroup only for what is sent and for connections that exist; here arriving \
              SYN and UDP are told apart too, and sockets opened before the fault as well.",
         );
+    }
+    if uses("iptables") && spec.traffic.connections != Connections::Any {
+        add("`--syn` means the first SYN alone; here its SYN-ACK opens the connection, too.");
     }
     if spec.traffic.flows.is_some() {
         add("Neither tool can hit a share of the flows and leave the others whole.");

@@ -17,8 +17,10 @@ pub fn matching(spec: &FaultSpec) -> String {
     };
     let what = match traffic.connections {
         Connections::Any => what.to_owned(),
-        Connections::New => format!("{what} (only the SYN segments that open a connection)"),
-        Connections::Established => format!("{what} (without the SYN segments that open a connection)"),
+        Connections::New => format!("{what} (only the SYN and SYN-ACK segments that open a connection)"),
+        Connections::Established => {
+            format!("{what} (without the SYN and SYN-ACK segments that open a connection)")
+        }
     };
     let (verb, preposition) = match traffic.direction {
         Direction::Egress => ("sends", "to"),

@@ -57,7 +57,7 @@ pub enum Protocol {
 pub enum Connections {
     #[default]
     Any,
-    /// Only the segments that open a connection (SYN).
+    /// Only the segments that open a connection (SYN and SYN-ACK).
     New,
     /// Everything but those.
     Established,
