@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;
@@ -21,7 +21,7 @@ pub const CGROUP_LEVELS: usize = 16;
 /// Target namespaces that can be armed at the same time.
 pub const NETNS_MAX: u32 = 1024;
 
-/// Slots of the `CONTROL` array: one u64 each, so that writers never clobber one another.
+/// Words of the one value of the `CONTROL` array, which userspace maps into its memory and writes word by word.
 pub mod control {
     /// The heartbeat lease: CLOCK_MONOTONIC nanoseconds after which every rule is void. 0 = halted.
     pub const LEASE: u32 = 0;
@@ -31,8 +31,10 @@ pub mod control {
     pub const BOOT_OFFSET: u32 = 2;
     /// Non-zero when the `GUARD_NETS` trie has entries.
     pub const GUARD_NETS: u32 = 3;
-    /// Number of slots.
-    pub const SLOTS: u32 = 4;
+    /// Bit n set: some port p with p % 64 = n is guarded.
+    pub const GUARD_PORTS: u32 = 4;
+    /// Number of words.
+    pub const WORDS: u32 = 5;
 }
 
 /// Which hook a program runs at; also the direction as the target sees it.
@@ -46,6 +48,9 @@ pub enum Hook {
     /// XDP: packets that arrive, before the stack sees them.
     Xdp = 2,
 }
+
+/// Rules that one packet can take to the line; see [`LineNote`].
+pub const LINE_RULES: usize = 10;
 
 /// Number of hooks.
 pub const HOOKS: usize = 3;
@@ -80,8 +85,8 @@ pub struct Netns {
     pub sides: [Side; HOOKS],
     /// 1 when this is the daemon's own namespace, whose sockets the guard protects.
     pub own: u32,
-    /// Always 0.
-    pub _pad: u32,
+    /// Devices of this namespace that have a line.
+    pub lines: u32,
 }
 
 /// What a [`ScopeKey`] names.
@@ -149,6 +154,16 @@ impl Default for Cell {
     }
 }
 
+/// Value of the `CELL_FRONT` and `SCOPE_FRONT` arrays: what stands before a hash. See [`crate::front`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Front<K> {
+    /// Whose answer this is.
+    pub key: K,
+    /// The answer: [`crate::front::NONE`], [`crate::front::ASK`], or what the one entry here says.
+    pub value: u64,
+}
+
 /// Inclusive port range, host byte order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -204,6 +219,12 @@ pub mod fault {
     pub const DUPLICATE: u32 = 1 << 4;
     /// One bit of the payload is flipped.
     pub const CORRUPT: u32 = 1 << 5;
+    /// Packets come later. On the line only.
+    pub const DELAY: u32 = 1 << 6;
+    /// Some packets do not wait. On the line only.
+    pub const REORDER: u32 = 1 << 7;
+    /// No more than a rate. On the line only.
+    pub const BANDWIDTH: u32 = 1 << 8;
 }
 
 /// Bits of [`Rule::flags`].
@@ -212,6 +233,10 @@ pub mod flags {
     pub const REJECT_ICMP: u8 = 1 << 0;
     /// `drop.signal: local`: the sender is told, as a full qdisc would.
     pub const SIGNAL_LOCAL: u8 = 1 << 1;
+    /// The rule is carried out on the line.
+    pub const LINE: u8 = 1 << 2;
+    /// It is carried out on the line for flows that travel as super-packets, so that chances are of wire packets.
+    pub const LINE_BULK: u8 = 1 << 3;
 }
 
 /// How a rule looks at the remote address.
@@ -381,6 +406,46 @@ pub struct Tag {
     pub cgroups: [u64; CGROUP_LEVELS],
 }
 
+/// Key of the `LINES` hash: a device of a target namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LineKey {
+    /// Index into `NETNS`.
+    pub netns: u32,
+    /// Index of the device.
+    pub ifindex: u32,
+}
+
+/// Value of the `LINES` hash: the line of a device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// Cookie of the socket through which packets come back and leave by the device.
+    pub cookie: u64,
+    /// Index of the device through which packets get on the line.
+    pub entrance: u32,
+    /// Always 0.
+    pub _pad: u32,
+}
+
+/// What stands before a frame on its way into the line.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineNote {
+    /// [`crate::line::MAGIC`].
+    pub magic: u32,
+    /// [`Hook`] the packet was at.
+    pub hook: u32,
+    /// CLOCK_MONOTONIC nanoseconds at the hook.
+    pub time: u64,
+    /// Its mark.
+    pub mark: u32,
+    /// Used entries of `rules`.
+    pub count: u32,
+    /// Slots of the rules that act on it, in their order.
+    pub rules: [u32; LINE_RULES],
+}
+
 /// Ring buffer record: a target opened a socket in a namespace that has no programs yet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -413,8 +478,19 @@ pub struct FragmentKey {
 pub struct AddressKey {
     /// Set number, network byte order, as the trie compares bits from the left.
     pub set: u32,
-    /// Address.
-    pub address: Address,
+    /// Address, in words: the trie compares what lies between its fields, too, so there must be nothing.
+    pub address: [u32; 4],
+}
+
+impl AddressKey {
+    /// The key of an address in a set.
+    #[inline(always)]
+    pub const fn new(set: u32, address: Address) -> Self {
+        Self {
+            set: set.to_be(),
+            address: address.words(),
+        }
+    }
 }
 
 /// Prefix length of an [`AddressKey`] with all of its set number and `bits` of its address.
@@ -428,12 +504,17 @@ const _: () = {
     assert!(size_of::<ScopeKey>() == 16);
     assert!(size_of::<CellKey>() == 24);
     assert!(size_of::<Cell>() == 128);
+    assert!(size_of::<Front<CellKey>>() == 32);
+    assert!(size_of::<Front<ScopeKey>>() == 24);
     assert!(size_of::<Loss>() == 40);
     assert!(size_of::<Rule>() == 344);
     assert!(size_of::<State>() == 16);
     assert!(size_of::<Counters>() == 64);
     assert!(size_of::<Tag>() == 136);
     assert!(size_of::<Newcomer>() == 16);
+    assert!(size_of::<LineKey>() == 8);
+    assert!(size_of::<Line>() == 16);
+    assert!(size_of::<LineNote>() == 64);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<AddressKey>() == 20);
 };
@@ -452,11 +533,15 @@ mod pod {
         super::ScopeKey,
         super::CellKey,
         super::Cell,
+        super::Front<super::CellKey>,
+        super::Front<super::ScopeKey>,
         super::Rule,
         super::State,
         super::Counters,
         super::Tag,
         super::Newcomer,
+        super::LineKey,
+        super::Line,
         super::FragmentKey,
         super::AddressKey
     );

@@ -1,47 +1,61 @@
 //! Addresses of both families in one shape: 128 bits, IPv4 as `::ffff:a.b.c.d`.
 
-/// An address in network byte order, as four words.
+/// An address in network byte order, as two words: the kernel programs compare, hash and copy it by halves.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address(pub [u32; 4]);
+pub struct Address(pub [u64; 2]);
+
+/// Two words that follow one another in memory, as one.
+#[inline(always)]
+const fn join(first: u32, second: u32) -> u64 {
+    if cfg!(target_endian = "little") {
+        first as u64 | (second as u64) << 32
+    } else {
+        (first as u64) << 32 | second as u64
+    }
+}
 
 impl Address {
+    /// The address `::`.
+    pub const UNSPECIFIED: Self = Self([0; 2]);
+
     /// An IPv4 address from its word in network byte order.
     #[inline(always)]
     pub const fn v4(word: u32) -> Self {
-        Self([0, 0, 0xffff_u32.to_be(), word])
+        Self([0, join(0xffff_u32.to_be(), word)])
+    }
+
+    /// As four words in network byte order; the last is the IPv4 address.
+    #[inline(always)]
+    pub const fn words(&self) -> [u32; 4] {
+        let [high, low] = self.0;
+        if cfg!(target_endian = "little") {
+            [high as u32, (high >> 32) as u32, low as u32, (low >> 32) as u32]
+        } else {
+            [(high >> 32) as u32, high as u32, (low >> 32) as u32, low as u32]
+        }
+    }
+
+    /// The word of an IPv4 address, network byte order.
+    #[inline(always)]
+    pub const fn v4_word(&self) -> u32 {
+        self.words()[3]
     }
 
     /// From the 16 bytes of an IPv6 address.
     pub const fn from_octets(octets: [u8; 16]) -> Self {
-        let mut words = [0u32; 4];
-        let mut i = 0;
-        while i < 4 {
-            words[i] = u32::from_ne_bytes([
-                octets[4 * i],
-                octets[4 * i + 1],
-                octets[4 * i + 2],
-                octets[4 * i + 3],
-            ]);
-            i += 1;
-        }
-        Self(words)
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets;
+        Self([
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
+        ])
     }
 
     /// The address as 16 bytes.
     pub const fn octets(self) -> [u8; 16] {
-        let mut out = [0u8; 16];
-        let mut i = 0;
-        while i < 4 {
-            let word = self.0[i].to_ne_bytes();
-            let mut j = 0;
-            while j < 4 {
-                out[4 * i + j] = word[j];
-                j += 1;
-            }
-            i += 1;
-        }
-        out
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) =
+            (self.0[0].to_ne_bytes(), self.0[1].to_ne_bytes());
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     }
 }
 
@@ -58,19 +72,18 @@ pub struct Prefix {
 impl Prefix {
     /// No address is in it: what unused entries of a rule hold.
     pub const NONE: Self = Self {
-        network: Address([1; 4]),
-        mask: Address([0; 4]),
+        network: Address([1; 2]),
+        mask: Address::UNSPECIFIED,
     };
 
     /// The prefix of `bits` leading bits (0..=128) of an address; IPv4 prefixes count from 96.
     pub const fn new(address: Address, bits: u32) -> Self {
-        let mut mask = [0u32; 4];
-        let mut network = [0u32; 4];
+        let mut mask = [0u64; 2];
+        let mut network = [0u64; 2];
         let mut i = 0;
-        while i < 4 {
-            let start = 32 * i as u32;
-            let ones = bits.saturating_sub(start);
-            mask[i] = if ones >= 32 { u32::MAX } else { !(u32::MAX >> ones) }.to_be();
+        while i < 2 {
+            let ones = bits.saturating_sub(64 * i as u32);
+            mask[i] = if ones >= 64 { u64::MAX } else { !(u64::MAX >> ones) }.to_be();
             network[i] = address.0[i] & mask[i];
             i += 1;
         }
@@ -84,7 +97,7 @@ impl Prefix {
     #[inline(always)]
     pub const fn contains(&self, address: &Address) -> bool {
         let (n, m, a) = (&self.network.0, &self.mask.0, &address.0);
-        ((a[0] & m[0]) ^ n[0]) | ((a[1] & m[1]) ^ n[1]) | ((a[2] & m[2]) ^ n[2]) | ((a[3] & m[3]) ^ n[3]) == 0
+        ((a[0] & m[0]) ^ n[0]) | ((a[1] & m[1]) ^ n[1]) == 0
     }
 }
 

@@ -44,13 +44,12 @@ impl Flow {
     /// life of a 5-tuple.
     #[inline(always)]
     pub fn number(&self) -> u64 {
-        let pair = |a: u32, b: u32| (a as u64) << 32 | b as u64;
-        let ports = pair(self.local_port as u32, self.remote_port as u32) ^ (self.protocol as u64) << 16;
-        let mut h = mix(ports.wrapping_add(0x9e37_79b9_7f4a_7c15));
-        h = mix(h ^ pair(self.local.0[0], self.local.0[1]));
-        h = mix(h ^ pair(self.local.0[2], self.local.0[3]));
-        h = mix(h ^ pair(self.remote.0[0], self.remote.0[1]));
-        mix(h ^ pair(self.remote.0[2], self.remote.0[3]))
+        let ports = (self.local_port as u64) << 32 | self.remote_port as u64;
+        let mut h = mix((ports ^ (self.protocol as u64) << 16).wrapping_add(0x9e37_79b9_7f4a_7c15));
+        h = mix(h ^ self.local.0[0]);
+        h = mix(h ^ self.local.0[1]);
+        h = mix(h ^ self.remote.0[0]);
+        mix(h ^ self.remote.0[1])
     }
 }
 

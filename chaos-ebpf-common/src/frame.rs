@@ -13,8 +13,11 @@ pub trait Frame {
     fn u16(&self, at: u32) -> Option<u16>;
     /// Four bytes at `at`, as they stand.
     fn u32(&self, at: u32) -> Option<u32>;
-    /// Sixteen bytes at `at`, as they stand.
-    fn words(&self, at: u32) -> Option<[u32; 4]>;
+    /// The fixed part of an IPv4 header, as it stands. All at once: each look at a packet costs the kernel
+    /// programs a check of its bounds.
+    fn ipv4(&self, at: u32) -> Option<[u32; 5]>;
+    /// The fixed part of an IPv6 header.
+    fn ipv6(&self, at: u32) -> Option<[u64; 5]>;
 }
 
 impl Frame for [u8] {
@@ -29,13 +32,14 @@ impl Frame for [u8] {
         let b = self.get(at as usize..at as usize + 4)?;
         Some(u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
     }
-    fn words(&self, at: u32) -> Option<[u32; 4]> {
-        Some([
-            self.u32(at)?,
-            self.u32(at + 4)?,
-            self.u32(at + 8)?,
-            self.u32(at + 12)?,
-        ])
+    fn ipv4(&self, at: u32) -> Option<[u32; 5]> {
+        let bytes = self.get(at as usize..at as usize + 20)?;
+        Some(core::array::from_fn(|i| bytes.u32(4 * i as u32).unwrap_or(0)))
+    }
+    fn ipv6(&self, at: u32) -> Option<[u64; 5]> {
+        let bytes = self.get(at as usize..at as usize + 40)?;
+        let (words, _) = bytes.as_chunks::<8>();
+        Some(core::array::from_fn(|i| u64::from_ne_bytes(words[i])))
     }
 }
 
@@ -201,55 +205,63 @@ pub fn network<F: Frame + ?Sized>(frame: &F, l3: u32, kind: u16) -> Option<Packe
 
 #[inline(always)]
 fn ipv4<F: Frame + ?Sized>(frame: &F, l3: u32) -> Option<Packet> {
-    let first = frame.u8(l3)?;
-    let header = (first as u32 & 0x0f) * 4;
-    if first >> 4 != 4 || header < 20 {
+    let words = frame.ipv4(l3)?;
+    let [first, second, third] = [
+        u32::from_be(words[0]),
+        u32::from_be(words[1]),
+        u32::from_be(words[2]),
+    ];
+    let header = (first >> 24 & 0x0f) * 4;
+    if first >> 28 != 4 || header < 20 {
         return None;
     }
-    let total = u16::from_be(frame.u16(l3 + 2)?) as u32;
-    let offset = u16::from_be(frame.u16(l3 + 6)?);
-    let fragment = match (offset & 0x1fff, offset & 0x2000) {
+    let total = first & 0xffff;
+    let fragment = match (second & 0x1fff, second & 0x2000) {
         (0, 0) => Fragment::Whole,
         (0, _) => Fragment::First,
         _ => Fragment::Later,
     };
-    let packet = Packet {
-        source: Address::v4(frame.u32(l3 + 12)?),
-        destination: Address::v4(frame.u32(l3 + 16)?),
+    Some(Packet {
+        source: Address::v4(words[3]),
+        destination: Address::v4(words[4]),
         l3,
         l4: l3 + header,
         // BIG TCP writes 0 into the length of packets over 64 KiB.
         end: if total == 0 { u32::MAX } else { l3 + total },
-        fragment_id: if fragment as u32 == 0 {
-            0
-        } else {
-            frame.u16(l3 + 4)? as u32
-        },
+        fragment_id: second >> 16,
         version: 4,
-        protocol: frame.u8(l3 + 9)?,
+        protocol: (third >> 16) as u8,
         fragment,
         ..Packet::default()
-    };
-    Some(packet)
+    })
 }
 
 #[inline(always)]
 fn ipv6<F: Frame + ?Sized>(frame: &F, l3: u32) -> Option<Packet> {
-    if frame.u8(l3)? >> 4 != 6 {
+    let words = frame.ipv6(l3)?;
+    let first = u64::from_be(words[0]);
+    if first >> 60 != 6 {
         return None;
     }
-    let length = u16::from_be(frame.u16(l3 + 4)?) as u32;
+    let length = (first >> 16) as u32 & 0xffff;
     Some(Packet {
-        source: Address(frame.words(l3 + 8)?),
-        destination: Address(frame.words(l3 + 24)?),
+        source: Address([words[1], words[2]]),
+        destination: Address([words[3], words[4]]),
         l3,
         l4: l3 + 40,
         // As for IPv4: a jumbogram of BIG TCP.
         end: if length == 0 { u32::MAX } else { l3 + 40 + length },
         version: 6,
-        protocol: frame.u8(l3 + 6)?,
+        protocol: (first >> 8) as u8,
         ..Packet::default()
     })
+}
+
+/// Whether an IPv6 header of this kind is followed by another: hop-by-hop, routing, fragment,
+/// authentication, destination options.
+#[inline(always)]
+pub fn is_extension(protocol: u8) -> bool {
+    matches!(protocol, 0 | 43 | 44 | 51 | 60)
 }
 
 /// Steps over one IPv6 extension header: `Some(true)` when another may follow, `Some(false)` when this
@@ -289,17 +301,19 @@ pub fn transport<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Option<()
     match packet.protocol {
         protocol::TCP => {
             packet.tcp_flags = frame.u8(at + 13)?;
-            packet.source_port = u16::from_be(frame.u16(at)?);
-            packet.destination_port = u16::from_be(frame.u16(at + 2)?);
+            (packet.source_port, packet.destination_port) = ports(frame.u32(at)?);
         }
-        protocol::UDP => {
-            packet.source_port = u16::from_be(frame.u16(at)?);
-            packet.destination_port = u16::from_be(frame.u16(at + 2)?);
-        }
+        protocol::UDP => (packet.source_port, packet.destination_port) = ports(frame.u32(at)?),
         protocol::ICMP | protocol::ICMPV6 => packet.icmp_type = frame.u8(at)?,
         _ => {}
     }
     Some(())
+}
+
+#[inline(always)]
+fn ports(word: u32) -> (u16, u16) {
+    let word = u32::from_be(word);
+    ((word >> 16) as u16, word as u16)
 }
 
 #[cfg(test)]

@@ -26,6 +26,13 @@ pub fn port_bit(protocol: u8, end: End, port: u16) -> Option<(u32, u64)> {
     Some((plane * 1024 + (port >> 6) as u32, 1 << (port & 63)))
 }
 
+/// The bit of a port in the control word that says which ports cannot be guarded, without a look at
+/// the bitmap.
+#[inline(always)]
+pub fn hint(port: u16) -> u64 {
+    1 << (port & 63)
+}
+
 /// Whether a packet belongs to neighbour discovery (RFC 4861), which IPv6 needs as IPv4 needs ARP.
 #[inline(always)]
 pub fn neighbour_discovery(packet: &Packet) -> bool {

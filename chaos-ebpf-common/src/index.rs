@@ -29,23 +29,17 @@ pub fn cell_of(scope: u32, shape: u32, flow: &Flow) -> CellKey {
 #[inline(always)]
 pub fn key(scope: u32, shape: u32, local_port: u16, remote_port: u16, remote: &Address) -> CellKey {
     // Free of branches: this is asked for every packet, and the verifier walks both sides of each.
-    let asked = |bit: u32| 0u32.wrapping_sub(u32::from(shape & bit != 0));
+    let asked = |bit: u32| 0u64.wrapping_sub(u64::from(shape & bit != 0));
     let (local, far, address) = (
         asked(self::shape::LOCAL_PORT),
         asked(self::shape::REMOTE_PORT),
         asked(self::shape::REMOTE),
     );
-    let words = &remote.0;
     CellKey {
         scope_shape: scope | shape << 24,
         local_port: local_port & local as u16,
         remote_port: remote_port & far as u16,
-        remote: Address([
-            words[0] & address,
-            words[1] & address,
-            words[2] & address,
-            words[3] & address,
-        ]),
+        remote: Address([remote.0[0] & address, remote.0[1] & address]),
     }
 }
 

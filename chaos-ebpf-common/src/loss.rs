@@ -86,6 +86,17 @@ pub fn gilbert_elliott(model: &Loss, seed: u64, sequence: u64, chain: u64) -> (b
     (loss_draw < if bad == 1 { model.bad } else { model.good }, bad)
 }
 
+/// The state in which a chain begins: bad as often as it is in the long run, so that the first packets
+/// lose as many as all others do. `number` tells the chains of one rule apart.
+pub fn beginning(model: &Loss, seed: u64, number: u64) -> u64 {
+    let both = model.chance + model.leave;
+    if model.model != loss::GILBERT_ELLIOTT || both == 0 {
+        return 0;
+    }
+    let bad = ((u128::from(model.chance) << 32) / u128::from(both)) as u64;
+    u64::from(hit(seed, Stream::Beginning, number, bad))
+}
+
 /// The chain whose losses have the marginal chance `p` and the lag-1 correlation `c`, both in 0..=2^32.
 /// Unlike netem's recurrence it keeps the marginal: 20 % with 75 % still loses 20 %.
 pub fn correlated(p: u64, c: u64) -> Loss {
@@ -149,6 +160,35 @@ mod tests {
             "{}",
             mean_burst(&losses)
         );
+    }
+
+    #[test]
+    fn the_first_packet_is_lost_as_often_as_any_other() {
+        let lost = |model: &Loss| {
+            (0..20_000)
+                .filter(|seed| {
+                    let chain = beginning(model, *seed, 0);
+                    step(model, *seed, 0, 1, chain).0
+                })
+                .count() as f64
+                / 20_000.0
+        };
+        for p in [0.02, 0.2, 0.5] {
+            let sigma = (p * (1.0 - p) / 20_000.0_f64).sqrt();
+            let found = lost(&correlated(of(p), of(0.9)));
+            assert!((found - p).abs() < 4.0 * sigma, "p {p}: {found}");
+        }
+        let nothing = Loss {
+            model: loss::GILBERT_ELLIOTT,
+            ..Loss::default()
+        };
+        assert_eq!(beginning(&nothing, 1, 0), 0);
+        let every = Loss {
+            every: 5,
+            model: loss::EVERY,
+            ..Loss::default()
+        };
+        assert_eq!(beginning(&every, 1, 0), 0, "counts from nothing");
     }
 
     #[test]

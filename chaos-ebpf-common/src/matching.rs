@@ -35,10 +35,10 @@ pub fn matches(rule: &Rule, subject: &Subject<'_>, in_trie: impl FnOnce(u32) -> 
     if rule.connections != connections::ANY && !connection_matches(rule.connections, subject.packet) {
         return false;
     }
-    if rule.local_ranges != 0 && !in_ranges(&rule.local_ports, flow.local_port) {
+    if !ports_match(rule.local_ranges, &rule.local_ports, flow.local_port) {
         return false;
     }
-    if rule.remote_ranges != 0 && !in_ranges(&rule.remote_ports, flow.remote_port) {
+    if !ports_match(rule.remote_ranges, &rule.remote_ports, flow.remote_port) {
         return false;
     }
     let address = match rule.remote {
@@ -68,6 +68,15 @@ fn connection_matches(asked: u8, packet: &Packet) -> bool {
     }
     let syn = packet.tcp_flags & tcp::SYN != 0;
     if asked == connections::NEW { syn } else { !syn }
+}
+
+#[inline(always)]
+fn ports_match(count: u8, ranges: &[Ports; RANGES], port: u16) -> bool {
+    match count {
+        0 => true,
+        1 => ranges[0].first <= port && port <= ranges[0].last,
+        _ => in_ranges(ranges, port),
+    }
 }
 
 /// Ports are never 0 in a spec, so a packet without ports is in no range. Free of branches, since

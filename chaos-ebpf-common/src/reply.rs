@@ -62,7 +62,7 @@ pub fn pseudo_seed(packet: &Packet, length: u32) -> u16 {
 
 #[inline(always)]
 fn pseudo(packet: &Packet, protocol: u8, length: u32) -> Sum {
-    let (s, d) = (&packet.source.0, &packet.destination.0);
+    let (s, d) = (packet.source.words(), packet.destination.words());
     let ends = if packet.version == 4 {
         Sum::default().double(s[3]).double(d[3])
     } else {
@@ -109,11 +109,50 @@ pub fn reset_header(packet: &Packet, numbers: Numbers, back: bool, partial: bool
     header
 }
 
+/// What an ICMP error quotes of a packet: `N` words of IP header, and the first 8 bytes of transport.
+/// Options and extension headers are left out, so that the quote has one length and every sender finds
+/// its ports in it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quote<const N: usize> {
+    /// IP header.
+    pub header: [u16; N],
+    /// What follows it.
+    pub transport: [u16; 4],
+}
+
+impl Quote<10> {
+    /// Mends the header of an IPv4 packet for the lack of its options.
+    #[inline(always)]
+    pub fn without_options(&mut self) {
+        let header = &mut self.header;
+        header[0] = (u16::from_be(header[0]) & 0x00ff | 0x4500).to_be();
+        header[5] = 0;
+        header[5] = Sum::default().words(header).fold();
+    }
+}
+
+impl Quote<20> {
+    /// Mends the header of an IPv6 packet for the lack of extension headers: `protocol` follows at once.
+    #[inline(always)]
+    pub fn without_extensions(&mut self, protocol: u8) {
+        self.header[3] = (u16::from_be(self.header[3]) & 0x00ff | (protocol as u16) << 8).to_be();
+    }
+}
+
+impl<const N: usize> Quote<N> {
+    /// Its part in the sum of the message.
+    #[inline(always)]
+    pub fn sum(&self) -> u16 {
+        !Sum::default().words(&self.header).words(&self.transport).fold()
+    }
+}
+
 /// IPv4 and ICMP header of a port unreachable from the destination of `packet` to its source. `quote` is
-/// what follows it: the start of the packet, an IPv4 header without options and 8 bytes of transport.
+/// the sum of what follows it.
 #[inline(always)]
-pub fn unreachable_v4(packet: &Packet, quote: &[u16; 14]) -> [u16; 14] {
-    let (from, to) = (packet.destination.0[3], packet.source.0[3]);
+pub fn unreachable_v4(packet: &Packet, quote: u16) -> [u16; 14] {
+    let (from, to) = (packet.destination.v4_word(), packet.source.v4_word());
     // Version 4, 5 words; length; id 0, don't fragment; TTL 64, ICMP.
     let mut ip = [
         0x4500u16.to_be(),
@@ -130,23 +169,24 @@ pub fn unreachable_v4(packet: &Packet, quote: &[u16; 14]) -> [u16; 14] {
     ip[5] = Sum::default().words(&ip).fold();
     // Destination unreachable, port unreachable: a connecting socket gets ECONNREFUSED.
     let kind = 0x0303u16.to_be();
-    let check = Sum::default().word(kind).words(quote).fold();
+    let check = Sum::default().word(kind).word(quote).fold();
     [
         ip[0], ip[1], ip[2], ip[3], ip[4], ip[5], ip[6], ip[7], ip[8], ip[9], kind, check, 0, 0,
     ]
 }
 
-/// The same for IPv6. `quote` is the IPv6 header and 8 bytes behind it.
+/// The same for IPv6. `quote` is the sum of what follows it.
 #[inline(always)]
-pub fn unreachable_v6(packet: &Packet, quote: &[u16; 24]) -> [u16; 24] {
+pub fn unreachable_v6(packet: &Packet, quote: u16) -> [u16; 24] {
     const ICMPV6: u8 = crate::abi::protocol::ICMPV6;
     let mut out = [0u16; 24];
     out[0] = 0x6000u16.to_be();
     out[2] = ((UNREACHABLE_V6_LEN - 40) as u16).to_be();
     out[3] = u16::from_be_bytes([ICMPV6, 64]).to_be();
+    let (froms, tos) = (packet.destination.words(), packet.source.words());
     let mut i = 0;
     while i < 4 {
-        let (from, to) = (packet.destination.0[i], packet.source.0[i]);
+        let (from, to) = (froms[i], tos[i]);
         out[4 + 2 * i] = from as u16;
         out[5 + 2 * i] = (from >> 16) as u16;
         out[12 + 2 * i] = to as u16;
@@ -157,7 +197,7 @@ pub fn unreachable_v6(packet: &Packet, quote: &[u16; 24]) -> [u16; 24] {
     out[20] = 0x0104u16.to_be();
     out[21] = pseudo(packet, ICMPV6, UNREACHABLE_V6_LEN - 40)
         .word(out[20])
-        .words(quote)
+        .word(quote)
         .fold();
     out
 }
@@ -172,7 +212,7 @@ mod tests {
             if version == 4 {
                 Address::v4(n)
             } else {
-                Address([0xfd, 0, 3, n])
+                Address([0xfd, 3 | u64::from(n) << 32])
             }
         };
         Packet {
@@ -250,10 +290,18 @@ mod tests {
             }
         }
         let sum = |start: Sum, words: &[u16]| words.iter().fold(start, |s, w| s.word(*w));
-        let (v4, quote) = (unreachable_v4(&packet(4), &[0x1234; 14]), [0x1234; 14]);
+        let quoted = Quote {
+            header: [0x1234; 10],
+            transport: [0x1234; 4],
+        };
+        let (v4, quote) = (unreachable_v4(&packet(4), quoted.sum()), [0x1234; 14]);
         assert_eq!(sum(Sum::default(), &v4[..10]).fold(), 0);
         assert_eq!(sum(sum(Sum::default(), &v4[10..]), &quote).fold(), 0);
-        let (v6, quote) = (unreachable_v6(&packet(6), &[0x1234; 24]), [0x1234; 24]);
+        let quoted = Quote {
+            header: [0x1234; 20],
+            transport: [0x1234; 4],
+        };
+        let (v6, quote) = (unreachable_v6(&packet(6), quoted.sum()), [0x1234; 24]);
         let start = pseudo(&packet(6), protocol::ICMPV6, 56);
         assert_eq!(sum(sum(start, &v6[20..]), &quote).fold(), 0);
     }

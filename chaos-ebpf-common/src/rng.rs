@@ -21,6 +21,12 @@ pub enum Stream {
     Corrupt = 7,
     /// Which bit `corrupt` flips.
     Bit = 8,
+    /// The state in which a loss chain begins.
+    Beginning = 9,
+    /// How long a packet waits.
+    Delay = 10,
+    /// `reorder`.
+    Reorder = 11,
 }
 
 /// 100 % as a threshold.

@@ -5,19 +5,21 @@ use chaos_ebpf_common::{
     abi::{AddressKey, Netns, control, trie_bits},
     flow::Flow,
     frame::Packet,
-    guard::{End, neighbour_discovery, port_bit},
+    guard::{End, hint, neighbour_discovery, port_bit},
 };
 
-use crate::maps::{GUARD_NETS, GUARD_PORTS, OWN_PORTS, control};
+use crate::maps::{Control, GUARD_NETS, GUARD_PORTS, OWN_PORTS};
 
 /// Whether no fault may touch this packet.
 #[inline(always)]
-pub fn guarded(packet: &Packet, flow: &Flow, netns: &Netns) -> bool {
+pub fn guarded(control: Control, packet: &Packet, flow: &Flow, netns: &Netns) -> bool {
     if neighbour_discovery(packet) {
         return true;
     }
-    if port_guarded(flow.protocol, End::Local, flow.local_port)
-        || port_guarded(flow.protocol, End::Remote, flow.remote_port)
+    let ports = hint(flow.local_port) | hint(flow.remote_port);
+    if control.read(control::GUARD_PORTS) & ports != 0
+        && (port_guarded(flow.protocol, End::Local, flow.local_port)
+            || port_guarded(flow.protocol, End::Remote, flow.remote_port))
     {
         return true;
     }
@@ -27,14 +29,8 @@ pub fn guarded(packet: &Packet, flow: &Flow, netns: &Netns) -> bool {
             return true;
         }
     }
-    if control(control::GUARD_NETS) != 0 {
-        let key = Key::new(
-            trie_bits(128),
-            AddressKey {
-                set: 0,
-                address: flow.remote,
-            },
-        );
+    if control.read(control::GUARD_NETS) != 0 {
+        let key = Key::new(trie_bits(128), AddressKey::new(0, flow.remote));
         return matches!(GUARD_NETS.get(&key), Some(1));
     }
     false

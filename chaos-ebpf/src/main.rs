@@ -28,24 +28,28 @@ use chaos_ebpf_common::abi::Hook;
 
 /// Packets that leave a target.
 #[classifier]
+#[inline(always)]
 pub fn chaos_egress(ctx: TcContext) -> i32 {
     hook::tc::run(&ctx, Hook::Egress as u32)
 }
 
 /// Packets that arrive at a target.
 #[classifier]
+#[inline(always)]
 pub fn chaos_ingress(ctx: TcContext) -> i32 {
     hook::tc::run(&ctx, Hook::Ingress as u32)
 }
 
 /// Packets that arrive, before the stack sees them.
 #[xdp]
+#[inline(always)]
 pub fn chaos_xdp(ctx: XdpContext) -> u32 {
     hook::xdp::run(&ctx)
 }
 
 /// A socket is being opened in a target cgroup.
 #[cgroup_sock(sock_create)]
+#[inline(always)]
 pub fn chaos_tag(ctx: SockContext) -> i32 {
     hook::sock::run(&ctx)
 }

@@ -3,19 +3,20 @@
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_F_NO_PREALLOC, bpf_sock},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_sock},
     helpers::bpf_sk_storage_get,
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use chaos_ebpf_common::abi::{
-    AddressKey, Cell, CellKey, Counters, FragmentKey, NETNS_MAX, Netns, Rule, Scope, ScopeKey, State, Tag,
-    control, stat,
+    AddressKey, Cell, CellKey, Counters, FragmentKey, Front, NETNS_MAX, Netns, Rule, Scope, ScopeKey, State,
+    Tag, control, stat,
 };
+use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
 use chaos_ebpf_common::guard::PORT_WORDS;
 use core::ffi::c_void;
 
-use crate::work::{DEPTH_MAX, Work};
+use crate::work::Desk;
 
 /// Which layout this object speaks; the daemon refuses another.
 #[unsafe(no_mangle)]
@@ -26,13 +27,19 @@ pub static ABI_VERSION: Global<u32> = Global::new(chaos_ebpf_common::abi::ABI_VE
 pub static NETNS_INDEX: Global<u32> = Global::new(0);
 
 #[map]
-pub static CONTROL: Array<u64> = Array::with_max_entries(control::SLOTS, 0);
+pub static CONTROL: Array<[u64; control::WORDS as usize]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static NETNS: Array<Netns> = Array::with_max_entries(NETNS_MAX, 0);
 #[map]
 pub static SCOPES: HashMap<ScopeKey, Scope> = HashMap::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
 #[map]
 pub static CELLS: HashMap<CellKey, Cell> = HashMap::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+/// What stands before `CELLS`.
+#[map]
+pub static CELL_FRONT: Array<Front<CellKey>> = Array::with_max_entries(CELL_PLACES, 0);
+/// What stands before `SCOPES`.
+#[map]
+pub static SCOPE_FRONT: Array<Front<ScopeKey>> = Array::with_max_entries(SCOPE_PLACES, 0);
 /// Size at load.
 #[map]
 pub static RULES: Array<Rule> = Array::with_max_entries(64, 0);
@@ -66,12 +73,9 @@ pub static NEWCOMERS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 #[map]
 pub static KNOWN_NETNS: HashMap<u64, u32> = HashMap::with_max_entries(NETNS_MAX, BPF_F_NO_PREALLOC);
 
-/// Scratch space, by depth.
+/// Scratch space.
 #[map]
-pub static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(DEPTH_MAX, 0);
-/// How deep our programs stand in one another on this CPU.
-#[map]
-pub static DEPTH: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+pub static WORK: PerCpuArray<Desk> = PerCpuArray::with_max_entries(1, 0);
 
 /// Socket storage. Written as a BTF definition by hand: aya's own type has no room for
 /// `BPF_F_CLONE`, by which accepted sockets inherit the tag of their listener.
@@ -119,13 +123,35 @@ impl Tags {
     }
 }
 
-/// Reads a slot of [`CONTROL`].
+/// What an array of fronts knows of a key.
 #[inline(always)]
-pub fn control(slot: u32) -> u64 {
-    match CONTROL.get_ptr(slot) {
-        // SAFETY: a map value; volatile, because userspace writes it at any time.
-        Some(value) => unsafe { core::ptr::read_volatile(value) },
-        None => 0,
+pub fn known<K: Placed>(fronts: &Array<Front<K>>, key: &K) -> Known {
+    let Some(front) = fronts.get_ptr(key.place()) else {
+        return Known::Ask;
+    };
+    // SAFETY: a map value; volatile, since userspace writes it, the value read before the key.
+    unsafe {
+        let value = core::ptr::read_volatile(&raw const (*front).value);
+        read(value, core::ptr::read_volatile(&raw const (*front).key) == *key)
+    }
+}
+
+/// The words of [`CONTROL`].
+#[derive(Clone, Copy)]
+pub struct Control(*const u64);
+
+impl Control {
+    /// Finds them.
+    #[inline(always)]
+    pub fn get() -> Option<Self> {
+        Some(Self(CONTROL.get_ptr(0)?.cast()))
+    }
+
+    /// Reads a word, one of [`control`].
+    #[inline(always)]
+    pub fn read(self, word: u32) -> u64 {
+        // SAFETY: inside of a map value; volatile, because userspace writes it at any time.
+        unsafe { core::ptr::read_volatile(self.0.add(word as usize)) }
     }
 }
 

@@ -10,10 +10,11 @@ use chaos_ebpf_common::{
     abi::{CGROUP_LEVELS, Hook, ScopeKey, Side, Tag, protocol, scope_kind},
     flow::Flow,
     frame::Packet,
+    front::{self, Known},
 };
 
 use crate::{
-    maps::{NETNS_INDEX, SCOPES, TAGS},
+    maps::{NETNS_INDEX, SCOPE_FRONT, SCOPES, TAGS, known},
     skb::Skb,
     work::Work,
 };
@@ -22,9 +23,15 @@ use crate::{
 #[inline(always)]
 fn add(work: &mut Work, kind: u32, id: u64, hook: Hook) {
     let key = ScopeKey::new(kind, id, NETNS_INDEX.load(), hook as u32);
-    // SAFETY: a value of a map without preallocation; it is copied at once.
-    if let Some(scope) = unsafe { SCOPES.get(&key) } {
-        work.add_scope(*scope);
+    match known(&SCOPE_FRONT, &key) {
+        Known::Absent => {}
+        Known::Value(value) => work.add_scope(front::scope(value)),
+        // SAFETY: a value of a map without preallocation; it is copied at once.
+        Known::Ask => {
+            if let Some(scope) = unsafe { SCOPES.get(&key) } {
+                work.add_scope(*scope);
+            }
+        }
     }
 }
 
@@ -103,15 +110,15 @@ impl Receiver {
         let (source_port, destination_port) = (flow.remote_port.to_be(), flow.local_port.to_be());
         let size = if packet.version == 4 {
             let v4 = &mut tuple.__bindgen_anon_1;
-            v4.ipv4.saddr = flow.remote.0[3];
-            v4.ipv4.daddr = flow.local.0[3];
+            v4.ipv4.saddr = flow.remote.v4_word();
+            v4.ipv4.daddr = flow.local.v4_word();
             v4.ipv4.sport = source_port;
             v4.ipv4.dport = destination_port;
             12
         } else {
             let v6 = &mut tuple.__bindgen_anon_1;
-            v6.ipv6.saddr = flow.remote.0;
-            v6.ipv6.daddr = flow.local.0;
+            v6.ipv6.saddr = flow.remote.words();
+            v6.ipv6.daddr = flow.local.words();
             v6.ipv6.sport = source_port;
             v6.ipv6.dport = destination_port;
             36

@@ -2,44 +2,90 @@
 
 use aya_ebpf::maps::lpm_trie::Key;
 use chaos_ebpf_common::{
-    abi::{AddressKey, CELL_RULES, Cell, MATCH_MAX, control, stat, trie_bits},
+    abi::{AddressKey, CELL_RULES, Cell, MATCH_MAX, Rule, Scope, control, stat, trie_bits},
     address::Address,
-    index::cell_of,
+    front::{self, Known},
+    index::{cell_of, shape},
     matching::{Subject, matches},
 };
 
 use crate::{
     each::{GO, STOP, each},
-    maps::{ADDRS, CELLS, RULES, control, count},
+    maps::{ADDRS, CELL_FRONT, CELLS, Control, RULES, count, known},
     skb::opaque,
-    work::{SCOPES_MAX, Work},
+    work::{SCOPES_MAX, Work, forget},
 };
 
-/// Finds all rules that name the packet at hand; `false` when there are none.
-///
-/// All loops are `bpf_loop` (Linux 5.17): the verifier looks at their bodies once, not once a round.
+/// Which rules name a packet.
+pub enum Named {
+    /// None.
+    Nobody,
+    /// This one. Its slot is the only match in `work`, too.
+    One(&'static Rule),
+    /// Those in `work`.
+    Several,
+}
+
+/// Finds all rules that name the packet at hand.
 #[inline(always)]
-pub fn search(work: &mut Work) -> bool {
-    work.epoch = control(control::EPOCH);
+pub fn search(control: Control, work: &mut Work, ifindex: u32) -> Named {
+    let epoch = || control.read(control::EPOCH);
+    work.epoch = epoch();
+    work.ifindex = ifindex;
     let scopes = work.scope_count as u32;
-    // A zero that LLVM knows becomes a call of memset, byte by byte.
-    let zero = opaque(0);
-    let mut at = At {
-        work,
-        scope: zero as u32,
-        shapes: zero as u32,
-        cell: zero as *const Cell,
-    };
-    each(scopes, scope, &mut at);
-    let work = at.work;
+    // What most packets meet, one scope and at most one rule to look at, costs no callback. Rules are taken
+    // away only after a new epoch: when there is none, none can have been missed.
+    if scopes == 1 {
+        match probe(work, 0) {
+            NOTHING if epoch() == work.epoch => return Named::Nobody,
+            ONE_RULE => {
+                let slot = work.single[0];
+                if let Some(rule) = RULES.get(slot)
+                    && epoch() == work.epoch
+                {
+                    return if consider(work, rule, slot) {
+                        Named::One(rule)
+                    } else {
+                        Named::Nobody
+                    };
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut all = &mut *work;
+    each(2 * scopes, scope, &mut all);
     if work.match_count == 0 {
-        return false;
+        return Named::Nobody;
     }
     if work.match_count > 1 {
-        // SAFETY: a pointer to a map value, made a moment ago from a reference to it.
-        sort(unsafe { &mut *core::ptr::from_mut(work) });
+        sort(work);
     }
-    true
+    Named::Several
+}
+
+/// One scope after the other, and all of them again when the epoch has changed meanwhile.
+extern "C" fn scope(i: u32, work: &mut &mut Work) -> i64 {
+    let scopes = work.scope_count as u32;
+    let mut i = i;
+    if i == scopes {
+        let epoch = match Control::get() {
+            Some(control) => control.read(control::EPOCH),
+            None => work.epoch,
+        };
+        if epoch == work.epoch {
+            return STOP;
+        }
+        work.epoch = epoch;
+        work.match_count = 0;
+    }
+    if i >= scopes {
+        i -= scopes;
+    }
+    if probe(work, i) != NOTHING {
+        weigh(work, i);
+    }
+    GO
 }
 
 /// Where a search stands.
@@ -52,14 +98,76 @@ struct At<'a> {
     cell: *const Cell,
 }
 
-extern "C" fn scope(i: u32, at: &mut At<'_>) -> i64 {
+/// What [`probe`] says: nobody in the scope names the flow.
+const NOTHING: u64 = 0;
+/// One rule may, that in `work.single[0]`.
+const ONE_RULE: u64 = 1;
+
+/// Asks the fronts of all cells of scope `i`.
+#[inline(always)]
+fn probe(work: &mut Work, i: u32) -> u64 {
     if i as usize >= SCOPES_MAX {
-        return STOP;
+        return NOTHING;
     }
-    let scope = at.work.scopes[i as usize];
-    at.scope = scope.id;
-    at.shapes = scope.shapes;
-    each(scope.shapes.count_ones(), cell, at);
+    let scope = work.scopes[i as usize];
+    // Kept in memory: of numbers in registers, the verifier would walk all combinations.
+    (work.found, work.ask) = (0, 0);
+    // By hand, since LLVM makes a loop of a loop, and of each key what could be a constant.
+    ask_front::<0>(work, scope);
+    ask_front::<1>(work, scope);
+    ask_front::<2>(work, scope);
+    ask_front::<3>(work, scope);
+    ask_front::<4>(work, scope);
+    ask_front::<5>(work, scope);
+    ask_front::<6>(work, scope);
+    ask_front::<7>(work, scope);
+    forget(&work.found) as u64 | (forget(&work.ask) as u64) << 32
+}
+
+/// Asks the front of the cell of one shape.
+#[inline(always)]
+fn ask_front<const SHAPE: u32>(work: &mut Work, scope: Scope) {
+    if scope.shapes & 1 << SHAPE == 0 {
+        return;
+    }
+    match known(&CELL_FRONT, &cell_of(scope.id, SHAPE, &work.flow)) {
+        Known::Absent => {}
+        Known::Value(value) => {
+            let found = forget(&work.found);
+            work.single[(found & (shape::COUNT - 1)) as usize] = front::slot(value);
+            work.found = found + 1;
+        }
+        Known::Ask => work.ask = forget(&work.ask) | 1 << SHAPE,
+    }
+}
+
+/// Looks at the rules that [`probe`] has found in scope `i`, and asks the hash for the others, in loops of
+/// `bpf_loop` (Linux 5.17), whose bodies the verifier looks at once.
+#[inline(always)]
+fn weigh(work: &mut Work, i: u32) {
+    if i as usize >= SCOPES_MAX {
+        return;
+    }
+    let (found, ask) = (forget(&work.found), forget(&work.ask));
+    let mut all = &mut *work;
+    each(found, single, &mut all);
+    if ask != 0 {
+        // A zero that LLVM knows becomes a call of memset, byte by byte.
+        let mut at = At {
+            scope: work.scopes[i as usize].id,
+            work,
+            shapes: ask,
+            cell: opaque(0) as *const Cell,
+        };
+        each(ask.count_ones(), cell, &mut at);
+    }
+}
+
+extern "C" fn single(i: u32, work: &mut &mut Work) -> i64 {
+    let slot = work.single[(i & (shape::COUNT - 1)) as usize];
+    if let Some(rule) = RULES.get(slot) {
+        consider(work, rule, slot);
+    }
     GO
 }
 
@@ -89,19 +197,28 @@ extern "C" fn candidate(i: u32, at: &mut At<'_>) -> i64 {
     let slot =
         unsafe { core::ptr::read_volatile((&raw const (*at.cell).slots).cast::<u32>().add(i as usize)) };
     if let Some(rule) = RULES.get(slot) {
-        let work = &mut *at.work;
-        let subject = Subject {
-            packet: &work.packet,
-            flow: &work.flow,
-            ifindex: work.ifindex,
-            epoch: work.epoch,
-        };
-        let remote = work.flow.remote;
-        if matches(rule, &subject, |set| in_trie(set, remote)) && !work.add_match(rule.order, slot) {
-            count(stat::CROWDED);
-        }
+        consider(at.work, rule, slot);
     }
     GO
+}
+
+/// Adds a rule to the matches if it names the packet, and says whether it does.
+#[inline(always)]
+fn consider(work: &mut Work, rule: &Rule, slot: u32) -> bool {
+    let subject = Subject {
+        packet: &work.packet,
+        flow: &work.flow,
+        ifindex: work.ifindex,
+        epoch: work.epoch,
+    };
+    let remote = work.flow.remote;
+    if !matches(rule, &subject, |set| in_trie(set, remote)) {
+        return false;
+    }
+    if !work.add_match(rule.order, slot) {
+        count(stat::CROWDED);
+    }
+    true
 }
 
 /// Puts matches into the order of creation: every neighbouring pair, as many times as there are matches.
@@ -131,12 +248,6 @@ extern "C" fn exchange(i: u32, work: &mut &mut Work) -> i64 {
 /// Whether the longest prefix of an address set that holds the address includes it.
 #[inline(always)]
 fn in_trie(set: u32, address: Address) -> bool {
-    let key = Key::new(
-        trie_bits(128),
-        AddressKey {
-            set: set.to_be(),
-            address,
-        },
-    );
+    let key = Key::new(trie_bits(128), AddressKey::new(set, address));
     matches!(ADDRS.get(&key), Some(1))
 }

@@ -93,10 +93,26 @@ impl Frame for Window {
         Some(fetch!(reach!(self, at, 4), "0", "u32") as u32)
     }
     #[inline(always)]
-    fn words(&self, at: u32) -> Option<[u32; 4]> {
-        let from = reach!(self, at, 16);
-        let (low, high) = (fetch!(from, "0", "u64"), fetch!(from, "8", "u64"));
-        Some([low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32])
+    fn ipv4(&self, at: u32) -> Option<[u32; 5]> {
+        let from = reach!(self, at, 20);
+        Some([
+            fetch!(from, "0", "u32") as u32,
+            fetch!(from, "4", "u32") as u32,
+            fetch!(from, "8", "u32") as u32,
+            fetch!(from, "12", "u32") as u32,
+            fetch!(from, "16", "u32") as u32,
+        ])
+    }
+    #[inline(always)]
+    fn ipv6(&self, at: u32) -> Option<[u64; 5]> {
+        let from = reach!(self, at, 40);
+        Some([
+            fetch!(from, "0", "u64"),
+            fetch!(from, "8", "u64"),
+            fetch!(from, "16", "u64"),
+            fetch!(from, "24", "u64"),
+            fetch!(from, "32", "u64"),
+        ])
     }
 }
 

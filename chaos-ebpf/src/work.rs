@@ -1,18 +1,20 @@
 //! Scratch space for one packet: the BPF stack has 512 bytes.
 
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use chaos_ebpf_common::{
     abi::{MATCH_MAX, Scope},
     flow::Flow,
     frame::Packet,
+    index::shape,
 };
 
-use crate::maps::{DEPTH, WORK};
+use crate::maps::WORK;
 
 /// Scopes one packet can belong to: its namespace, and six targets nested in one another.
 pub const SCOPES_MAX: usize = 7;
 /// How deep our programs can stand in one another: a copy sent out of a VLAN device passes the device
 /// below it while the program above still works.
-pub const DEPTH_MAX: u32 = 4;
+pub const DEPTH_MAX: usize = 4;
 
 /// Everything known of the packet at hand.
 #[repr(C)]
@@ -25,6 +27,12 @@ pub struct Work {
     pub scopes: [Scope; SCOPES_MAX],
     /// Used entries of `scopes`.
     pub scope_count: u64,
+    /// Rules that are alone in their cell, of the scope at hand.
+    pub single: [u32; shape::COUNT as usize],
+    /// How many.
+    pub found: u32,
+    /// Shapes of the scope at hand for which the hash has to be asked.
+    pub ask: u32,
     /// Rules that name it: order in the high half, slot in the low half.
     pub matched: [u64; MATCH_MAX],
     /// Used entries of `matched`.
@@ -35,18 +43,32 @@ pub struct Work {
     pub wire_packets: u32,
     /// The published epoch.
     pub epoch: u64,
+    /// The tick that `now` was read in.
+    tick: u64,
+    now: u64,
+}
+
+/// Scratch space of one CPU.
+#[repr(C)]
+pub struct Desk {
+    /// How deep our programs stand in one another on this CPU.
+    depth: u64,
+    /// By depth.
+    works: [Work; DEPTH_MAX],
 }
 
 /// Scratch space of this CPU at this depth; `None` when too deep.
 #[inline(always)]
 pub fn work() -> Option<&'static mut Work> {
-    let depth = match DEPTH.get_ptr(0) {
-        // SAFETY: a per-CPU map value.
-        Some(depth) => unsafe { core::ptr::read_volatile(depth) },
-        None => return None,
-    };
+    let desk = WORK.get_ptr_mut(0)?;
     // SAFETY: a per-CPU map value that nobody else uses at this depth; programs do not migrate.
-    let work = unsafe { &mut *WORK.get_ptr_mut(depth)? };
+    let work = unsafe {
+        let depth = core::ptr::read_volatile(&raw const (*desk).depth) as usize;
+        if depth >= DEPTH_MAX {
+            return None;
+        }
+        &mut *(&raw mut (*desk).works).cast::<Work>().add(depth)
+    };
     work.scope_count = 0;
     work.match_count = 0;
     Some(work)
@@ -57,26 +79,48 @@ pub fn work() -> Option<&'static mut Work> {
 pub fn deeper<T>(run: impl FnOnce() -> T) -> T {
     step(1);
     let result = run();
-    step(u32::MAX);
+    step(u64::MAX);
     result
 }
 
 #[inline(always)]
-fn step(by: u32) {
-    if let Some(depth) = DEPTH.get_ptr_mut(0) {
+fn step(by: u64) {
+    if let Some(desk) = WORK.get_ptr_mut(0) {
         // SAFETY: a per-CPU map value.
-        unsafe { *depth = (*depth).wrapping_add(by) };
+        unsafe { (*desk).depth = (*desk).depth.wrapping_add(by) };
     }
 }
 
+/// Reads a number back from memory, so that the verifier takes it for any number.
+#[inline(always)]
+pub fn forget(number: &u32) -> u32 {
+    // SAFETY: a reference.
+    unsafe { core::ptr::read_volatile(number) }
+}
+
 impl Work {
+    /// CLOCK_MONOTONIC_COARSE, nanoseconds. That clock moves with the tick, so it is read once a tick; the
+    /// number of the tick comes as two instructions, where the clock is a call.
+    #[inline(always)]
+    pub fn now(&mut self) -> u64 {
+        // SAFETY: helpers without arguments.
+        unsafe {
+            let tick = bpf_jiffies64();
+            if self.tick != tick {
+                self.tick = tick;
+                self.now = bpf_ktime_get_coarse_ns();
+            }
+        }
+        self.now
+    }
+
     /// Adds a scope.
     #[inline(always)]
     pub fn add_scope(&mut self, scope: Scope) {
         let i = self.scope_count as usize;
         if i < SCOPES_MAX {
             self.scopes[i] = scope;
-            self.scope_count += 1;
+            self.scope_count = i as u64 + 1;
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use chaos_ebpf_common::abi::{AddressKey, Counters, Hook, Rule, State, trie_bits};
+use chaos_ebpf_common::{
+    abi::{AddressKey, Counters, Hook, Rule, State, trie_bits},
+    loss::beginning,
+};
 use chaos_spec::{TargetKind, WarningKind, api::Mode};
 
 use super::{
@@ -73,8 +76,7 @@ impl Datapath {
             .iter()
             .filter_map(|(id, _)| self.faults.remove(id))
             .collect();
-        let published = self.end_rules(&replaced, next).and_then(|()| self.publish(next));
-        if let Err(error) = published {
+        if let Err(error) = self.end_rules(&replaced, next) {
             // The old rules go on: their end is an epoch that will not come before it is written anew.
             for record in replaced {
                 self.faults.insert(record.arm.id, record);
@@ -84,6 +86,7 @@ impl Datapath {
             }
             return Err(error);
         }
+        self.publish(next);
         for mut record in replaced {
             // States that the new version went on with are not given back.
             let kept = staged.iter().find(|(id, _)| *id == record.arm.id);
@@ -113,7 +116,10 @@ impl Datapath {
     pub fn quiet(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
         let records: Vec<Armed> = ids.iter().filter_map(|id| self.faults.remove(id)).collect();
         let next = self.epoch + 1;
-        let quiet = self.end_rules(&records, next).and_then(|()| self.publish(next));
+        let quiet = self.end_rules(&records, next);
+        if quiet.is_ok() {
+            self.publish(next);
+        }
         for mut record in records {
             record.quiet |= quiet.is_ok();
             self.faults.insert(record.arm.id, record);
@@ -265,7 +271,11 @@ impl Datapath {
             .map(|p| p.state);
         let state = match inherited {
             Some(state) => Ok(state),
-            None => self.new_state(ordinal),
+            None => {
+                let rule = drafts.first().map(|draft| draft.rule).unwrap_or_default();
+                let chain = beginning(&rule.drop, rule.seed, ordinal);
+                self.new_state(ordinal, chain)
+            }
         };
         let state = match state {
             Ok(state) => state,
@@ -426,11 +436,11 @@ impl Datapath {
     }
 
     /// Each place of a fault draws from its own part of the sequence, or both directions would decide alike.
-    fn new_state(&mut self, ordinal: u64) -> Result<u32, DatapathError> {
+    fn new_state(&mut self, ordinal: u64, chain: u64) -> Result<u32, DatapathError> {
         let state = self.free_states.take()?;
         let value = State {
             sequence: ordinal << 48,
-            chain: 0,
+            chain,
         };
         if let Err(error) = self.maps.states.set(state, value, 0) {
             self.free_states.give(state);
@@ -514,11 +524,5 @@ fn names_devices(arm: &Arm) -> bool {
 }
 
 fn trie_key(set: u32, prefix: &TriePrefix) -> aya::maps::lpm_trie::Key<AddressKey> {
-    aya::maps::lpm_trie::Key::new(
-        trie_bits(prefix.bits),
-        AddressKey {
-            set: set.to_be(),
-            address: prefix.network,
-        },
-    )
+    aya::maps::lpm_trie::Key::new(trie_bits(prefix.bits), AddressKey::new(set, prefix.network))
 }

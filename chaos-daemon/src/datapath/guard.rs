@@ -3,7 +3,7 @@
 use aya::maps::lpm_trie::Key;
 use chaos_ebpf_common::{
     abi::{AddressKey, control, protocol, trie_bits},
-    guard::{End, PORT_WORDS, port_bit},
+    guard::{End, PORT_WORDS, hint, port_bit},
 };
 use ipnet::{IpNet, Ipv4Net};
 
@@ -18,19 +18,13 @@ const NO_REPLACE: u64 = 1;
 
 fn key(net: &IpNet) -> Key<AddressKey> {
     let bits = u32::from(net.prefix_len()) + if matches!(net, IpNet::V4(_)) { 96 } else { 0 };
-    Key::new(
-        trie_bits(bits),
-        AddressKey {
-            set: 0,
-            address: address(net.network()),
-        },
-    )
+    Key::new(trie_bits(bits), AddressKey::new(0, address(net.network())))
 }
 
 /// Writes the whole list. Called before anything is armed.
 pub fn write(maps: &mut Maps, guard: &GuardList) -> Result<(), DatapathError> {
     let mut words = vec![0u64; PORT_WORDS as usize];
-    let mut nets = 0u64;
+    let (mut nets, mut hints) = (0u64, 0u64);
     for entry in &guard.entries {
         match &entry.what {
             GuardWhat::Ports { protocol, ports } => {
@@ -42,6 +36,7 @@ pub fn write(maps: &mut Maps, guard: &GuardList) -> Result<(), DatapathError> {
                     for end in [End::Local, End::Remote] {
                         if let Some((word, bit)) = port_bit(protocol, end, port) {
                             words[word as usize] |= bit;
+                            hints |= hint(port);
                         }
                     }
                 }
@@ -64,7 +59,7 @@ pub fn write(maps: &mut Maps, guard: &GuardList) -> Result<(), DatapathError> {
             .set(word, bits, 0)
             .map_err(|e| DatapathError::map("GUARD_PORTS", e))?;
     }
-    maps.control
-        .set(control::GUARD_NETS, nets, 0)
-        .map_err(|e| DatapathError::map("CONTROL", e))
+    maps.control.store(control::GUARD_PORTS, hints);
+    maps.control.store(control::GUARD_NETS, nets);
+    Ok(())
 }

@@ -6,10 +6,11 @@ use std::collections::{HashMap, HashSet};
 
 use chaos_ebpf_common::{
     abi::{CELL_RULES, CGROUP_LEVELS, Cell, CellKey, HOOKS, Hook, Netns, Scope, ScopeKey, scope_kind},
+    front,
     index::{SCOPE_MAX, key, shape},
 };
 
-use super::{DatapathError, object::Maps};
+use super::{DatapathError, front::Fronts, object::Maps};
 use crate::plan::Filing;
 
 /// Whom a scope stands for.
@@ -63,15 +64,32 @@ struct Others {
 }
 
 /// The index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Index {
     scopes: HashMap<Name, Entry>,
     cells: HashMap<CellKey, Vec<u32>>,
+    cell_fronts: Fronts<CellKey>,
+    scope_fronts: Fronts<ScopeKey>,
     others: HashMap<(u32, u32), Others>,
     own: Option<u32>,
     last_scope: u32,
     /// Scope numbers in use.
     numbers: HashSet<u32>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            scopes: HashMap::new(),
+            cells: HashMap::new(),
+            cell_fronts: Fronts::new("CELL_FRONT"),
+            scope_fronts: Fronts::new("SCOPE_FRONT"),
+            others: HashMap::new(),
+            own: None,
+            last_scope: 0,
+            numbers: HashSet::new(),
+        }
+    }
 }
 
 impl Index {
@@ -201,12 +219,22 @@ impl Index {
             });
         }
         slots.push(slot);
-        if let Err(error) = maps.cells.insert(key, cell(slots), 0) {
+        // The front last: it may lead to the hash.
+        let added = maps
+            .cells
+            .insert(key, cell(slots), 0)
+            .map_err(|error| DatapathError::map("CELLS", error))
+            .and_then(|()| self.cell_fronts.file(&mut maps.cell_front, key, alone(slots)));
+        if let Err(error) = added {
             slots.pop();
+            // Either may fail in turn: a slot that is not in use names nobody.
             if slots.is_empty() {
                 self.cells.remove(&key);
+                let _ = maps.cells.remove(&key);
+            } else {
+                let _ = maps.cells.insert(key, cell(slots), 0);
             }
-            return Err(DatapathError::map("CELLS", error));
+            return Err(error);
         }
         if slots.len() == 1
             && let Some(entry) = self.scopes.get_mut(&name)
@@ -221,10 +249,16 @@ impl Index {
             return;
         };
         slots.retain(|other| *other != slot);
+        // The front first: it may lead to the hash.
         let result = if slots.is_empty() {
-            maps.cells.remove(key)
+            self.cell_fronts
+                .forget(&mut maps.cell_front, key)
+                .and_then(|()| maps.cells.remove(key).map_err(|e| DatapathError::map("CELLS", e)))
         } else {
-            maps.cells.insert(key, cell(slots), 0)
+            maps.cells
+                .insert(key, cell(slots), 0)
+                .map_err(|e| DatapathError::map("CELLS", e))
+                .and_then(|()| self.cell_fronts.file(&mut maps.cell_front, *key, alone(slots)))
         };
         if slots.is_empty() {
             self.cells.remove(key);
@@ -238,7 +272,7 @@ impl Index {
     }
 
     /// Writes the scope and what its namespace has to look at.
-    fn publish(&self, maps: &mut Maps, name: Name) -> Result<(), DatapathError> {
+    fn publish(&mut self, maps: &mut Maps, name: Name) -> Result<(), DatapathError> {
         let hook = name.hook as u32;
         let named = match name.who {
             Who::Everybody => None,
@@ -251,11 +285,18 @@ impl Index {
             )),
         };
         if let Some(key) = named {
-            match self.scopes.get(&name) {
-                Some(entry) => maps.scopes.insert(key, entry.scope(), 0),
-                None => maps.scopes.remove(&key),
+            let failed = |e| DatapathError::map("SCOPES", e);
+            match self.scopes.get(&name).map(Entry::scope) {
+                Some(scope) => {
+                    maps.scopes.insert(key, scope, 0).map_err(failed)?;
+                    let value = Some(front::of_scope(scope));
+                    self.scope_fronts.file(&mut maps.scope_front, key, value)?;
+                }
+                None => {
+                    self.scope_fronts.forget(&mut maps.scope_front, &key)?;
+                    maps.scopes.remove(&key).map_err(failed)?;
+                }
             }
-            .map_err(|e| DatapathError::map("SCOPES", e))?;
         }
         maps.netns
             .set(name.netns, self.netns(name.netns), 0)
@@ -290,6 +331,14 @@ impl Index {
 }
 
 const _: () = assert!(HOOKS == 3);
+
+/// What the front of a cell can say of it.
+fn alone(slots: &[u32]) -> Option<u64> {
+    match slots {
+        [slot] => Some(front::of_slot(*slot)),
+        _ => None,
+    }
+}
 
 fn cell(slots: &[u32]) -> Cell {
     let mut cell = Cell {

@@ -1,24 +1,18 @@
 //! The lease as the programs read it: one number, renewed for as long as somebody is alive to do so.
 
-use aya::maps::{Array, MapData};
 use chaos_ebpf_common::abi::control;
 use nix::time::{ClockId, clock_gettime};
-use std::sync::Mutex;
+use std::sync::Arc;
 
-use crate::safety::lease::Heart;
+use crate::{safety::lease::Heart, sys::shared::Words};
 
 /// Writes the lease; lives on a thread of its own.
-pub struct Lease(Mutex<Array<MapData, u64>>);
+pub struct Lease(Arc<Words>);
 
 impl Lease {
-    /// Over a handle of the `CONTROL` map.
-    pub fn new(control: Array<MapData, u64>) -> Self {
-        Self(Mutex::new(control))
-    }
-
-    fn set(&self, slot: u32, value: u64) -> Result<(), String> {
-        let mut map = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        map.set(slot, value, 0).map_err(|e| e.to_string())
+    /// Over the words of the `CONTROL` map.
+    pub fn new(control: Arc<Words>) -> Self {
+        Self(control)
     }
 }
 
@@ -31,11 +25,13 @@ fn boot_offset() -> u64 {
 
 impl Heart for Lease {
     fn renew(&self, until_monotonic_ns: u64) -> Result<(), String> {
-        self.set(control::BOOT_OFFSET, boot_offset())?;
-        self.set(control::LEASE, until_monotonic_ns)
+        self.0.store(control::BOOT_OFFSET, boot_offset());
+        self.0.store(control::LEASE, until_monotonic_ns);
+        Ok(())
     }
 
     fn halt(&self) -> Result<(), String> {
-        self.set(control::LEASE, 0)
+        self.0.store(control::LEASE, 0);
+        Ok(())
     }
 }

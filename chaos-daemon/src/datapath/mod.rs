@@ -9,6 +9,7 @@ mod arm;
 mod capabilities;
 mod clsact;
 mod error;
+mod front;
 mod guard;
 mod index;
 mod lease;
@@ -152,7 +153,7 @@ impl Datapath {
             free_states: Slots::new("rule states", 0, rules),
             free_sets: Slots::new("address sets", 1, u32::MAX),
         };
-        datapath.publish(1)?;
+        datapath.publish(1);
         datapath.refill()?;
         Ok(datapath)
     }
@@ -167,7 +168,7 @@ impl Datapath {
     /// # Errors
     /// The map cannot be opened a second time.
     pub fn lease(&self) -> Result<Lease, DatapathError> {
-        Ok(Lease::new(self.object.control()?))
+        Ok(Lease::new(Arc::clone(&self.maps.control)))
     }
 
     /// Writes the guard list. Before the first fault.
@@ -338,13 +339,9 @@ impl Datapath {
     }
 
     /// Makes an epoch the current one: the instant of every change.
-    fn publish(&mut self, epoch: u64) -> Result<(), DatapathError> {
-        self.maps
-            .control
-            .set(control::EPOCH, epoch, 0)
-            .map_err(|e| DatapathError::map("CONTROL", e))?;
+    fn publish(&mut self, epoch: u64) {
+        self.maps.control.store(control::EPOCH, epoch);
         self.epoch = epoch;
-        Ok(())
     }
 
     /// Loads programs for the next namespace.

@@ -1,27 +1,32 @@
 //! The embedded object: maps made once, programs loaded once for each target namespace.
 
+use std::sync::Arc;
+
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, RingBuf, SkStorage},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, SkStorage},
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::abi::{
-    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Netns, Rule, Scope, ScopeKey, State, Tag,
+    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Front, Netns, Rule, Scope, ScopeKey, State, Tag,
+    control,
 };
 
 use super::DatapathError;
-use crate::sys::bpffs::Bpffs;
+use crate::sys::{bpffs::Bpffs, shared::Words};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
 
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
-const SHARED: [&str; 20] = [
+const SHARED: [&str; 21] = [
     "CONTROL",
     "NETNS",
     "SCOPES",
     "CELLS",
+    "CELL_FRONT",
+    "SCOPE_FRONT",
     "RULES",
     "STATES",
     "SPENT",
@@ -35,17 +40,18 @@ const SHARED: [&str; 20] = [
     "NEWCOMERS",
     "KNOWN_NETNS",
     "WORK",
-    "DEPTH",
     "TAGS",
     "AYA_LOGS",
 ];
 
 /// Typed handles of the maps that the daemon writes or reads.
 pub struct Maps {
-    pub control: Array<MapData, u64>,
+    pub control: Arc<Words>,
     pub netns: Array<MapData, Netns>,
     pub scopes: HashMap<MapData, ScopeKey, Scope>,
     pub cells: HashMap<MapData, CellKey, Cell>,
+    pub cell_front: Array<MapData, Front<CellKey>>,
+    pub scope_front: Array<MapData, Front<ScopeKey>>,
     pub rules: Array<MapData, Rule>,
     pub states: Array<MapData, State>,
     pub spent: Array<MapData, u64>,
@@ -109,13 +115,6 @@ impl Object {
             },
             maps,
         ))
-    }
-
-    /// Another handle of the `CONTROL` map, for the heartbeat's own thread.
-    pub fn control(&self) -> Result<Array<MapData, u64>, DatapathError> {
-        let failed = |e: aya::maps::MapError| DatapathError::map("CONTROL", e);
-        let map = MapData::from_pin(self.bpffs.path("CONTROL")).map_err(failed)?;
-        Array::try_from(aya::maps::Map::Array(map)).map_err(failed)
     }
 
     /// The tc programs of the namespace with this index.
@@ -235,11 +234,18 @@ impl Maps {
                     .map_err(|e: aya::maps::MapError| DatapathError::map($name, e))?
             };
         }
+        let Some(Map::Array(words)) = ebpf.take_map("CONTROL") else {
+            return Err(DatapathError::map("CONTROL", "not in the object"));
+        };
+        let control = Words::map(words.fd(), control::WORDS)
+            .map_err(|e| DatapathError::system("map CONTROL into memory", e))?;
         Ok(Self {
-            control: take!("CONTROL"),
+            control: Arc::new(control),
             netns: take!("NETNS"),
             scopes: take!("SCOPES"),
             cells: take!("CELLS"),
+            cell_front: take!("CELL_FRONT"),
+            scope_front: take!("SCOPE_FRONT"),
             rules: take!("RULES"),
             states: take!("STATES"),
             spent: take!("SPENT"),

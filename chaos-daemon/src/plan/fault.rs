@@ -24,8 +24,10 @@ pub(super) fn write(spec: &Fault, rule: &mut Rule) {
         rule.reset = reset.chance.threshold();
     }
     if let Some(drop) = &spec.drop {
-        rule.faults |= fault::DROP;
         rule.drop = model(drop);
+        // What loses everything needs no dice.
+        let certain = rule.drop.model == loss::CHANCE && rule.drop.chance >= CERTAIN;
+        rule.faults |= if certain { fault::PARTITION } else { fault::DROP };
         if matches!(drop.signal, DropSignal::Local) {
             rule.flags |= flags::SIGNAL_LOCAL;
         }

@@ -81,7 +81,7 @@ impl Filing {
     pub fn iter(&self) -> impl Iterator<Item = CellParts> + '_ {
         let ports = |list: &'_ Option<Vec<u16>>| list.clone().unwrap_or_else(|| vec![0]);
         let (locals, remotes) = (ports(&self.locals), ports(&self.remotes));
-        let addresses: &[Address] = self.addresses.as_deref().unwrap_or(&[Address([0; 4])]);
+        let addresses: &[Address] = self.addresses.as_deref().unwrap_or(&[Address::UNSPECIFIED]);
         addresses.iter().flat_map(move |address| {
             let remotes = remotes.clone();
             locals.clone().into_iter().flat_map(move |local| {

@@ -3,4 +3,5 @@
 
 pub mod bpf;
 pub mod bpffs;
+pub mod shared;
 pub mod socket;

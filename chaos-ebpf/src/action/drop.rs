@@ -16,7 +16,7 @@ use crate::{
 #[inline(always)]
 pub fn decide(tally: &Tally<'_>) -> Loses {
     let all = tally.rule.faults & fault::PARTITION != 0;
-    if !(all || lost(tally)) || !tally.spend() {
+    if !(all || chosen(tally)) || !tally.spend() {
         return Loses::Not;
     }
     tally.count(|counters, n| counters.dropped += n);
@@ -27,13 +27,23 @@ pub fn decide(tally: &Tally<'_>) -> Loses {
     }
 }
 
-#[inline(never)]
-fn lost(tally: &Tally<'_>) -> bool {
+#[inline(always)]
+fn chosen(tally: &Tally<'_>) -> bool {
     let model = &tally.rule.drop;
-    if model.model == loss::CHANCE {
-        let chance = any_of_wire(model.chance, tally.wire_packets);
-        return hit(tally.rule.seed, Stream::Drop, tally.sequence, chance);
+    if model.model != loss::CHANCE {
+        return next_in_chain(tally);
     }
+    let chance = if tally.wire_packets > 1 {
+        any_of_wire(model.chance, tally.wire_packets)
+    } else {
+        model.chance
+    };
+    hit(tally.rule.seed, Stream::Drop, tally.sequence, chance)
+}
+
+#[inline(never)]
+fn next_in_chain(tally: &Tally<'_>) -> bool {
+    let model = &tally.rule.drop;
     let Some(chain) = tally.chain() else { return false };
     // SAFETY: a map value; volatile, because other CPUs write it.
     let before = unsafe { core::ptr::read_volatile(chain) };

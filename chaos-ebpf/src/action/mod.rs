@@ -65,6 +65,16 @@ impl Treated<'_> {
     pub fn lost(&self) -> i32 {
         if self.leaving() { vanish() } else { SHOT }
     }
+
+    /// What becomes of the packet after its loss was decided.
+    #[inline(always)]
+    pub fn after(&self, loss: Loses) -> Next {
+        match loss {
+            Loses::Not => Next::Go,
+            Loses::Silently => Next::End(self.lost()),
+            Loses::Loudly => Next::End(SHOT),
+        }
+    }
 }
 
 /// What comes after a rule.
@@ -98,10 +108,8 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule) -> Next {
         }
     }
     if rule.faults & (fault::PARTITION | fault::DROP) != 0 {
-        match drop::decide(&tally) {
-            Loses::Not => {}
-            Loses::Silently => return Next::End(treated.lost()),
-            Loses::Loudly => return Next::End(SHOT),
+        if let Next::End(verdict) = treated.after(drop::decide(&tally)) {
+            return Next::End(verdict);
         }
     }
     if rule.faults & fault::DUPLICATE != 0 {
@@ -113,7 +121,13 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule) -> Next {
     Next::Go
 }
 
-/// The part of a rule that XDP carries out: whether a packet is lost.
+/// Whether a rule does more than lose packets.
+#[inline(always)]
+pub fn answers_or_changes(rule: &Rule) -> bool {
+    rule.faults & !(fault::PARTITION | fault::DROP) != 0
+}
+
+/// The part of a rule that loses packets; all that XDP carries out.
 #[inline(always)]
 pub fn lose(rule: &Rule, wire_packets: u32) -> Loses {
     let tally = Tally::open(rule, wire_packets);

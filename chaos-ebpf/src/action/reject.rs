@@ -3,7 +3,7 @@
 use chaos_ebpf_common::{
     abi::{flags, protocol, stat},
     frame::{Fragment, tcp},
-    reply::{UNREACHABLE_V4_LEN, UNREACHABLE_V6_LEN, unreachable_v4, unreachable_v6},
+    reply::{Quote, UNREACHABLE_V4_LEN, UNREACHABLE_V6_LEN, unreachable_v4, unreachable_v6},
     rng::{Stream, hit},
 };
 
@@ -42,46 +42,75 @@ pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> Next {
     if !answerable(treated) {
         return Next::End(treated.lost());
     }
-    let verdict = if packet.version == 4 {
-        answer_v4(treated)
+    let answered = if packet.version == 4 {
+        head_v4(treated, quote_v4(treated))
     } else {
-        answer_v6(treated)
+        head_v6(treated, quote_v6(treated))
     };
-    Next::End(verdict)
+    Next::End(if answered {
+        turn_back(treated)
+    } else {
+        half_done(treated)
+    })
+}
+
+/// In steps of their own, since both lie on the stack: first what the answer quotes, and its sum or [`FAILED`]; then
+/// the headers before it.
+#[inline(never)]
+fn quote_v4(treated: &Treated<'_>) -> u32 {
+    let Some(mut quote) = quote::<10>(treated) else {
+        return FAILED;
+    };
+    quote.without_options();
+    put(treated, &quote, UNREACHABLE_V4_LEN)
 }
 
 #[inline(never)]
-fn answer_v4(treated: &Treated<'_>) -> i32 {
-    let (skb, packet) = (treated.skb, treated.packet());
-    let Some(quote) = skb.load::<[u16; 14]>(packet.l3) else {
-        return half_done(treated);
+fn quote_v6(treated: &Treated<'_>) -> u32 {
+    let Some(mut quote) = quote::<20>(treated) else {
+        return FAILED;
     };
-    let header = unreachable_v4(packet, &quote);
-    let (header_at, quote_at) = (packet.l3, packet.l3 + UNREACHABLE_V4_LEN - 28);
-    if !skb.resize(packet.l3 + UNREACHABLE_V4_LEN)
-        || !skb.store(header_at, &header, true)
-        || !skb.store(quote_at, &quote, true)
-    {
-        return half_done(treated);
+    quote.without_extensions(treated.packet().protocol);
+    put(treated, &quote, UNREACHABLE_V6_LEN)
+}
+
+/// No sum of 16 bits.
+const FAILED: u32 = u32::MAX;
+
+#[inline(always)]
+fn quote<const N: usize>(treated: &Treated<'_>) -> Option<Quote<N>> {
+    Some(Quote {
+        header: treated.skb.load(treated.packet().l3)?,
+        transport: treated.skb.load(treated.packet().l4)?,
+    })
+}
+
+/// Makes the packet one of `length` bytes that ends with the quote.
+#[inline(always)]
+fn put<const N: usize>(treated: &Treated<'_>, quote: &Quote<N>, length: u32) -> u32 {
+    let (skb, l3) = (treated.skb, treated.packet().l3);
+    if !skb.resize(l3 + length) || !skb.store(l3 + length - size_of::<Quote<N>>() as u32, quote, true) {
+        return FAILED;
     }
-    turn_back(treated)
+    quote.sum() as u32
 }
 
 #[inline(never)]
-fn answer_v6(treated: &Treated<'_>) -> i32 {
-    let (skb, packet) = (treated.skb, treated.packet());
-    let Some(quote) = skb.load::<[u16; 24]>(packet.l3) else {
-        return half_done(treated);
-    };
-    let header = unreachable_v6(packet, &quote);
-    let (header_at, quote_at) = (packet.l3, packet.l3 + UNREACHABLE_V6_LEN - 48);
-    if !skb.resize(packet.l3 + UNREACHABLE_V6_LEN)
-        || !skb.store(header_at, &header, true)
-        || !skb.store(quote_at, &quote, true)
-    {
-        return half_done(treated);
-    }
-    turn_back(treated)
+fn head_v4(treated: &Treated<'_>, sum: u32) -> bool {
+    let packet = treated.packet();
+    sum != FAILED
+        && treated
+            .skb
+            .store(packet.l3, &unreachable_v4(packet, sum as u16), true)
+}
+
+#[inline(never)]
+fn head_v6(treated: &Treated<'_>, sum: u32) -> bool {
+    let packet = treated.packet();
+    sum != FAILED
+        && treated
+            .skb
+            .store(packet.l3, &unreachable_v6(packet, sum as u16), true)
 }
 
 /// A packet that is neither what it was nor an answer must not go on.

@@ -154,7 +154,7 @@ fn set_length(treated: &Treated<'_>) -> bool {
 fn swap_addresses(treated: &Treated<'_>) -> bool {
     let (skb, packet) = (treated.skb, treated.packet());
     if packet.version == 4 {
-        let both = [packet.destination.0[3], packet.source.0[3]];
+        let both = [packet.destination.v4_word(), packet.source.v4_word()];
         skb.store(packet.l3 + 12, &both, false)
     } else {
         let both = [packet.destination, packet.source];

@@ -1,6 +1,6 @@
 //! Counters, sequence and budget of one rule for one packet.
 
-use chaos_ebpf_common::abi::{Counters, Rule, State};
+use chaos_ebpf_common::abi::{Counters, Rule, State, fault};
 
 use crate::{
     atomic::fetch_add,
@@ -15,13 +15,15 @@ pub struct Tally<'a> {
     pub sequence: u64,
     /// Wire packets the packet stands for.
     pub wire_packets: u32,
+    counters: Option<*mut Counters>,
 }
 
 impl<'a> Tally<'a> {
     /// Counts the packet as matched and gives it its number.
     #[inline(always)]
     pub fn open(rule: &'a Rule, wire_packets: u32) -> Self {
-        if let Some(counters) = counters(rule) {
+        let counters = COUNTERS.get_ptr_mut(rule.fault);
+        if let Some(counters) = counters {
             // SAFETY: a per-CPU map value; programs do not migrate while they run.
             unsafe {
                 (*counters).matched += wire_packets as u64;
@@ -30,14 +32,20 @@ impl<'a> Tally<'a> {
                 }
             }
         }
-        let sequence = match STATES.get_ptr_mut(rule.state) {
-            Some(state) => add(state_field(state, Field::Sequence), wire_packets as u64),
-            None => 0,
+        let sequence = if rule.faults == fault::PARTITION {
+            // Nothing is left to chance.
+            0
+        } else {
+            match STATES.get_ptr_mut(rule.state) {
+                Some(state) => add(state_field(state, Field::Sequence), wire_packets as u64),
+                None => 0,
+            }
         };
         Self {
             rule,
             sequence,
             wire_packets,
+            counters,
         }
     }
 
@@ -64,7 +72,7 @@ impl<'a> Tally<'a> {
     /// Counts an outcome.
     #[inline(always)]
     pub fn count(&self, bump: impl FnOnce(&mut Counters, u64)) {
-        if let Some(counters) = counters(self.rule) {
+        if let Some(counters) = self.counters {
             // SAFETY: as in `open`.
             bump(unsafe { &mut *counters }, self.wire_packets as u64);
         }
@@ -85,11 +93,6 @@ fn state_field(state: *mut State, field: Field) -> *mut u64 {
             Field::Chain => &raw mut (*state).chain,
         }
     }
-}
-
-#[inline(always)]
-fn counters(rule: &Rule) -> Option<*mut Counters> {
-    COUNTERS.get_ptr_mut(rule.fault)
 }
 
 #[inline(always)]

@@ -2,13 +2,15 @@
 //! through the scratch space to the next, where the verifier takes it for any number, and the walk over
 //! extension headers is a `bpf_loop`: else it would walk every path through all of them.
 
-use chaos_ebpf_common::frame::{EXTENSIONS, Fragment, extension, link_layer, network, transport};
+use chaos_ebpf_common::frame::{
+    EXTENSIONS, Fragment, extension, is_extension, link_layer, network, transport,
+};
 
 use crate::{
     action::fragment,
     each::{GO, STOP, each},
     skb::Window,
-    work::Work,
+    work::{Work, forget},
 };
 
 /// Something with bytes at hand.
@@ -46,7 +48,7 @@ pub fn parse<S: Source>(source: S, ethertype: u16, work: &mut Work) -> Outcome {
         return Outcome::Broken;
     };
     work.packet = packet;
-    if work.packet.version == 6 {
+    if work.packet.version == 6 && is_extension(work.packet.protocol) {
         let mut walk = Walk {
             source,
             work,
@@ -82,11 +84,4 @@ extern "C" fn step<S: Source>(_: u32, walk: &mut Walk<'_, S>) -> i64 {
             STOP
         }
     }
-}
-
-/// Reads a number back from memory.
-#[inline(always)]
-fn forget(number: &u32) -> u32 {
-    // SAFETY: a reference.
-    unsafe { core::ptr::read_volatile(number) }
 }

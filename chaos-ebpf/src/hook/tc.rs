@@ -1,13 +1,9 @@
 //! tc, both directions: parse, scopes, rules, guard, clocks, faults.
 
-use aya_ebpf::{
-    bindings::__sk_buff,
-    helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
-    programs::TcContext,
-};
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_boot_ns, programs::TcContext};
 use aya_log_ebpf::debug;
 use chaos_ebpf_common::{
-    abi::{Hook, Netns, control, stat},
+    abi::{Hook, Netns, Rule, control, stat},
     clock::{deadline_over, lease_held},
     flow::Flow,
 };
@@ -17,9 +13,9 @@ use crate::{
     each::{GO, STOP, each},
     guard::guarded,
     hook::parse::{Outcome, Source, parse},
-    maps::{NETNS, NETNS_INDEX, RULES, control, count},
+    maps::{Control, NETNS, NETNS_INDEX, RULES, count},
     scope::{add_receiver, add_sender},
-    search::search,
+    search::{Named, search},
     skb::{Skb, Window},
     work::{Work, work},
 };
@@ -54,7 +50,7 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
             return NEXT;
         }
     }
-    match understand(skb.raw(), hook, work) {
+    match understand(skb, work) {
         UNDERSTOOD => {}
         BROKEN => {
             debug!(
@@ -67,13 +63,19 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
         }
         _ => return NEXT,
     }
+    work.flow = Flow::of(&work.packet, hook);
     if by_socket && hook == Hook::Ingress as u32 {
         add_receiver(work, skb.raw(), side);
     }
-    if !search(work) {
+    let Some(control) = Control::get() else {
+        return NEXT;
+    };
+    let named = search(control, work, skb.ifindex());
+    if matches!(named, Named::Nobody) {
         return NEXT;
     }
-    if guarded(&work.packet, &work.flow, netns) {
+    work.wire_packets = skb.wire_packets();
+    if guarded(control, &work.packet, &work.flow, netns) {
         count(stat::GUARDED);
         debug!(
             ctx,
@@ -83,7 +85,7 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
         );
         return NEXT;
     }
-    treat(skb, netns, hook, work)
+    treat(control, skb, netns, hook, work, &named)
 }
 
 /// What [`understand`] says of a packet that is not IP.
@@ -93,29 +95,36 @@ const UNDERSTOOD: u32 = 1;
 /// IP that is cut short or malformed.
 const BROKEN: u32 = 2;
 
-/// Parses, pulling headers into reach when they are not, and gives later fragments the ports of their
-/// first.
+/// Parses, pulling headers into reach when they are not.
+#[inline(always)]
+fn understand(skb: Skb, work: &mut Work) -> u32 {
+    let said = say(parse(skb, skb.protocol() as u16, work));
+    if said == BROKEN {
+        pulled(skb.raw(), work)
+    } else {
+        said
+    }
+}
+
+/// The second attempt, in a function of its own: it is rare.
 #[inline(never)]
-fn understand(raw: *mut __sk_buff, hook: u32, work: &mut Work) -> u32 {
+fn pulled(raw: *mut __sk_buff, work: &mut Work) -> u32 {
     let skb = Skb::new(raw);
-    let ethertype = skb.protocol() as u16;
-    let mut outcome = parse(skb, ethertype, work);
-    if outcome == Outcome::Broken {
-        skb.pull(HEADERS);
-        outcome = parse(skb, ethertype, work);
+    skb.pull(HEADERS);
+    let said = say(parse(skb, skb.protocol() as u16, work));
+    if said == BROKEN {
+        count(stat::UNCLASSIFIED);
     }
+    said
+}
+
+#[inline(always)]
+fn say(outcome: Outcome) -> u32 {
     match outcome {
-        Outcome::Ip => {}
-        Outcome::Other => return OTHER,
-        Outcome::Broken => {
-            count(stat::UNCLASSIFIED);
-            return BROKEN;
-        }
+        Outcome::Ip => UNDERSTOOD,
+        Outcome::Other => OTHER,
+        Outcome::Broken => BROKEN,
     }
-    work.flow = Flow::of(&work.packet, hook);
-    work.ifindex = skb.ifindex();
-    work.wire_packets = skb.wire_packets();
-    UNDERSTOOD
 }
 
 impl Source for Skb {
@@ -126,10 +135,9 @@ impl Source for Skb {
 }
 
 #[inline(always)]
-fn treat(skb: Skb, netns: &Netns, hook: u32, work: &Work) -> i32 {
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    if !lease_held(control(control::LEASE), now) {
+fn treat(control: Control, skb: Skb, netns: &Netns, hook: u32, work: &mut Work, named: &Named) -> i32 {
+    let now = work.now();
+    if !lease_held(control.read(control::LEASE), now) {
         count(stat::LEASE_OVER);
         return NEXT;
     }
@@ -142,9 +150,21 @@ fn treat(skb: Skb, netns: &Netns, hook: u32, work: &Work) -> i32 {
             work,
         },
         now,
-        boot_offset: control(control::BOOT_OFFSET),
+        boot_offset: control.read(control::BOOT_OFFSET),
         verdict: NEXT,
     };
+    // One rule that does nothing but lose: what most packets meet, without the price of a callback.
+    if let Named::One(rule) = named
+        && !action::answers_or_changes(rule)
+    {
+        if pass.over(rule) {
+            return NEXT;
+        }
+        return match pass.treated.after(action::lose(rule, work.wire_packets)) {
+            Next::Go => NEXT,
+            Next::End(verdict) => verdict,
+        };
+    }
     each(matches, one, &mut pass);
     pass.verdict
 }
@@ -157,19 +177,28 @@ struct Pass<'a> {
     verdict: i32,
 }
 
+impl Pass<'_> {
+    /// The rule of match `i`.
+    #[inline(always)]
+    fn rule(&self, i: u32) -> Option<&'static Rule> {
+        RULES.get(self.treated.work.slot(i as usize)?)
+    }
+
+    /// Whether the time of a rule is over.
+    #[inline(always)]
+    fn over(&self, rule: &Rule) -> bool {
+        // SAFETY: a helper without arguments.
+        deadline_over(rule.deadline, self.now, self.boot_offset, || unsafe {
+            bpf_ktime_get_boot_ns()
+        })
+    }
+}
+
 extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
-    let Some(rule) = pass
-        .treated
-        .work
-        .slot(i as usize)
-        .and_then(|slot| RULES.get(slot))
-    else {
+    let Some(rule) = pass.rule(i) else {
         return STOP;
     };
-    // SAFETY: a helper without arguments.
-    if deadline_over(rule.deadline, pass.now, pass.boot_offset, || unsafe {
-        bpf_ktime_get_boot_ns()
-    }) {
+    if pass.over(rule) {
         return GO;
     }
     match action::apply(&pass.treated, rule) {

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::{xdp_action, xdp_md},
-    helpers::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
+    helpers::bpf_ktime_get_boot_ns,
     programs::XdpContext,
 };
 use chaos_ebpf_common::{
@@ -16,8 +16,8 @@ use crate::{
     each::{GO, STOP, each},
     guard::guarded,
     hook::parse::{Outcome, Source, parse},
-    maps::{NETNS, NETNS_INDEX, RULES, control, count},
-    search::search,
+    maps::{Control, NETNS, NETNS_INDEX, RULES, count},
+    search::{Named, search},
     skb::Window,
     work::{Work, work},
 };
@@ -42,20 +42,22 @@ pub fn run(ctx: &XdpContext) -> u32 {
             return PASS;
         }
     }
-    work.flow = Flow::of(&work.packet, Hook::Xdp as u32);
-    // SAFETY: the context of the program.
-    work.ifindex = unsafe { core::ptr::read_volatile(&raw const (*ctx.ctx).ingress_ifindex) };
     work.add_scope(scope);
-    if !search(work) {
+    // SAFETY: the context of the program.
+    let ifindex = unsafe { core::ptr::read_volatile(&raw const (*ctx.ctx).ingress_ifindex) };
+    work.flow = Flow::of(&work.packet, Hook::Xdp as u32);
+    let Some(control) = Control::get() else {
+        return PASS;
+    };
+    if matches!(search(control, work, ifindex), Named::Nobody) {
         return PASS;
     }
-    if guarded(&work.packet, &work.flow, netns) {
+    if guarded(control, &work.packet, &work.flow, netns) {
         count(stat::GUARDED);
         return PASS;
     }
-    // SAFETY: a helper without arguments.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    if !lease_held(control(control::LEASE), now) {
+    let now = work.now();
+    if !lease_held(control.read(control::LEASE), now) {
         count(stat::LEASE_OVER);
         return PASS;
     }
@@ -63,7 +65,7 @@ pub fn run(ctx: &XdpContext) -> u32 {
     let mut pass = Pass {
         work,
         now,
-        boot_offset: control(control::BOOT_OFFSET),
+        boot_offset: control.read(control::BOOT_OFFSET),
         lost: false,
     };
     each(matches, one, &mut pass);

@@ -100,10 +100,13 @@ impl Packet {
         let mut frame = self.ethernet(true);
         match (source, destination) {
             (IpAddr::V4(s), IpAddr::V4(d)) => {
-                // The header and 64 bits of what it carries, in packets without options.
-                let quote = &whole[l3..l3 + 28];
+                // The header without its options, and 64 bits of what it carries.
+                let mut quoted = Ipv4Header::from_slice(&whole[l3..]).expect("we wrote it").0;
+                quoted.options = etherparse::Ipv4Options::new();
+                quoted.header_checksum = quoted.calc_header_checksum();
                 let mut message = vec![3, 3, 0, 0, 0, 0, 0, 0];
-                message.extend(quote);
+                message.extend(quoted.to_bytes());
+                message.extend(&whole[self.l4()..self.l4() + 8]);
                 let sum = etherparse::checksum::Sum16BitWords::new()
                     .add_slice(&message)
                     .ones_complement();
@@ -118,9 +121,12 @@ impl Packet {
                 );
             }
             (s, d) => {
-                let quote = &whole[l3..l3 + 48];
+                // The same, without extension headers.
+                let mut quoted = whole[l3..l3 + 40].to_vec();
+                quoted[6] = self.number().0;
                 let mut message = vec![1, 4, 0, 0, 0, 0, 0, 0];
-                message.extend(quote);
+                message.extend(quoted);
+                message.extend(&whole[self.l4()..self.l4() + 8]);
                 let sum = etherparse::checksum::Sum16BitWords::new()
                     .add_16bytes(v6(s))
                     .add_16bytes(v6(d))

@@ -149,6 +149,11 @@ fn what_is_not_tcp_gets_the_icmp_message() {
                     for packet in [
                         packet.clone(),
                         packet.clone().with_payload(8),
+                        packet.clone().with_payload(8).with_ip_options(),
+                        packet
+                            .clone()
+                            .with_payload(8)
+                            .with_extensions(&[Extension::HopByHop, Extension::DestinationOptions]),
                         packet.with_payload(1_200),
                     ] {
                         let what = format!("{with}: {packet:?} {at:?}");

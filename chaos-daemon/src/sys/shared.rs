@@ -1,0 +1,66 @@
+//! A map that lies in our memory, too.
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    os::fd::AsFd,
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+/// The words of a `BPF_F_MMAPABLE` array. A store is seen by programs at once, and by itself.
+#[derive(Debug)]
+pub struct Words {
+    first: NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: only atomic accesses go through the pointer, which is valid until drop.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// Maps the first `count` words of the array behind `map`.
+    ///
+    /// # Errors
+    /// The kernel refuses: not such a map, or too small.
+    pub fn map(map: impl AsFd, count: u32) -> io::Result<Self> {
+        let count = count as usize;
+        let length = NonZeroUsize::new(count * size_of::<u64>()).ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: a new mapping, wherever the kernel likes it.
+        let memory = unsafe {
+            mmap(
+                None,
+                length,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+                map,
+                0,
+            )
+        }?;
+        Ok(Self {
+            first: memory.cast(),
+            count,
+        })
+    }
+
+    /// Writes a word.
+    ///
+    /// # Panics
+    /// When there is no such word.
+    pub fn store(&self, word: u32, value: u64) {
+        assert!((word as usize) < self.count, "word {word} of {}", self.count);
+        // SAFETY: inside of the mapping, aligned as its beginning is.
+        unsafe { self.first.add(word as usize).as_ref() }.store(value, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping, and nobody else holds its address. Failure means that there was none.
+        let _ = unsafe { munmap(self.first.cast(), self.count * size_of::<u64>()) };
+    }
+}
