@@ -234,13 +234,19 @@ extern "C" fn exchange(i: u32, work: &mut &mut Work) -> i64 {
     if n == 0 {
         return STOP;
     }
-    let at = (i % n) as usize;
-    if at + 1 < n as usize && at + 1 < MATCH_MAX {
-        let (a, b) = (work.matched[at], work.matched[at + 1]);
-        if a > b {
-            work.matched[at] = b;
-            work.matched[at + 1] = a;
-        }
+    let at = i % n;
+    if at + 1 >= n {
+        return GO;
+    }
+    // Compared last: Linux 6.12 forgets what it knew of a number when that number plus one is compared.
+    let at = opaque(at as usize);
+    if at >= MATCH_MAX - 1 {
+        return STOP;
+    }
+    let (a, b) = (work.matched[at], work.matched[at + 1]);
+    if a > b {
+        work.matched[at] = b;
+        work.matched[at + 1] = a;
     }
     GO
 }
