@@ -220,6 +220,7 @@ impl Config {
                 Attach::Tcx => datapath::Attach::Tcx,
                 Attach::Clsact => datapath::Attach::Clsact,
             },
+            line: datapath::LineUse::User,
             xdp: match self.xdp {
                 Xdp::Auto => datapath::XdpUse::Auto,
                 Xdp::Always => datapath::XdpUse::Always,

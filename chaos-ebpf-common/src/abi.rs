@@ -406,7 +406,7 @@ pub struct Tag {
     pub cgroups: [u64; CGROUP_LEVELS],
 }
 
-/// Key of the `LINES` hash: a device of a target namespace.
+/// Key of the `LINES` hash: a device of a target namespace, or the entrance of its line.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LineKey {
@@ -416,14 +416,14 @@ pub struct LineKey {
     pub ifindex: u32,
 }
 
-/// Value of the `LINES` hash: the line of a device.
+/// Value of the `LINES` hash: where the line of a device begins, or the device that a line belongs to.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Line {
-    /// Cookie of the socket through which packets come back and leave by the device.
+    /// Of a device: cookie of the socket through which packets come back and leave by it.
     pub cookie: u64,
-    /// Index of the device through which packets get on the line.
-    pub entrance: u32,
+    /// Index of the entrance, or of the device.
+    pub ifindex: u32,
     /// Always 0.
     pub _pad: u32,
 }

@@ -3,6 +3,7 @@
 //! | program | hook | does |
 //! |---|---|---|
 //! | `chaos_egress`, `chaos_ingress` | tc (TCX or clsact) | every fault |
+//! | `chaos_back` | tc ingress of a line's device | sends packets on that come back from the line |
 //! | `chaos_xdp` | native XDP | `partition` and `drop` of packets that arrive |
 //! | `chaos_tag` | cgroup/sock_create | notes who opened a socket, so that arriving packets can be told apart |
 #![no_std]
@@ -38,6 +39,13 @@ pub fn chaos_egress(ctx: TcContext) -> i32 {
 #[inline(always)]
 pub fn chaos_ingress(ctx: TcContext) -> i32 {
     hook::tc::run(&ctx, Hook::Ingress as u32)
+}
+
+/// Packets that come back from a line to arrive.
+#[classifier]
+#[inline(always)]
+pub fn chaos_back(ctx: TcContext) -> i32 {
+    hook::back::run(&ctx)
 }
 
 /// Packets that arrive, before the stack sees them.

@@ -9,7 +9,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use chaos_ebpf_common::abi::{
-    AddressKey, Cell, CellKey, Counters, FragmentKey, Front, NETNS_MAX, Netns, Rule, Scope, ScopeKey, State,
+    AddressKey, Cell, CellKey, Counters, FragmentKey, Front, Line, LineKey, NETNS_MAX, Netns, Rule, Scope, ScopeKey, State,
     Tag, control, stat,
 };
 use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
@@ -45,10 +45,10 @@ pub static SCOPE_FRONT: Array<Front<ScopeKey>> = Array::with_max_entries(SCOPE_P
 pub static RULES: Array<Rule> = Array::with_max_entries(64, 0);
 /// Size at load, as `RULES`.
 #[map]
-pub static STATES: Array<State> = Array::with_max_entries(64, 0);
+pub static STATES: Array<State> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 /// Packets spent of a fault's budget. Size at load.
 #[map]
-pub static SPENT: Array<u64> = Array::with_max_entries(64, 0);
+pub static SPENT: Array<u64> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 /// Size at load, as `SPENT`.
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(64, 0);
@@ -69,6 +69,9 @@ pub static FRAGMENTS: LruHashMap<FragmentKey, u32> = LruHashMap::with_max_entrie
 /// [`chaos_ebpf_common::abi::Newcomer`] records.
 #[map]
 pub static NEWCOMERS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
+/// Lines, by device.
+#[map]
+pub static LINES: HashMap<LineKey, Line> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 /// Cookies of namespaces that have programs.
 #[map]
 pub static KNOWN_NETNS: HashMap<u64, u32> = HashMap::with_max_entries(NETNS_MAX, BPF_F_NO_PREALLOC);

@@ -3,8 +3,8 @@
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_INGRESS, bpf_sock},
     helpers::{
-        bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail,
-        bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_head,
+        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
     },
 };
 use chaos_ebpf_common::frame::Frame;
@@ -145,6 +145,13 @@ impl Skb {
         protocol
     }
 
+    /// What others note of it, firewalls and routing rules above all.
+    #[inline(always)]
+    pub fn user_mark(self) -> u32 {
+        // SAFETY: as in `field!`.
+        unsafe { core::ptr::read_volatile(&raw const (*self.raw).mark) }
+    }
+
     /// Wire packets this packet stands for.
     #[inline(always)]
     pub fn wire_packets(self) -> u32 {
@@ -234,6 +241,13 @@ impl Skb {
         unsafe { bpf_skb_change_tail(self.raw, length, 0) == 0 }
     }
 
+    /// Makes room before the frame.
+    #[inline(always)]
+    pub fn grow_head(self, bytes: u32) -> bool {
+        // SAFETY: a helper on our own context.
+        unsafe { bpf_skb_change_head(self.raw, bytes, 0) == 0 }
+    }
+
     /// Mends the IPv4 header checksum at `at` for a changed word.
     #[inline(always)]
     pub fn mend_l3(self, at: u32, from: u16, to: u16) -> bool {
@@ -282,6 +296,20 @@ impl Skb {
             deeper(|| unsafe { bpf_clone_redirect(self.raw, self.ifindex(), direction(arriving)) == 0 });
         self.take_mark();
         sent
+    }
+
+    /// Sends the packet out of another device; the value is the program's verdict.
+    #[inline(always)]
+    pub fn hand_to(self, ifindex: u32) -> i32 {
+        // SAFETY: a helper that only notes where the packet goes.
+        unsafe { bpf_redirect(ifindex, 0) as i32 }
+    }
+
+    /// Lets the packet arrive at another device.
+    #[inline(always)]
+    pub fn let_arrive_at(self, ifindex: u32) -> i32 {
+        // SAFETY: as in `hand_to`.
+        unsafe { bpf_redirect(ifindex, direction(true)) as i32 }
     }
 
     /// Sends the packet itself out of its device, or into it; the value is the program's verdict.

@@ -8,7 +8,7 @@ use chaos_ebpf_common::{
     index::shape,
 };
 
-use crate::maps::WORK;
+use crate::{action::line::Notes, maps::WORK};
 
 /// Scopes one packet can belong to: its namespace, and six targets nested in one another.
 pub const SCOPES_MAX: usize = 7;
@@ -37,6 +37,8 @@ pub struct Work {
     pub matched: [u64; MATCH_MAX],
     /// Used entries of `matched`.
     pub match_count: u64,
+    /// Those of them that are carried out on the line.
+    pub notes: Notes,
     /// Index of its device.
     pub ifindex: u32,
     /// Wire packets it stands for.
@@ -71,6 +73,7 @@ pub fn work() -> Option<&'static mut Work> {
     };
     work.scope_count = 0;
     work.match_count = 0;
+    work.notes.clear();
     Some(work)
 }
 

@@ -1,6 +1,6 @@
 //! Arming, changing and ending faults.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use chaos_ebpf_common::{
     abi::{AddressKey, Counters, Hook, Rule, State, trie_bits},
@@ -11,11 +11,12 @@ use chaos_spec::{TargetKind, WarningKind, api::Mode};
 use super::{
     Arm, Datapath, DatapathError, FaultId,
     index::{Name, Who},
+    line::LineCounters,
     preview::attachment,
     space::Space,
 };
 use crate::{
-    plan::{self, Context, Draft, Filing, TriePrefix},
+    plan::{self, Context, Draft, Filing, LinePlan, TriePrefix},
     target::{Identity, Interface, Netns, Place},
 };
 
@@ -28,8 +29,10 @@ pub(super) struct Armed {
     pub arm: Arm,
     identity: Identity,
     pub places: Vec<ArmedPlace>,
-    rules: Vec<ArmedRule>,
+    pub rules: Vec<ArmedRule>,
     tagged: Option<PathBuf>,
+    /// What its lines have counted.
+    pub lined: Arc<LineCounters>,
     /// Its rules have been ended.
     quiet: bool,
 }
@@ -41,15 +44,18 @@ pub(super) struct ArmedPlace {
     pub interfaces: Vec<Interface>,
     /// Index into `STATES`.
     state: u32,
+    /// Whether it has lines.
+    pub lined: bool,
     label: String,
 }
 
-struct ArmedRule {
-    slot: u32,
-    name: Name,
+pub(super) struct ArmedRule {
+    pub slot: u32,
+    pub name: Name,
     filing: Filing,
-    rule: Rule,
+    pub rule: Rule,
     trie: Vec<TriePrefix>,
+    pub line: Option<Arc<LinePlan>>,
 }
 
 impl Datapath {
@@ -86,6 +92,10 @@ impl Datapath {
             }
             return Err(error);
         }
+        for record in &replaced {
+            let successor = staged.iter().find(|(id, _)| *id == record.arm.id);
+            self.end_lined(record, successor.map(|(_, new)| new));
+        }
         self.publish(next);
         for mut record in replaced {
             // States that the new version went on with are not given back.
@@ -118,6 +128,9 @@ impl Datapath {
         let next = self.epoch + 1;
         let quiet = self.end_rules(&records, next);
         if quiet.is_ok() {
+            for record in &records {
+                self.end_lined(record, None);
+            }
             self.publish(next);
         }
         for mut record in records {
@@ -166,7 +179,8 @@ impl Datapath {
             deadline: arm.deadline_boot_ns,
             addresses: &arm.addresses,
         };
-        let drafts = plan::drafts(&arm.spec, &context)?;
+        let mut drafts = plan::drafts(&arm.spec, &context)?;
+        self.fit(&mut drafts)?;
         let slot = match self.faults.get(&arm.id) {
             Some(old) => old.slot,
             None => self.new_fault_slot()?,
@@ -180,6 +194,11 @@ impl Datapath {
             places: Vec::new(),
             rules: Vec::new(),
             tagged: None,
+            lined: self
+                .faults
+                .get(&arm.id)
+                .map(|old| Arc::clone(&old.lined))
+                .unwrap_or_default(),
             quiet: false,
         };
         match self.stage_into(&mut record, &drafts) {
@@ -286,11 +305,22 @@ impl Datapath {
                 return Err(error);
             }
         };
+        let lined = hook != Hook::Xdp && drafts.iter().any(|draft| draft.line.is_some());
+        if lined && let Err(error) = self.hold_lines(space, &place.interfaces) {
+            if inherited.is_none() {
+                self.free_states.give(state);
+            }
+            if let Some(open) = self.spaces.get_mut(&space) {
+                open.let_go(&place.interfaces, hook, &mut self.journal);
+            }
+            return Err(error);
+        }
         record.places.push(ArmedPlace {
             space,
             hook,
             interfaces: place.interfaces.clone(),
             state,
+            lined,
             label: place.netns.label.clone(),
         });
         let who = match record.identity {
@@ -308,6 +338,7 @@ impl Datapath {
         } else {
             vec![0]
         };
+        let before = record.rules.len();
         for draft in drafts {
             for ifindex in &devices {
                 let rule = Rule {
@@ -321,6 +352,9 @@ impl Datapath {
                 let armed = self.stage_rule(name, rule, draft)?;
                 record.rules.push(armed);
             }
+        }
+        if lined {
+            self.put_lined(space, &record.rules[before..], record);
         }
         Ok(())
     }
@@ -336,6 +370,7 @@ impl Datapath {
             filing: draft.filing.clone(),
             rule,
             trie: draft.trie.clone(),
+            line: draft.line.clone(),
         };
         let staged = self
             .write_trie(&armed)
@@ -385,7 +420,11 @@ impl Datapath {
                 .unfile(&mut self.maps, armed.name, &armed.filing, armed.slot);
             self.free_rule(armed);
         }
+        self.end_lined(&record, None);
         for place in &record.places {
+            if place.lined {
+                self.let_go_lines(place.space, &place.interfaces);
+            }
             if place.state != u32::MAX && !self.state_in_use(&record, place) {
                 self.free_states.give(place.state);
             }

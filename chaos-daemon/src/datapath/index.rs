@@ -72,6 +72,8 @@ pub struct Index {
     scope_fronts: Fronts<ScopeKey>,
     others: HashMap<(u32, u32), Others>,
     own: Option<u32>,
+    /// Devices with a line, by namespace.
+    lines: HashMap<u32, u32>,
     last_scope: u32,
     /// Scope numbers in use.
     numbers: HashSet<u32>,
@@ -86,6 +88,7 @@ impl Default for Index {
             scope_fronts: Fronts::new("SCOPE_FRONT"),
             others: HashMap::new(),
             own: None,
+            lines: HashMap::new(),
             last_scope: 0,
             numbers: HashSet::new(),
         }
@@ -96,6 +99,18 @@ impl Index {
     /// Which namespace is the daemon's own.
     pub fn set_own(&mut self, netns: u32) {
         self.own = Some(netns);
+    }
+
+    /// How many devices of a namespace have a line.
+    pub fn set_lines(&mut self, maps: &mut Maps, netns: u32, count: usize) -> Result<(), DatapathError> {
+        if count == 0 {
+            self.lines.remove(&netns);
+        } else {
+            self.lines.insert(netns, count as u32);
+        }
+        maps.netns
+            .set(netns, self.netns(netns), 0)
+            .map_err(|e| DatapathError::map("NETNS", e))
     }
 
     /// Whether anybody looks at this hook of this namespace.
@@ -306,6 +321,7 @@ impl Index {
     fn netns(&self, netns: u32) -> Netns {
         let mut value = Netns {
             own: u32::from(self.own == Some(netns)),
+            lines: self.lines.get(&netns).copied().unwrap_or(0),
             ..Netns::default()
         };
         for (hook, side) in [Hook::Egress, Hook::Ingress, Hook::Xdp]

@@ -13,6 +13,8 @@ mod front;
 mod guard;
 mod index;
 mod lease;
+mod line;
+mod lines;
 mod object;
 mod preview;
 mod slots;
@@ -61,10 +63,22 @@ pub struct DatapathOptions {
     pub attach: Attach,
     /// Use of XDP.
     pub xdp: XdpUse,
+    /// Use of lines.
+    pub line: LineUse,
     /// Faults at the same time.
     pub max_faults: u32,
     /// Whether kernel programs log at debug level.
     pub log: bool,
+}
+
+/// Which line carries packets that have to wait, or to be looked at one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineUse {
+    /// A TAP device and a thread of this process.
+    #[default]
+    User,
+    /// None: what needs one is refused.
+    Never,
 }
 
 /// A fault to be armed, or changed.
@@ -115,6 +129,7 @@ pub struct Datapath {
     free_rules: Slots,
     free_states: Slots,
     free_sets: Slots,
+    line: LineUse,
 }
 
 impl Datapath {
@@ -152,6 +167,7 @@ impl Datapath {
             free_rules: Slots::new("rules", 0, rules),
             free_states: Slots::new("rule states", 0, rules),
             free_sets: Slots::new("address sets", 1, u32::MAX),
+            line: options.line,
         };
         datapath.publish(1);
         datapath.refill()?;
@@ -220,7 +236,14 @@ impl Datapath {
             sum.rejected += cpu.rejected;
             sum.unseen += cpu.unseen;
         }
-        let touched = sum.dropped + sum.duplicated + sum.corrupted + sum.reset + sum.rejected;
+        record.lined.add_to(&mut sum);
+        let touched = sum.dropped
+            + sum.delayed
+            + sum.reordered
+            + sum.duplicated
+            + sum.corrupted
+            + sum.reset
+            + sum.rejected;
         sum.passed = sum.matched.saturating_sub(touched);
         Ok(sum)
     }

@@ -9,8 +9,8 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::abi::{
-    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Front, Netns, Rule, Scope, ScopeKey, State, Tag,
-    control,
+    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Front, Line, LineKey, Netns, Rule, Scope, ScopeKey,
+    State, Tag, control,
 };
 
 use super::DatapathError;
@@ -20,7 +20,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
 
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
-const SHARED: [&str; 21] = [
+const SHARED: [&str; 22] = [
     "CONTROL",
     "NETNS",
     "SCOPES",
@@ -39,6 +39,7 @@ const SHARED: [&str; 21] = [
     "FRAGMENTS",
     "NEWCOMERS",
     "KNOWN_NETNS",
+    "LINES",
     "WORK",
     "TAGS",
     "AYA_LOGS",
@@ -63,6 +64,10 @@ pub struct Maps {
     pub own_ports: HashMap<MapData, u32, u32>,
     pub newcomers: RingBuf<MapData>,
     pub known_netns: HashMap<MapData, u64, u32>,
+    pub lines: HashMap<MapData, LineKey, Line>,
+    /// `STATES` and `SPENT` as words, which lines share with the programs.
+    pub state_words: Arc<Words>,
+    pub spent_words: Arc<Words>,
     pub tags: SkStorage<MapData, Tag>,
 }
 
@@ -79,6 +84,7 @@ pub struct Sizes {
 pub struct Programs {
     pub egress: ProgramFd,
     pub ingress: ProgramFd,
+    pub back: ProgramFd,
 }
 
 /// The object, its maps and the place where the programs find them.
@@ -104,7 +110,7 @@ impl Object {
             true => Some(EbpfLogger::init(&mut ebpf).map_err(|e| DatapathError::map("AYA_LOGS", e))?),
             false => None,
         };
-        let maps = Maps::take(&mut ebpf)?;
+        let maps = Maps::take(&mut ebpf, sizes)?;
         Ok((
             Self {
                 bpffs,
@@ -123,6 +129,7 @@ impl Object {
         Ok(Programs {
             egress: program::<SchedClassifier>(&mut ebpf, "chaos_egress")?,
             ingress: program::<SchedClassifier>(&mut ebpf, "chaos_ingress")?,
+            back: program::<SchedClassifier>(&mut ebpf, "chaos_back")?,
         })
     }
 
@@ -225,7 +232,7 @@ fn telling(error: &dyn std::error::Error) -> String {
 }
 
 impl Maps {
-    fn take(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
+    fn take(ebpf: &mut Ebpf, sizes: Sizes) -> Result<Self, DatapathError> {
         macro_rules! take {
             ($name:literal) => {
                 ebpf.take_map($name)
@@ -234,13 +241,17 @@ impl Maps {
                     .map_err(|e: aya::maps::MapError| DatapathError::map($name, e))?
             };
         }
-        let Some(Map::Array(words)) = ebpf.take_map("CONTROL") else {
-            return Err(DatapathError::map("CONTROL", "not in the object"));
+        let words = |map: Option<&Map>, name: &'static str, count: u32| match map {
+            Some(Map::Array(map)) => Words::map(map.fd(), count)
+                .map(Arc::new)
+                .map_err(|e| DatapathError::system(format!("map {name} into memory"), e)),
+            _ => Err(DatapathError::map(name, "not in the object")),
         };
-        let control = Words::map(words.fd(), control::WORDS)
-            .map_err(|e| DatapathError::system("map CONTROL into memory", e))?;
+        let control = words(ebpf.map("CONTROL"), "CONTROL", control::WORDS)?;
+        let state_words = words(ebpf.map("STATES"), "STATES", sizes.rules * 2)?;
+        let spent_words = words(ebpf.map("SPENT"), "SPENT", sizes.faults)?;
         Ok(Self {
-            control: Arc::new(control),
+            control,
             netns: take!("NETNS"),
             scopes: take!("SCOPES"),
             cells: take!("CELLS"),
@@ -257,6 +268,9 @@ impl Maps {
             own_ports: take!("OWN_PORTS"),
             newcomers: take!("NEWCOMERS"),
             known_netns: take!("KNOWN_NETNS"),
+            lines: take!("LINES"),
+            state_words,
+            spent_words,
             tags: take!("TAGS"),
         })
     }

@@ -13,6 +13,7 @@ use chaos_spec::api::Mode;
 use super::{
     DatapathError,
     clsact::{self, Filter, Qdisc},
+    line::Line,
     object::{Object, Programs},
 };
 use crate::{
@@ -65,8 +66,10 @@ pub struct Space {
     pub cookie: u64,
     /// The namespace.
     pub netns: Netns,
-    programs: Programs,
+    pub programs: Programs,
     xdp: Option<ProgramFd>,
+    /// The line, once a fault has needed one.
+    pub line: Option<Line>,
     places: HashMap<(u32, Hook), Place>,
     /// clsact qdiscs of ours, by device.
     qdiscs: HashMap<u32, Qdisc>,
@@ -84,6 +87,7 @@ impl Space {
             netns,
             programs,
             xdp: None,
+            line: None,
             places: HashMap::new(),
             qdiscs: HashMap::new(),
         })

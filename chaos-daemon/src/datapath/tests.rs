@@ -9,6 +9,7 @@ fn the_verifier_takes_every_program() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path()).unwrap();
     let options = DatapathOptions {
+        line: crate::datapath::LineUse::Never,
         attach: Attach::Auto,
         xdp: XdpUse::Auto,
         max_faults: 1024,

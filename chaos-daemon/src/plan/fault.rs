@@ -74,5 +74,7 @@ fn model(drop: &Drop) -> Loss {
 pub fn xdp_can_do(spec: &Fault) -> bool {
     let mut rule = Rule::default();
     write(spec, &mut rule);
-    rule.faults & !(fault::PARTITION | fault::DROP) == 0 && rule.flags & flags::SIGNAL_LOCAL == 0
+    let only_loses = rule.faults & !(fault::PARTITION | fault::DROP) == 0;
+    let waits = spec.delay.is_some() || spec.reorder.is_some() || spec.bandwidth.is_some();
+    only_loses && !waits && rule.flags & flags::SIGNAL_LOCAL == 0
 }

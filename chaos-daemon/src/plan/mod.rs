@@ -1,9 +1,13 @@
 //! From what people write to what the kernel reads. Pure: no map, no file, no clock.
 
 mod addresses;
+mod distribution;
 mod fault;
 mod filing;
+mod line;
 mod words;
+
+use std::sync::Arc;
 
 use chaos_ebpf_common::{
     abi::{PREFIXES, Ports, RANGES, Rule, protocol},
@@ -16,8 +20,10 @@ use thiserror::Error;
 
 pub use addresses::TriePrefix;
 pub(crate) use addresses::holds_v4;
+pub use distribution::{normal, shape};
 pub use fault::xdp_can_do;
 pub use filing::{CellParts, Filing};
+pub use line::{BandwidthPlan, DelayPlan, LinePlan, ReorderPlan};
 pub use words::rule_text;
 
 /// Most cells of the index that one fault may fill.
@@ -47,6 +53,8 @@ pub struct Draft {
     pub filing: Filing,
     /// Prefixes for the `ADDRS` trie.
     pub trie: Vec<TriePrefix>,
+    /// What is carried out on the line.
+    pub line: Option<Arc<LinePlan>>,
 }
 
 /// What the spec leaves open and the engine knows.
@@ -99,6 +107,7 @@ pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, Pla
         ..Rule::default()
     };
     fault::write(&spec.fault, &mut rule);
+    let line = line::plan(&spec.fault, &mut rule).map(Arc::new);
     let trie = addresses::write(&remotes, filing.has_remote(), &mut rule);
 
     let mut drafts = Vec::new();
@@ -111,6 +120,7 @@ pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, Pla
                 rule,
                 filing: filing.clone(),
                 trie: trie.clone(),
+                line: line.clone(),
             });
         }
     }

@@ -3,5 +3,7 @@
 
 pub mod bpf;
 pub mod bpffs;
+pub mod packet;
 pub mod shared;
 pub mod socket;
+pub mod tap;

@@ -47,14 +47,34 @@ impl Words {
         })
     }
 
+    /// Reads a word.
+    ///
+    /// # Panics
+    /// When there is no such word.
+    pub fn load(&self, word: u32) -> u64 {
+        self.word(word).load(Ordering::SeqCst)
+    }
+
+    /// Adds to a word and says what it held before.
+    ///
+    /// # Panics
+    /// When there is no such word.
+    pub fn fetch_add(&self, word: u32, add: u64) -> u64 {
+        self.word(word).fetch_add(add, Ordering::SeqCst)
+    }
+
     /// Writes a word.
     ///
     /// # Panics
     /// When there is no such word.
     pub fn store(&self, word: u32, value: u64) {
+        self.word(word).store(value, Ordering::SeqCst);
+    }
+
+    fn word(&self, word: u32) -> &AtomicU64 {
         assert!((word as usize) < self.count, "word {word} of {}", self.count);
         // SAFETY: inside of the mapping, aligned as its beginning is.
-        unsafe { self.first.add(word as usize).as_ref() }.store(value, Ordering::SeqCst);
+        unsafe { self.first.add(word as usize).as_ref() }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::UdpSocket,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 const SO_NETNS_COOKIE: libc::c_int = 71;
@@ -11,20 +11,29 @@ const SO_NETNS_COOKIE: libc::c_int = 71;
 /// The cookie of the calling thread's network namespace: a number never used twice (Linux 5.14).
 pub fn netns_cookie() -> io::Result<u64> {
     let socket = UdpSocket::bind("0.0.0.0:0").or_else(|_| UdpSocket::bind("[::]:0"))?;
-    let mut cookie = 0u64;
+    number(socket.as_fd(), SO_NETNS_COOKIE)
+}
+
+/// The cookie of a socket, as `bpf_get_socket_cookie` gives it.
+pub fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    number(socket, libc::SO_COOKIE)
+}
+
+fn number(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<u64> {
+    let mut number = 0u64;
     let mut length = size_of::<u64>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes into `cookie`.
+    // SAFETY: the kernel writes at most `length` bytes into `number`.
     let failed = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
-            SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
+            option,
+            (&raw mut number).cast(),
             &raw mut length,
         )
     };
     if failed == 0 {
-        Ok(cookie)
+        Ok(number)
     } else {
         Err(io::Error::last_os_error())
     }

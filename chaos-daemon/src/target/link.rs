@@ -15,6 +15,13 @@ use rustix::net::{AddressFamily, SocketType};
 
 use super::Interface;
 
+/// Names of the devices that this daemon makes begin with this; no target includes them.
+pub const OURS: &str = "chaos-line";
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with(OURS)
+}
+
 /// Numbers of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h and linux/if.h.
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -107,7 +114,9 @@ fn dump() -> io::Result<Option<Vec<Link>>> {
                     return Ok(whole.then_some(links));
                 }
                 NLMSG_ERROR => return Err(error_of(message.payload())),
-                RTM_NEWLINK => links.extend(parse(message.payload())),
+                RTM_NEWLINK => {
+                    links.extend(parse(message.payload()).filter(|link| !is_ours(&link.interface.name)))
+                }
                 _ => {}
             }
             // Messages are padded to four bytes.
@@ -185,7 +194,8 @@ pub(super) fn glance() -> io::Result<BTreeMap<String, u32>> {
     let names = text
         .lines()
         .filter_map(|line| line.split_once(':'))
-        .map(|(name, _)| name.trim());
+        .map(|(name, _)| name.trim())
+        .filter(|name| !is_ours(name));
     // One that vanished meanwhile has no index.
     Ok(names
         .filter_map(|name| Some((name.to_owned(), name_to_index(&socket, name).ok()?)))

@@ -27,6 +27,7 @@ use chaos_spec::{Target, TargetKind, WarningKind};
 
 pub use self::error::TargetError;
 pub use self::netns::Netns;
+pub use link::OURS;
 
 use self::cgroup::Hierarchy;
 use self::interfaces::Strictness;

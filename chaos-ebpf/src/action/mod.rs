@@ -5,6 +5,7 @@ mod corrupt;
 mod drop;
 mod duplicate;
 pub mod fragment;
+pub mod line;
 mod reject;
 mod reset;
 mod tally;
@@ -21,6 +22,8 @@ use crate::{
 };
 use tally::Tally;
 
+/// TCX_NEXT and TC_ACT_UNSPEC: whoever comes after us decides.
+pub const STAYS: i32 = -1;
 /// TC_ACT_SHOT: at egress, the sender is told.
 const SHOT: i32 = 2;
 
@@ -95,9 +98,15 @@ pub enum Loses {
     Loudly,
 }
 
-/// Applies all faults of one rule.
+/// Applies all faults of one rule, which is in `slot`. Once a rule is carried out on the line, those after it are,
+/// too, or they would act before it; only answers are given here, because nobody gives them from there.
 #[inline(always)]
-pub fn apply(treated: &Treated<'_>, rule: &Rule) -> Next {
+pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
+    let lined = treated.work.notes.any() || line::takes(rule, treated.work);
+    if lined && rule.faults & (fault::REJECT | fault::RESET) == 0 {
+        treated.work.notes.add(slot);
+        return Next::Go;
+    }
     let tally = Tally::open(rule, treated.work.wire_packets);
     if rule.faults & (fault::PARTITION | fault::REJECT | fault::RESET) != 0 {
         if rule.faults & fault::REJECT != 0 && reject::hits(treated, &tally) {
@@ -106,6 +115,10 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule) -> Next {
         if rule.faults & fault::RESET != 0 && reset::hits(treated, &tally) {
             return reset::apply(treated, &tally);
         }
+    }
+    if lined {
+        treated.work.notes.add(slot);
+        return Next::Go;
     }
     if rule.faults & (fault::PARTITION | fault::DROP) != 0 {
         if let Next::End(verdict) = treated.after(drop::decide(&tally)) {
@@ -121,10 +134,10 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule) -> Next {
     Next::Go
 }
 
-/// Whether a rule does more than lose packets.
+/// Whether all that a rule does is to lose packets, here.
 #[inline(always)]
-pub fn answers_or_changes(rule: &Rule) -> bool {
-    rule.faults & !(fault::PARTITION | fault::DROP) != 0
+pub fn only_loses(rule: &Rule) -> bool {
+    rule.faults & !(fault::PARTITION | fault::DROP) == 0 && rule.flags & (flags::LINE | flags::LINE_BULK) == 0
 }
 
 /// The part of a rule that loses packets; all that XDP carries out.

@@ -1,5 +1,6 @@
 //! One module a hook.
 
+pub mod back;
 pub mod parse;
 pub mod sock;
 pub mod tc;

@@ -9,7 +9,7 @@ use chaos_ebpf_common::{
 };
 
 use crate::{
-    action::{self, Next, Treated},
+    action::{self, Next, Treated, line},
     each::{GO, STOP, each},
     guard::guarded,
     hook::parse::{Outcome, Source, parse},
@@ -20,8 +20,7 @@ use crate::{
     work::{Work, work},
 };
 
-/// TCX_NEXT and TC_ACT_UNSPEC: whoever comes after us decides.
-const NEXT: i32 = -1;
+const NEXT: i32 = action::STAYS;
 /// Headers of every kind we walk fit in this.
 const HEADERS: u32 = 192;
 
@@ -38,6 +37,9 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
     let side = &netns.sides[hook as usize];
     let by_socket = side.cgroup_levels | side.processes != 0;
     if !by_socket && side.scope.id == 0 {
+        return NEXT;
+    }
+    if hook == Hook::Egress as u32 && netns.lines != 0 && line::is_back(skb) {
         return NEXT;
     }
     let Some(work) = work() else { return NEXT };
@@ -155,7 +157,7 @@ fn treat(control: Control, skb: Skb, netns: &Netns, hook: u32, work: &mut Work, 
     };
     // One rule that does nothing but lose: what most packets meet, without the price of a callback.
     if let Named::One(rule) = named
-        && !action::answers_or_changes(rule)
+        && action::only_loses(rule)
     {
         if pass.over(rule) {
             return NEXT;
@@ -166,6 +168,9 @@ fn treat(control: Control, skb: Skb, netns: &Netns, hook: u32, work: &mut Work, 
         };
     }
     each(matches, one, &mut pass);
+    if pass.verdict == NEXT && pass.treated.work.notes.any() {
+        return line::send(&pass.treated);
+    }
     pass.verdict
 }
 
@@ -178,12 +183,6 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// The rule of match `i`.
-    #[inline(always)]
-    fn rule(&self, i: u32) -> Option<&'static Rule> {
-        RULES.get(self.treated.work.slot(i as usize)?)
-    }
-
     /// Whether the time of a rule is over.
     #[inline(always)]
     fn over(&self, rule: &Rule) -> bool {
@@ -195,13 +194,16 @@ impl Pass<'_> {
 }
 
 extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
-    let Some(rule) = pass.rule(i) else {
+    let Some(slot) = pass.treated.work.slot(i as usize) else {
+        return STOP;
+    };
+    let Some(rule) = RULES.get(slot) else {
         return STOP;
     };
     if pass.over(rule) {
         return GO;
     }
-    match action::apply(&pass.treated, rule) {
+    match action::apply(&pass.treated, rule, slot) {
         Next::Go => GO,
         Next::End(verdict) => {
             pass.verdict = verdict;

@@ -8,63 +8,8 @@ use schemars::JsonSchema;
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::is_default;
 use super::lists::not_empty;
-use crate::{ByteSize, Chance, Duration, Rate};
-
-/// Packets come later.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Delay {
-    pub latency: Duration,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jitter: Option<Duration>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub distribution: Option<Distribution>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub correlation: Option<Chance>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub order: Order,
-}
-
-/// How jitter is spread around the latency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Distribution {
-    Uniform,
-    Normal,
-    Pareto,
-    ParetoNormal,
-}
-
-/// Whether jitter may make packets of one flow overtake one another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Order {
-    #[default]
-    Keep,
-    Free,
-}
-
-/// Some packets overtake those that are delayed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Reorder {
-    pub chance: Chance,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub correlation: Option<Chance>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gap: Option<u32>,
-}
-
-/// No more than `rate`, after a burst.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Bandwidth {
-    pub rate: Rate,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub burst: Option<ByteSize>,
-}
+use crate::{Chance, Duration};
 
 /// Plain-text HTTP/1.1 requests are answered, aborted or delayed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

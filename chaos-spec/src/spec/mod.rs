@@ -6,6 +6,7 @@
 mod drop;
 mod fault;
 mod later;
+mod line;
 mod lists;
 mod network_fault;
 mod safety;
@@ -14,7 +15,8 @@ mod traffic;
 
 pub use drop::{Drop, DropModel, DropSignal, GilbertElliott, NetemCompat};
 pub use fault::{Checksum, Corrupt, Duplicate, Fault, FaultKind, Partition, Reject, RejectWith, Reset};
-pub use later::{Bandwidth, Delay, Distribution, Dns, DnsAnswer, DnsRecords, Http, Order, Reorder};
+pub use later::{Dns, DnsAnswer, DnsRecords, Http};
+pub use line::{Bandwidth, Delay, Distribution, Order, Reorder};
 pub use network_fault::{API_VERSION, FaultSpec, KIND, Metadata, NetworkFault};
 pub use safety::{HealthCheck, HttpProbe, Safety};
 pub use target::{InterfaceTarget, PodSelect, PodsTarget, Target, TargetKind};

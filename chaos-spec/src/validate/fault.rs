@@ -1,4 +1,4 @@
-use super::Errors;
+use super::{Errors, line};
 use crate::path::SpecPath;
 use crate::{Direction, Drop, DropSignal, FaultKind, FaultSpec, Protocol};
 
@@ -16,6 +16,7 @@ pub(super) fn check(spec: &FaultSpec, errors: &mut Errors) {
     if let Some(drop) = &spec.fault.drop {
         check_drop(drop, spec.traffic.direction, errors);
     }
+    line::check(&spec.fault, errors);
 }
 
 /// What comes after a fault that lets nothing through never sees a packet.

@@ -2,6 +2,7 @@
 //! and what to write instead.
 
 mod fault;
+mod line;
 mod metadata;
 mod not_yet;
 mod target;

@@ -2,7 +2,7 @@
 //! one of these work deletes its entry here.
 
 use super::Errors;
-use crate::{Checksum, FaultKind, NetworkFault, TargetKind};
+use crate::{FaultKind, NetworkFault, TargetKind};
 
 struct NotYet {
     path: &'static str,
@@ -32,35 +32,17 @@ const NOT_YET: &[NotYet] = &[
         instead: "leave it out: correlation then keeps the chance you wrote",
     },
     NotYet {
-        path: "spec.fault.corrupt.checksum",
+        path: "spec.fault.reorder.correlation",
         asked_for: |fault| {
             fault
                 .spec
                 .fault
-                .corrupt
+                .reorder
                 .as_ref()
-                .is_some_and(|corrupt| corrupt.checksum == Checksum::Leave)
+                .is_some_and(|reorder| reorder.correlation.is_some())
         },
-        what: "`checksum: leave` (which is meant when nothing is written)",
-        instead: "write `checksum: fix`",
-    },
-    NotYet {
-        path: "spec.fault.delay",
-        asked_for: |fault| fault.spec.fault.has(FaultKind::Delay),
-        what: "`delay`",
-        instead: INSTEAD,
-    },
-    NotYet {
-        path: "spec.fault.reorder",
-        asked_for: |fault| fault.spec.fault.has(FaultKind::Reorder),
-        what: "`reorder`",
-        instead: INSTEAD,
-    },
-    NotYet {
-        path: "spec.fault.bandwidth",
-        asked_for: |fault| fault.spec.fault.has(FaultKind::Bandwidth),
-        what: "`bandwidth`",
-        instead: INSTEAD,
+        what: "the correlation of `reorder`",
+        instead: "leave it out",
     },
     NotYet {
         path: "spec.fault.http",
@@ -81,8 +63,6 @@ const NOT_YET: &[NotYet] = &[
         instead: "leave them out; `maxPackets` and `duration` bound the fault",
     },
 ];
-
-const INSTEAD: &str = "write one of `partition`, `reject`, `reset`, `drop`, `duplicate` or `corrupt`";
 
 pub(super) fn check(fault: &NetworkFault, errors: &mut Errors) {
     for entry in NOT_YET.iter().filter(|entry| (entry.asked_for)(fault)) {

@@ -275,31 +275,50 @@ fn bounds() {
 }
 
 #[test]
-fn what_is_not_in_this_version() {
-    let one_of = "write one of `partition`, `reject`, `reset`, `drop`, `duplicate` or `corrupt`";
-    let leave = "not in this version: `checksum: leave` (which is meant when nothing is written) – write `checksum: fix`";
+fn what_waits() {
     check(&[
         (
-            fault("fault: {corrupt: {chance: 1%, checksum: leave}}"),
-            &format!("7:43: spec.fault.corrupt.checksum: {leave}"),
-        ),
-        (
-            fault("fault: {corrupt: {chance: 1%}}"),
-            &format!("7:11: spec.fault.corrupt.checksum: {leave}"),
-        ),
-        (
-            fault(
-                "fault: {delay: {latency: 100ms, jitter: 20ms, distribution: normal, correlation: 25%, order: free}}",
-            ),
-            &format!("7:11: spec.fault.delay: not in this version: `delay` – {one_of}"),
-        ),
-        (
             fault("fault: {reorder: {chance: 25%, gap: 5}}"),
-            &format!("7:11: spec.fault.reorder: not in this version: `reorder` – {one_of}"),
+            "7:11: spec.fault.reorder: nobody waits, so nobody can be overtaken – write a `delay` beside it, such as `delay: {latency: 10ms}`",
         ),
         (
-            fault("fault: {bandwidth: {rate: 10mbit, burst: 32KiB}}"),
-            &format!("7:11: spec.fault.bandwidth: not in this version: `bandwidth` – {one_of}"),
+            fault("fault: {delay: {latency: 2h}}"),
+            "7:28: spec.fault.delay.latency: packets would wait for more than an hour – write less, or `partition` to lose them",
+        ),
+        (
+            fault("fault: {delay: {latency: 1ms, distribution: pareto}}"),
+            "7:46: spec.fault.delay.distribution: it spreads the jitter, and there is none – write a `jitter`, such as `jitter: 20ms`",
+        ),
+        (
+            fault("fault: {delay: {latency: 1ms, correlation: 25%}}"),
+            "7:45: spec.fault.delay.correlation: it is that of the jitter, and there is none – write a `jitter`, such as `jitter: 20ms`",
+        ),
+        (
+            fault("fault: {delay: {latency: 1ms, jitter: 1ms, correlation: 100%}}"),
+            "7:58: spec.fault.delay.correlation: with 100% the first packet decides over all others – write less than 100%",
+        ),
+        (
+            fault("fault: {bandwidth: {rate: 0bit}}"),
+            "7:28: spec.fault.bandwidth.rate: nothing would ever pass – write `partition` to lose everything, or a rate such as `10mbit`",
+        ),
+    ]);
+    for good in [
+        "fault: {delay: {latency: 100ms, jitter: 20ms, distribution: normal, correlation: 25%, order: free}}",
+        "fault: {delay: {latency: 10ms}, reorder: {chance: 25%, gap: 5}}",
+        "fault: {bandwidth: {rate: 10mbit, burst: 32KiB}}",
+        "fault: {corrupt: {chance: 1%}}",
+        "fault: {corrupt: {chance: 1%, checksum: leave}}",
+    ] {
+        assert_eq!(fault(good).messages(), "no error", "{good}");
+    }
+}
+
+#[test]
+fn what_is_not_in_this_version() {
+    check(&[
+        (
+            fault("fault: {delay: {latency: 1ms}, reorder: {chance: 25%, correlation: 50%}}"),
+            "7:70: spec.fault.reorder.correlation: not in this version: the correlation of `reorder` – leave it out",
         ),
         (
             fault("fault: {http: {status: 503, chance: 40%, method: [GET], path: '/pay/*'}}"),
@@ -328,14 +347,4 @@ fn what_is_not_in_this_version() {
             "9:12: spec.safety.health: not in this version: health checks – leave them out; `maxPackets` and `duration` bound the fault",
         ),
     ]);
-}
-
-#[test]
-fn a_default_is_placed_at_what_is_written_above_it() {
-    let text =
-        format!("{HEAD}  target: {{netns: a}}\n  duration: 1m\n  fault:\n    corrupt:\n      chance: 1%\n");
-    assert!(
-        messages("f.yaml", &text).starts_with("f.yaml:8:5: spec.fault.corrupt.checksum: "),
-        "{text}"
-    );
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chaos_daemon::datapath::{
-    Arm, Armed, Attach, Datapath, DatapathError, DatapathOptions, FaultId, Lease, XdpUse,
+    Arm, Armed, Attach, Datapath, DatapathError, DatapathOptions, FaultId, Lease, LineUse, XdpUse,
 };
 use chaos_daemon::safety::clock::{boot_ns, monotonic_ns};
 use chaos_daemon::safety::guard::GuardList;
@@ -187,6 +187,7 @@ impl Lab {
             XdpUse::Never
         };
         let options = DatapathOptions {
+            line: LineUse::Never,
             attach: Attach::Auto,
             xdp,
             max_faults: settings.max_faults,

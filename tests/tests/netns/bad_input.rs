@@ -103,7 +103,7 @@ fn every_mistake_in_a_file_is_named_with_its_place() {
         ),
         (
             "a fault of later",
-            file(&netns, "  fault:\n    delay: {latency: 10ms}\n  duration: 10s\n"),
+            file(&netns, "  fault:\n    delay: {latency: 2h}\n  duration: 10s\n"),
             vec!["delay", ":8"],
         ),
         ("not YAML", "spec: [1, 2\n".to_owned(), vec![":1"]),

@@ -1,0 +1,129 @@
+//! A frame as TAP devices and packet sockets pass it: a virtio header, then the bytes.
+
+use chaos_ebpf_common::{
+    abi::LineNote,
+    corrupt,
+    csum::Sum,
+    frame::{Packet, Parsed, parse},
+    line::NOTE_LEN,
+};
+
+/// Length of the virtio header (include/uapi/linux/virtio_net.h, `virtio_net_hdr`).
+pub const VIRTIO: usize = 10;
+/// Offsets and flags in it.
+const FLAGS: usize = 0;
+const GSO_TYPE: usize = 1;
+const HEADER_LENGTH: usize = 2;
+const GSO_SIZE: usize = 4;
+const CHECKSUM_START: usize = 6;
+const CHECKSUM_OFFSET: usize = 8;
+const NEEDS_CHECKSUM: u8 = 1;
+const GSO_NONE: u8 = 0;
+
+/// Takes the note out of what was read from the entrance. `bytes` become what can be sent.
+pub fn take_note(read: &[u8]) -> Option<(LineNote, Vec<u8>)> {
+    let note = LineNote::read(read.get(VIRTIO..)?)?;
+    let frame = &read[VIRTIO + NOTE_LEN..];
+    let mut bytes = Vec::with_capacity(VIRTIO + frame.len());
+    bytes.extend_from_slice(&read[..VIRTIO]);
+    bytes.extend_from_slice(frame);
+    // Both count from the beginning of the frame, where the note was.
+    if bytes[GSO_TYPE] != GSO_NONE {
+        shift(&mut bytes, HEADER_LENGTH);
+    }
+    if bytes[FLAGS] & NEEDS_CHECKSUM != 0 {
+        shift(&mut bytes, CHECKSUM_START);
+    }
+    Some((note, bytes))
+}
+
+fn shift(bytes: &mut [u8], at: usize) {
+    let moved = u16::from_le_bytes([bytes[at], bytes[at + 1]]).saturating_sub(NOTE_LEN as u16);
+    bytes[at..at + 2].copy_from_slice(&moved.to_le_bytes());
+}
+
+/// Headers of a frame, when it is IP.
+pub fn headers(bytes: &[u8]) -> Option<Packet> {
+    match parse(&bytes[VIRTIO..], 0) {
+        Parsed::Ip(packet) => Some(packet),
+        Parsed::Other | Parsed::Broken => None,
+    }
+}
+
+/// Wire packets a frame stands for.
+pub fn wire_packets(bytes: &[u8], packet: Option<&Packet>) -> u32 {
+    let size = u32::from(u16::from_le_bytes([bytes[GSO_SIZE], bytes[GSO_SIZE + 1]]));
+    let header = u32::from(u16::from_le_bytes([
+        bytes[HEADER_LENGTH],
+        bytes[HEADER_LENGTH + 1],
+    ]));
+    let all = (bytes.len() - VIRTIO) as u32;
+    match packet {
+        Some(_) if bytes[GSO_TYPE] != GSO_NONE && size > 0 => {
+            all.saturating_sub(header).div_ceil(size).max(1)
+        }
+        _ => 1,
+    }
+}
+
+/// Flips a bit of the payload, that of draw `n`; with `fix`, the checksum stays right. `false` when there is no
+/// payload.
+pub fn flip(bytes: &mut [u8], packet: &Packet, seed: u64, n: u64, fix: bool) -> bool {
+    let owed = bytes[FLAGS] & NEEDS_CHECKSUM != 0;
+    if owed && !fix {
+        complete(bytes);
+    }
+    let frame = &mut bytes[VIRTIO..];
+    let end = packet.end.min(frame.len() as u32);
+    let data_offset = frame.get(packet.l4 as usize + 12).copied().unwrap_or(0);
+    let Some(flip) = corrupt::flip(packet, data_offset, end, seed, n) else {
+        return false;
+    };
+    let (at, check) = (flip.at as usize, flip.checksum as usize);
+    if check + 2 > frame.len() {
+        return false;
+    }
+    let before = frame[at];
+    frame[at] ^= flip.mask;
+    if fix && !owed {
+        let old = u16::from_ne_bytes([frame[check], frame[check + 1]]);
+        if !(flip.optional && old == 0) {
+            // RFC 1624: what was said of the old word is taken back.
+            let new = Sum::default()
+                .word(!old)
+                .word(!flip.word(before))
+                .word(flip.word(frame[at]))
+                .fold();
+            let new = if flip.optional && new == 0 { u16::MAX } else { new };
+            frame[check..check + 2].copy_from_slice(&new.to_ne_bytes());
+        }
+    }
+    true
+}
+
+/// Makes the checksum that a device would have made.
+fn complete(bytes: &mut [u8]) {
+    let number = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let (start, field) = (number(CHECKSUM_START), number(CHECKSUM_OFFSET));
+    bytes[FLAGS] &= !NEEDS_CHECKSUM;
+    let frame = &mut bytes[VIRTIO..];
+    let at = start + field;
+    if at + 2 > frame.len() {
+        return;
+    }
+    // The field holds the sum of the pseudo header, so all of it is summed.
+    let (words, rest) = frame[start..].as_chunks::<2>();
+    let sum = words
+        .iter()
+        .fold(Sum::default(), |sum, word| sum.word(u16::from_ne_bytes(*word)));
+    let sum = match rest {
+        [last] => sum.word(u16::from_ne_bytes([*last, 0])),
+        _ => sum,
+    };
+    // 0 would mean "none" in UDP; all ones mean the same number (RFC 768).
+    let made = match sum.fold() {
+        0 => u16::MAX,
+        made => made,
+    };
+    frame[at..at + 2].copy_from_slice(&made.to_ne_bytes());
+}

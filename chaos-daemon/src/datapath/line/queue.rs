@@ -1,0 +1,195 @@
+//! Packets that wait for their time.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use chaos_ebpf_common::abi::LINE_RULES;
+
+/// Bytes of all packets that may wait.
+const MOST_BYTES: usize = 256 << 20;
+/// Packets that may wait.
+const MOST_PACKETS: usize = 1 << 20;
+
+/// A packet that waits.
+#[derive(Debug)]
+pub struct Held {
+    /// CLOCK_MONOTONIC nanoseconds at which it goes on.
+    pub due: u64,
+    /// Number of its flow and direction; packets of one flow go on in their order.
+    pub flow: u64,
+    /// The device it was at.
+    pub ifindex: u32,
+    /// Whether it arrives there; else it leaves.
+    pub arriving: bool,
+    /// Its mark.
+    pub mark: u32,
+    /// The rules that acted on it.
+    pub slots: ([u32; LINE_RULES], u8),
+    /// Virtio header and frame.
+    pub bytes: Vec<u8>,
+}
+
+impl Held {
+    /// Slots of the rules that acted on it.
+    pub fn slots(&self) -> &[u32] {
+        &self.slots.0[..usize::from(self.slots.1)]
+    }
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// By due time, then by the order of their coming.
+    order: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    packets: Vec<Option<Held>>,
+    free: Vec<usize>,
+    flows: HashMap<u64, Flow>,
+    bytes: usize,
+    count: usize,
+    coming: u64,
+}
+
+#[derive(Debug, Default)]
+struct Flow {
+    waiting: usize,
+    last: u64,
+}
+
+impl Queue {
+    /// When the next packet goes on.
+    pub fn next_due(&self) -> Option<u64> {
+        self.order.peek().map(|Reverse((due, ..))| *due)
+    }
+
+    /// When the last waiting packet of a flow goes on.
+    pub fn last_of(&self, flow: u64) -> Option<u64> {
+        self.flows.get(&flow).map(|flow| flow.last)
+    }
+
+    /// Lets a packet wait; gives it back when there is no room.
+    pub fn push(&mut self, held: Held) -> Result<(), Held> {
+        if self.count >= MOST_PACKETS || self.bytes + held.bytes.len() > MOST_BYTES {
+            return Err(held);
+        }
+        self.bytes += held.bytes.len();
+        self.count += 1;
+        self.coming += 1;
+        let flow = self.flows.entry(held.flow).or_default();
+        flow.waiting += 1;
+        flow.last = flow.last.max(held.due);
+        let due = held.due;
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.packets[place] = Some(held);
+                place
+            }
+            None => {
+                self.packets.push(Some(held));
+                self.packets.len() - 1
+            }
+        };
+        self.order.push(Reverse((due, self.coming, place)));
+        Ok(())
+    }
+
+    /// The next packet whose time has come.
+    pub fn pop(&mut self, now: u64) -> Option<Held> {
+        let Reverse((due, _, place)) = self.order.peek()?;
+        if *due > now {
+            return None;
+        }
+        let place = *place;
+        self.order.pop();
+        let held = self.packets[place].take()?;
+        self.free.push(place);
+        self.count -= 1;
+        self.bytes -= held.bytes.len();
+        if let Some(flow) = self.flows.get_mut(&held.flow) {
+            flow.waiting -= 1;
+            if flow.waiting == 0 {
+                self.flows.remove(&held.flow);
+            }
+        }
+        Some(held)
+    }
+
+    /// Lets those packets go on at `now` of which `which` says so; the rest of the queue stays as it is.
+    pub fn hurry(&mut self, now: u64, which: impl Fn(&Held) -> bool) {
+        let mut order = std::mem::take(&mut self.order).into_vec();
+        for Reverse((due, _, place)) in &mut order {
+            let Some(held) = self.packets[*place].as_mut() else {
+                continue;
+            };
+            if *due > now && which(held) {
+                *due = now;
+                held.due = now;
+                if let Some(flow) = self.flows.get_mut(&held.flow) {
+                    flow.last = now;
+                }
+            }
+        }
+        self.order = order.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(due: u64, flow: u64, slot: u32) -> Held {
+        let mut slots = [0; LINE_RULES];
+        slots[0] = slot;
+        Held {
+            due,
+            flow,
+            ifindex: 1,
+            arriving: false,
+            mark: 0,
+            slots: (slots, 1),
+            bytes: vec![0; 100],
+        }
+    }
+
+    #[test]
+    fn packets_go_on_in_the_order_of_their_times_then_of_their_coming() {
+        let mut queue = Queue::default();
+        for (due, flow) in [(30, 1), (10, 2), (20, 3), (10, 4)] {
+            queue.push(held(due, flow, 0)).expect("room");
+        }
+        assert_eq!(queue.next_due(), Some(10));
+        assert_eq!(queue.last_of(1), Some(30));
+        assert!(queue.pop(9).is_none());
+        let flows: Vec<u64> = std::iter::from_fn(|| queue.pop(25)).map(|h| h.flow).collect();
+        assert_eq!(flows, [2, 4, 3]);
+        assert_eq!(queue.count, 1);
+        assert_eq!(queue.pop(30).map(|h| h.flow), Some(1));
+        assert!(queue.count == 0 && queue.flows.is_empty() && queue.bytes == 0);
+    }
+
+    #[test]
+    fn hurried_packets_keep_their_order() {
+        let mut queue = Queue::default();
+        for (due, flow, slot) in [(50, 1, 7), (60, 1, 7), (70, 2, 8), (40, 3, 7)] {
+            queue.push(held(due, flow, slot)).expect("room");
+        }
+        queue.hurry(5, |held| held.slots() == [7]);
+        let dues: Vec<u64> = std::iter::from_fn(|| queue.pop(5)).map(|h| h.flow).collect();
+        assert_eq!(dues, [1, 1, 3]);
+        assert_eq!(queue.next_due(), Some(70));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut queue = Queue::default();
+        let large = || Held {
+            bytes: vec![0; 64 << 20],
+            ..held(1, 1, 0)
+        };
+        for _ in 0..4 {
+            queue.push(large()).expect("room");
+        }
+        assert!(queue.push(large()).is_err());
+        assert!(queue.pop(1).is_some());
+        assert!(queue.push(large()).is_ok());
+    }
+}

@@ -1,0 +1,356 @@
+//! What the line does to a packet: the faults of its rules, in order, by the same arithmetic as at the hook.
+
+use std::collections::HashMap;
+use std::sync::{Arc, atomic::AtomicU64};
+
+use chaos_ebpf_common::{
+    abi::{Rule, fault, loss},
+    corrupt, delay,
+    flow::Flow,
+    frame::Packet,
+    loss::step,
+    matching::{Subject, matches},
+    rng::{Stream, hit},
+};
+
+use super::{
+    counters::{LineCounters, add},
+    frame,
+};
+use crate::{
+    plan::{self, BandwidthPlan, DelayPlan, LinePlan},
+    sys::shared::Words,
+};
+
+/// A rule that is carried out here.
+#[derive(Clone, Debug)]
+pub struct LineRule {
+    pub rule: Rule,
+    pub plan: Arc<LinePlan>,
+    pub counters: Arc<LineCounters>,
+}
+
+/// What a place of a fault remembers between packets, beside what it shares with the hook.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The last normal number of the jitter.
+    jitter: i64,
+    /// Packets since the last that could overtake.
+    gap: u32,
+    /// When the last byte so far has left the bottleneck.
+    busy_until: u64,
+}
+
+/// All rules of a line.
+#[derive(Debug)]
+pub struct Rules {
+    states: Arc<Words>,
+    spent: Arc<Words>,
+    by_slot: HashMap<u32, LineRule>,
+    /// Slots of the past, and those of the version that came after them.
+    successors: HashMap<u32, Vec<u32>>,
+    memories: HashMap<u32, Memory>,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Lost, by a fault.
+    Lost,
+    /// Goes on.
+    Goes {
+        /// CLOCK_MONOTONIC nanoseconds.
+        due: u64,
+        /// A second time, too.
+        twice: bool,
+        /// It must not overtake packets of its flow, nor be overtaken.
+        in_order: bool,
+    },
+}
+
+/// A packet on the line.
+pub struct Subjected<'a> {
+    pub bytes: &'a mut Vec<u8>,
+    pub packet: Option<Packet>,
+    pub flow: Flow,
+    /// Its device.
+    pub ifindex: u32,
+    /// Wire packets it stands for.
+    pub wire: u32,
+    /// When it passed the hook.
+    pub time: u64,
+    /// CLOCK_BOOTTIME nanoseconds, now.
+    pub boot: u64,
+}
+
+/// Longest time that packets may wait for a bottleneck; later ones are lost, as in a router's queue.
+const BOTTLENECK: u64 = 1_000_000_000;
+
+impl Rules {
+    pub fn new(states: Arc<Words>, spent: Arc<Words>) -> Self {
+        Self {
+            states,
+            spent,
+            by_slot: HashMap::new(),
+            successors: HashMap::new(),
+            memories: HashMap::new(),
+        }
+    }
+
+    pub fn put(&mut self, slot: u32, rule: LineRule) {
+        self.successors.remove(&slot);
+        self.by_slot.insert(slot, rule);
+    }
+
+    /// Ends rules; packets that still come for them meet those of `successors` that name them.
+    pub fn end(&mut self, slots: &[u32], successors: &[u32]) {
+        for slot in slots {
+            if let Some(rule) = self.by_slot.remove(slot)
+                && !self
+                    .by_slot
+                    .values()
+                    .any(|other| other.rule.state == rule.rule.state)
+            {
+                self.memories.remove(&rule.rule.state);
+            }
+            self.successors.insert(*slot, successors.to_vec());
+        }
+    }
+
+    /// Whether some rule has to see each wire packet by itself.
+    pub fn need_wire_packets(&self) -> bool {
+        self.by_slot
+            .values()
+            .any(|rule| rule.plan.needs_wire_packets(&rule.rule))
+    }
+
+    /// Whether one of these rules names a flow.
+    pub fn name(&self, slots: &[u32], packet: Option<&Packet>, flow: &Flow, ifindex: u32) -> bool {
+        slots
+            .iter()
+            .filter_map(|slot| self.by_slot.get(slot))
+            .any(|rule| names(&rule.rule, packet, flow, ifindex))
+    }
+
+    /// The rule that stands for a slot now.
+    fn current(&self, slot: u32, subject: &Subjected<'_>) -> Option<LineRule> {
+        if let Some(rule) = self.by_slot.get(&slot) {
+            return Some(rule.clone());
+        }
+        self.successors
+            .get(&slot)?
+            .iter()
+            .filter_map(|slot| self.by_slot.get(slot))
+            .find(|rule| {
+                names(
+                    &rule.rule,
+                    subject.packet.as_ref(),
+                    &subject.flow,
+                    subject.ifindex,
+                )
+            })
+            .cloned()
+    }
+
+    /// Carries out all faults of these rules.
+    pub fn treat(&mut self, slots: &[u32], subject: &mut Subjected<'_>) -> Fate {
+        let (mut due, mut twice, mut in_order) = (subject.time, false, true);
+        for slot in slots {
+            let Some(rule) = self.current(*slot, subject) else {
+                continue;
+            };
+            if subject.boot >= rule.rule.deadline {
+                continue;
+            }
+            match self.one(&rule, subject, due) {
+                Step::Lost => return Fate::Lost,
+                Step::Goes {
+                    due: later,
+                    twice: copied,
+                    in_order: ordered,
+                } => {
+                    due = later;
+                    twice |= copied;
+                    in_order &= ordered;
+                }
+            }
+        }
+        Fate::Goes { due, twice, in_order }
+    }
+
+    fn one(&mut self, line: &LineRule, subject: &mut Subjected<'_>, arrival: u64) -> Step {
+        let (rule, counters) = (&line.rule, &line.counters);
+        let wire = u64::from(subject.wire);
+        if rule.faults & (fault::REJECT | fault::RESET) == 0 {
+            add(&counters.matched, wire);
+        }
+        let first = self.states.fetch_add(rule.state * 2, wire);
+        if rule.faults & (fault::PARTITION | fault::DROP) != 0 && self.lost(rule, first, subject.wire) {
+            if self.spend(rule, wire) {
+                add(&counters.dropped, wire);
+                return Step::Lost;
+            }
+        }
+        let mut step = (arrival, false, true);
+        if rule.faults & fault::DUPLICATE != 0
+            && hit(rule.seed, Stream::Duplicate, first, rule.duplicate)
+            && self.spend(rule, wire)
+        {
+            add(&counters.duplicated, wire);
+            step.1 = true;
+        }
+        if rule.faults & fault::CORRUPT != 0 && hit(rule.seed, Stream::Corrupt, first, rule.corrupt) {
+            self.corrupt(line, subject, first);
+        }
+        let jumps = rule.faults & fault::REORDER != 0 && self.jumps(line, first, wire);
+        if jumps {
+            step.2 = false;
+        } else if let Some(plan) = line.plan.delay
+            && self.spend(rule, wire)
+        {
+            step.0 += self.wait(rule, &plan, first);
+            step.2 &= plan.keep_order;
+            add(&counters.delayed, wire);
+        }
+        if let Some(plan) = line.plan.bandwidth {
+            match self.queue(line, &plan, subject, step.0) {
+                Some(due) => step.0 = due,
+                None => return Step::Lost,
+            }
+        }
+        Step::Goes {
+            due: step.0,
+            twice: step.1,
+            in_order: step.2,
+        }
+    }
+
+    fn lost(&self, rule: &Rule, first: u64, wire: u32) -> bool {
+        if rule.faults & fault::PARTITION != 0 {
+            return true;
+        }
+        let chain = rule.state * 2 + 1;
+        let before = self.states.load(chain);
+        let (lost, after) = step(&rule.drop, rule.seed, first, wire, before);
+        if rule.drop.model != loss::CHANCE {
+            self.states.store(chain, after);
+        }
+        lost
+    }
+
+    fn spend(&self, rule: &Rule, wire: u64) -> bool {
+        rule.budget == u64::MAX || self.spent.fetch_add(rule.fault, wire) + wire <= rule.budget
+    }
+
+    fn corrupt(&self, line: &LineRule, subject: &mut Subjected<'_>, first: u64) {
+        let rule = &line.rule;
+        let wire = u64::from(subject.wire);
+        let possible = subject
+            .packet
+            .as_ref()
+            .is_some_and(|packet| corrupt::layout(packet, 0x50).is_some());
+        if !possible {
+            add(&line.counters.unseen, wire);
+            return;
+        }
+        if !self.spend(rule, wire) {
+            return;
+        }
+        let flipped = match &subject.packet {
+            Some(packet) => frame::flip(subject.bytes, packet, rule.seed, first, !line.plan.leave_checksum),
+            None => false,
+        };
+        add(
+            if flipped {
+                &line.counters.corrupted
+            } else {
+                &line.counters.unseen
+            },
+            if flipped { 1 } else { wire },
+        );
+    }
+
+    /// Whether a packet does not wait, as netem has it: by chance, and not before `gap` others have waited.
+    fn jumps(&mut self, line: &LineRule, first: u64, wire: u64) -> bool {
+        let rule = &line.rule;
+        let Some(plan) = line.plan.reorder else {
+            return false;
+        };
+        let memory = self.memories.entry(rule.state).or_default();
+        if memory.gap + 1 < plan.gap || !hit(rule.seed, Stream::Reorder, first, plan.chance) {
+            memory.gap = memory.gap.saturating_add(1);
+            return false;
+        }
+        memory.gap = 0;
+        if !self.spend(rule, wire) {
+            return false;
+        }
+        add(&line.counters.reordered, wire);
+        true
+    }
+
+    fn wait(&mut self, rule: &Rule, plan: &DelayPlan, first: u64) -> u64 {
+        let memory = self.memories.entry(rule.state).or_default();
+        let (wait, next) = delay::sample(
+            &plan.delay,
+            plan::normal(),
+            plan::shape(plan.distribution),
+            rule.seed,
+            first,
+            memory.jitter,
+        );
+        memory.jitter = next;
+        wait
+    }
+
+    /// When a packet that arrives at a bottleneck has left it, by a bucket of tokens seen as a virtual clock
+    /// (ITU-T I.371, generic cell rate algorithm).
+    fn queue(
+        &mut self,
+        line: &LineRule,
+        plan: &BandwidthPlan,
+        subject: &Subjected<'_>,
+        arrival: u64,
+    ) -> Option<u64> {
+        let memory = self.memories.entry(line.rule.state).or_default();
+        let time = |bytes: u64| (u128::from(bytes) * 8_000_000_000 / u128::from(plan.rate.max(1))) as u64;
+        let bytes = (subject.bytes.len() - frame::VIRTIO) as u64;
+        let start = memory.busy_until.max(arrival.saturating_sub(time(plan.burst)));
+        let done = start + time(bytes);
+        if done > arrival && done - arrival > BOTTLENECK {
+            add(&line.counters.throttled, u64::from(subject.wire));
+            add(&line.counters.dropped, u64::from(subject.wire));
+            return None;
+        }
+        memory.busy_until = done;
+        if done > arrival {
+            add(&line.counters.throttled, u64::from(subject.wire));
+        }
+        Some(done.max(arrival))
+    }
+}
+
+enum Step {
+    Lost,
+    Goes { due: u64, twice: bool, in_order: bool },
+}
+
+fn names(rule: &Rule, packet: Option<&Packet>, flow: &Flow, ifindex: u32) -> bool {
+    let Some(packet) = packet else { return false };
+    let subject = Subject {
+        packet,
+        flow,
+        ifindex,
+        epoch: rule.from_epoch,
+    };
+    // Long lists of addresses are in maps of the kernel; they count as naming everybody here.
+    matches(rule, &subject, |_| true)
+}
+
+/// Adds what the line itself has lost.
+pub fn count_lost(rules: &Rules, slots: &[u32], wire: u32) {
+    if let Some(rule) = slots.iter().find_map(|slot| rules.by_slot.get(slot)) {
+        let lost: &AtomicU64 = &rule.counters.lost;
+        add(lost, u64::from(wire));
+    }
+}

@@ -1,0 +1,374 @@
+//! The thread of a line: reads what the hooks send, lets it wait, sends it on.
+
+use std::{
+    collections::HashMap,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, atomic::AtomicU64, mpsc},
+};
+
+use chaos_ebpf_common::{
+    abi::{Hook, LINE_RULES, LineNote},
+    flow::Flow,
+};
+use nix::{
+    poll::{PollFd, PollFlags, ppoll},
+    sys::{eventfd::EventFd, time::TimeSpec},
+};
+
+use super::{
+    BACKLOG,
+    counters::add,
+    frame,
+    queue::{Held, Queue},
+    rules::{Fate, LineRule, Rules, Subjected, count_lost},
+};
+use crate::{
+    safety::clock::{boot_ns, monotonic_ns},
+    sys::{
+        packet::{BATCH, Outgoing, Sender},
+        tap::Tap,
+    },
+};
+
+/// Frames read from one device before others have their turn.
+const TURN: usize = 64;
+/// Longest nap, so that a lost wake-up would not be for ever.
+const NAP: u64 = 500_000_000;
+/// Room for the largest frame there is, with all that stands before it.
+const LARGEST: usize = (1 << 16) + 4096;
+/// A packet that is this late, because the daemon was stopped meanwhile, is no longer sent.
+const STALE: u64 = 2_000_000_000;
+
+/// What the thread is told.
+pub enum Order {
+    /// Serve this device.
+    Open { ifindex: u32, tap: Tap, sender: Sender },
+    /// Serve it no longer, once its packets have gone.
+    Close { ifindex: u32 },
+    /// Act by these rules.
+    Put { rules: Vec<(u32, LineRule)> },
+    /// Act by these no longer, but by `successors`, for the packets that those name; all others go on at once.
+    End { slots: Vec<u32>, successors: Vec<u32> },
+}
+
+/// The ways of one device.
+struct Door {
+    tap: Tap,
+    sender: Sender,
+    closing: bool,
+    wire: bool,
+}
+
+pub struct Worker {
+    orders: mpsc::Receiver<(Order, Option<mpsc::Sender<()>>)>,
+    wake: Arc<EventFd>,
+    rules: Rules,
+    doors: HashMap<u32, Door>,
+    queue: Queue,
+    /// Packets that the line itself has lost.
+    lost: Arc<AtomicU64>,
+    buffer: Vec<u8>,
+}
+
+impl Worker {
+    pub fn new(
+        orders: mpsc::Receiver<(Order, Option<mpsc::Sender<()>>)>,
+        wake: Arc<EventFd>,
+        rules: Rules,
+        lost: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            orders,
+            wake,
+            rules,
+            doors: HashMap::new(),
+            queue: Queue::default(),
+            lost,
+            buffer: vec![0; LARGEST],
+        }
+    }
+
+    /// Works until nobody can give orders any more.
+    pub fn run(mut self) {
+        punctual();
+        loop {
+            if !self.obey() {
+                return;
+            }
+            let read = self.read();
+            let now = monotonic_ns();
+            self.send(now);
+            if !read {
+                self.nap();
+            }
+        }
+    }
+
+    /// Carries out what was ordered meanwhile; `false` at the end.
+    fn obey(&mut self) -> bool {
+        loop {
+            let (order, done) = match self.orders.try_recv() {
+                Ok(order) => order,
+                Err(mpsc::TryRecvError::Empty) => return true,
+                Err(mpsc::TryRecvError::Disconnected) => return false,
+            };
+            match order {
+                Order::Open { ifindex, tap, sender } => {
+                    let door = Door {
+                        tap,
+                        sender,
+                        closing: false,
+                        wire: true,
+                    };
+                    self.doors.insert(ifindex, door);
+                    self.choose_packets();
+                }
+                Order::Close { ifindex } => {
+                    // Nothing may stay behind in the entrance.
+                    self.drain();
+                    self.queue.hurry(0, |held| held.ifindex == ifindex);
+                    self.send(u64::MAX - 1);
+                    if let Some(door) = self.doors.get_mut(&ifindex) {
+                        door.closing = true;
+                    }
+                    self.doors.remove(&ifindex);
+                }
+                Order::Put { rules } => {
+                    for (slot, rule) in rules {
+                        self.rules.put(slot, rule);
+                    }
+                    self.choose_packets();
+                }
+                Order::End { slots, successors } => self.end(&slots, &successors),
+            }
+            if let Some(done) = done {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn end(&mut self, slots: &[u32], successors: &[u32]) {
+        self.drain();
+        let rules = &self.rules;
+        let now = monotonic_ns();
+        self.queue.hurry(now, |held| {
+            held.slots().iter().any(|slot| slots.contains(slot)) && {
+                let packet = frame::headers(&held.bytes);
+                let hook = if held.arriving {
+                    Hook::Ingress
+                } else {
+                    Hook::Egress
+                } as u32;
+                let flow = packet
+                    .as_ref()
+                    .map(|packet| Flow::of(packet, hook))
+                    .unwrap_or_default();
+                !rules.name(successors, packet.as_ref(), &flow, held.ifindex)
+            }
+        });
+        self.send(now);
+        self.rules.end(slots, successors);
+        self.choose_packets();
+    }
+
+    /// Lets devices cut super-packets when some rule has to see wire packets.
+    fn choose_packets(&mut self) {
+        let wire = self.rules.need_wire_packets();
+        for (ifindex, door) in &mut self.doors {
+            if door.wire == wire {
+                continue;
+            }
+            match door.tap.set_super_packets(!wire) {
+                Ok(()) => door.wire = wire,
+                Err(error) => tracing::warn!(%error, ifindex, "a line cannot change its offloads"),
+            }
+        }
+    }
+
+    /// Reads what is there, but not for ever.
+    fn drain(&mut self) {
+        for _ in 0..BACKLOG as usize / TURN {
+            if !self.read() {
+                return;
+            }
+        }
+    }
+
+    /// Reads a turn from every device; `false` when there was nothing.
+    fn read(&mut self) -> bool {
+        let mut any = false;
+        let boot = boot_ns();
+        let doors: Vec<u32> = self.doors.keys().copied().collect();
+        for ifindex in doors {
+            for _ in 0..TURN {
+                let Some(door) = self.doors.get(&ifindex) else {
+                    break;
+                };
+                match door.tap.read(&mut self.buffer) {
+                    Ok(Some(length)) => {
+                        any = true;
+                        self.take(ifindex, length, boot);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::debug!(%error, ifindex, "the entrance of a line is gone");
+                        self.doors.remove(&ifindex);
+                        break;
+                    }
+                }
+            }
+        }
+        any
+    }
+
+    fn take(&mut self, ifindex: u32, length: usize, boot: u64) {
+        // What is not ours are the kernel's own words on a new device.
+        let Some((note, mut bytes)) = frame::take_note(&self.buffer[..length]) else {
+            return;
+        };
+        let packet = frame::headers(&bytes);
+        let flow = packet
+            .as_ref()
+            .map(|packet| Flow::of(packet, note.hook))
+            .unwrap_or_default();
+        let wire = frame::wire_packets(&bytes, packet.as_ref());
+        let mut subject = Subjected {
+            bytes: &mut bytes,
+            packet,
+            flow,
+            ifindex,
+            wire,
+            time: note.time,
+            boot,
+        };
+        let fate = self.rules.treat(note.slots(), &mut subject);
+        let Fate::Goes { due, twice, in_order } = fate else {
+            return;
+        };
+        let arriving = note.hook == Hook::Ingress as u32;
+        let mut held = Held {
+            due,
+            flow: flow.number() ^ u64::from(arriving),
+            ifindex,
+            arriving,
+            mark: note.mark,
+            slots: slots(&note),
+            bytes,
+        };
+        if in_order && let Some(last) = self.queue.last_of(held.flow) {
+            held.due = held.due.max(last);
+        }
+        let copy = twice.then(|| Held {
+            bytes: held.bytes.clone(),
+            slots: held.slots,
+            ..held
+        });
+        for held in [copy, Some(held)].into_iter().flatten() {
+            if let Err(held) = self.queue.push(held) {
+                self.lose(held.slots(), wire);
+            }
+        }
+    }
+
+    fn lose(&self, slots: &[u32], wire: u32) {
+        add(&self.lost, u64::from(wire));
+        count_lost(&self.rules, slots, wire);
+    }
+
+    /// Sends what is due.
+    fn send(&mut self, now: u64) {
+        let mut batch: Vec<Held> = Vec::with_capacity(BATCH);
+        while let Some(held) = self.queue.pop(now) {
+            if now != u64::MAX - 1 && held.due + STALE < now {
+                self.lose(held.slots(), 1);
+                continue;
+            }
+            if held.arriving {
+                self.flush(&mut batch);
+                let Some(door) = self.doors.get(&held.ifindex) else {
+                    continue;
+                };
+                if let Err(error) = door.tap.write(&held.bytes) {
+                    tracing::debug!(%error, ifindex = held.ifindex, "a packet could not arrive");
+                    self.lose(held.slots(), 1);
+                }
+                continue;
+            }
+            if batch.len() == BATCH || batch.first().is_some_and(|first| first.ifindex != held.ifindex) {
+                self.flush(&mut batch);
+            }
+            batch.push(held);
+        }
+        self.flush(&mut batch);
+    }
+
+    /// Sends a batch out of one device.
+    fn flush(&mut self, batch: &mut Vec<Held>) {
+        let Some(door) = batch.first().and_then(|first| self.doors.get(&first.ifindex)) else {
+            batch.clear();
+            return;
+        };
+        let frames: Vec<Outgoing<'_>> = batch
+            .iter()
+            .map(|held| Outgoing {
+                bytes: &held.bytes,
+                mark: held.mark,
+            })
+            .collect();
+        let mut sent = 0;
+        let mut refused = Vec::new();
+        while sent < frames.len() {
+            match door.sender.send(&frames[sent..]) {
+                Ok(taken) => sent += taken.max(1),
+                Err(error) => {
+                    tracing::debug!(%error, "a packet could not leave");
+                    refused.push(sent);
+                    sent += 1;
+                }
+            }
+        }
+        drop(frames);
+        for i in refused {
+            self.lose(batch[i].slots(), 1);
+        }
+        batch.clear();
+    }
+
+    /// Sleeps until something is due, or comes.
+    fn nap(&self) {
+        let now = monotonic_ns();
+        let due = self.queue.next_due().unwrap_or(u64::MAX);
+        let rest = due.saturating_sub(now).min(NAP);
+        if rest == 0 {
+            return;
+        }
+        let wake = self.wake.as_fd();
+        let mut fds: Vec<BorrowedFd<'_>> = vec![wake];
+        fds.extend(self.doors.values().map(|door| door.tap.as_fd()));
+        let mut polled: Vec<PollFd<'_>> = fds
+            .into_iter()
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        let limit = TimeSpec::new((rest / 1_000_000_000) as i64, (rest % 1_000_000_000) as i64);
+        // Interrupted or not, the loop looks for itself.
+        let _ = ppoll(&mut polled, Some(limit), None);
+        if polled[0].revents().is_some_and(|events| !events.is_empty()) {
+            let _ = self.wake.read();
+        }
+    }
+}
+
+/// Wakes this thread when it asks to be woken, and before others. Both only make it later when refused.
+fn punctual() {
+    const URGENT: i32 = -20;
+    if let Err(error) = nix::sys::prctl::set_timerslack(1) {
+        tracing::debug!(%error, "the timer slack of a line's thread stays");
+    }
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), URGENT) {
+        tracing::debug!(%error, "the priority of a line's thread stays");
+    }
+}
+
+fn slots(note: &LineNote) -> ([u32; LINE_RULES], u8) {
+    (note.rules, note.slots().len() as u8)
+}

@@ -1,0 +1,109 @@
+//! Faults and the lines of their namespaces.
+
+use std::sync::Arc;
+
+use chaos_ebpf_common::abi::{Hook, flags};
+
+use super::{
+    Datapath, DatapathError, LineUse,
+    arm::{Armed, ArmedRule},
+    line::{Line, LineRule},
+};
+use crate::{plan::Draft, target::Interface};
+
+impl Datapath {
+    /// Fits drafts to what lines can be had: a fault that needs one is refused where there is none, one that would
+    /// only be more exact does without.
+    pub(super) fn fit(&self, drafts: &mut [Draft]) -> Result<(), DatapathError> {
+        if self.line == LineUse::User {
+            return Ok(());
+        }
+        for draft in drafts {
+            if draft.rule.flags & flags::LINE != 0 {
+                return Err(DatapathError::Unsupported {
+                    what: "a fault that makes packets wait, or leaves their checksums wrong,".to_owned(),
+                    why: "the daemon was started with --line never".to_owned(),
+                });
+            }
+            draft.rule.flags &= !flags::LINE_BULK;
+            draft.line = None;
+        }
+        Ok(())
+    }
+
+    /// Opens the lines of these devices for a fault, or counts one more user.
+    pub(super) fn hold_lines(&mut self, space: u32, interfaces: &[Interface]) -> Result<(), DatapathError> {
+        let Some(open) = self.spaces.get_mut(&space) else {
+            return Err(DatapathError::Unknown(u64::from(space)));
+        };
+        let line = match &mut open.line {
+            Some(line) => line,
+            none => none.insert(Line::start(&self.maps)?),
+        };
+        for (done, interface) in interfaces.iter().enumerate() {
+            let held = line.hold(&open.netns, space, interface, &open.programs.back, &mut self.maps);
+            if let Err(error) = held {
+                for interface in &interfaces[..done] {
+                    line.let_go(space, interface.index, &mut self.maps);
+                }
+                return Err(error);
+            }
+        }
+        let open_devices = line.len();
+        self.index.set_lines(&mut self.maps, space, open_devices)
+    }
+
+    /// Counts one user less.
+    pub(super) fn let_go_lines(&mut self, space: u32, interfaces: &[Interface]) {
+        let Some(line) = self.spaces.get_mut(&space).and_then(|open| open.line.as_mut()) else {
+            return;
+        };
+        for interface in interfaces {
+            line.let_go(space, interface.index, &mut self.maps);
+        }
+        let left = line.len();
+        if let Err(error) = self.index.set_lines(&mut self.maps, space, left) {
+            tracing::debug!(%error, "a namespace could not be told of its lines");
+        }
+    }
+
+    /// Tells the line of a namespace of the rules that a fault brings.
+    pub(super) fn put_lined(&self, space: u32, rules: &[ArmedRule], record: &Armed) {
+        let Some(line) = self.spaces.get(&space).and_then(|open| open.line.as_ref()) else {
+            return;
+        };
+        let rules = rules
+            .iter()
+            .filter_map(|armed| {
+                let rule = LineRule {
+                    rule: armed.rule,
+                    plan: Arc::clone(armed.line.as_ref()?),
+                    counters: Arc::clone(&record.lined),
+                };
+                Some((armed.slot, rule))
+            })
+            .collect();
+        line.put(rules);
+    }
+
+    /// Lets the lines know of rules that end now, and of those that come after them.
+    pub(super) fn end_lined(&self, ending: &Armed, successor: Option<&Armed>) {
+        for (space, open) in &self.spaces {
+            let Some(line) = &open.line else { continue };
+            let slots = |record: &Armed| -> Vec<u32> {
+                record
+                    .rules
+                    .iter()
+                    .filter(|armed| {
+                        armed.name.netns == *space && armed.name.hook != Hook::Xdp && armed.line.is_some()
+                    })
+                    .map(|armed| armed.slot)
+                    .collect()
+            };
+            let ended = slots(ending);
+            if !ended.is_empty() {
+                line.end(ended, successor.map(slots).unwrap_or_default());
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What the line does, beyond what a rule can say.
+
+use chaos_ebpf_common::{
+    abi::{Rule, fault, flags},
+    delay::{Delay, ONE},
+};
+use chaos_spec::{Checksum, Distribution, Fault, Order};
+
+use super::distribution::freshness;
+
+/// The faults of one rule that are carried out on the line.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LinePlan {
+    /// `delay`.
+    pub delay: Option<DelayPlan>,
+    /// `reorder`.
+    pub reorder: Option<ReorderPlan>,
+    /// `bandwidth`.
+    pub bandwidth: Option<BandwidthPlan>,
+    /// `corrupt` lets the checksum be, so that the receiver notices.
+    pub leave_checksum: bool,
+}
+
+/// Packets come later.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DelayPlan {
+    /// How long.
+    pub delay: Delay,
+    /// How the jitter is spread.
+    pub distribution: Distribution,
+    /// Packets of a flow keep their order.
+    pub keep_order: bool,
+}
+
+/// Some packets do not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReorderPlan {
+    /// Share, 0..=2^32.
+    pub chance: u64,
+    /// Only every n-th packet may.
+    pub gap: u32,
+}
+
+/// No more than a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BandwidthPlan {
+    /// Bits a second.
+    pub rate: u64,
+    /// Bytes that may go at once.
+    pub burst: u64,
+}
+
+/// Bytes of a burst when none is written: ten full packets.
+const BURST: u64 = 15_140;
+
+/// Reads a spec; `None` when the hook can do all of it by itself. Marks the rule accordingly.
+pub(super) fn plan(spec: &Fault, rule: &mut Rule) -> Option<LinePlan> {
+    let plan = LinePlan {
+        delay: spec.delay.as_ref().map(|delay| {
+            let correlation = delay
+                .correlation
+                .map_or(0.0, |share| share.threshold() as f64 / 2f64.powi(32));
+            DelayPlan {
+                delay: Delay {
+                    latency: delay.latency.as_nanos(),
+                    jitter: delay.jitter.map_or(0, |jitter| jitter.as_nanos()),
+                    correlation: (correlation * ONE as f64) as i64,
+                    freshness: (freshness(correlation) * ONE as f64) as i64,
+                },
+                distribution: delay.distribution.unwrap_or(Distribution::Normal),
+                keep_order: delay.order == Order::Keep,
+            }
+        }),
+        reorder: spec.reorder.as_ref().map(|reorder| ReorderPlan {
+            chance: reorder.chance.threshold(),
+            gap: reorder.gap.unwrap_or(1).max(1),
+        }),
+        bandwidth: spec.bandwidth.as_ref().map(|bandwidth| BandwidthPlan {
+            rate: bandwidth.rate.bits_per_second(),
+            burst: bandwidth.burst.map_or(BURST, |burst| burst.bytes()),
+        }),
+        leave_checksum: spec
+            .corrupt
+            .as_ref()
+            .is_some_and(|corrupt| corrupt.checksum == Checksum::Leave),
+    };
+    for (asked, bit) in [
+        (plan.delay.is_some(), fault::DELAY),
+        (plan.reorder.is_some(), fault::REORDER),
+        (plan.bandwidth.is_some(), fault::BANDWIDTH),
+    ] {
+        if asked {
+            rule.faults |= bit;
+        }
+    }
+    let by_chance = fault::DROP | fault::DUPLICATE | fault::CORRUPT;
+    if plan != LinePlan::default() {
+        rule.flags |= flags::LINE;
+    } else if rule.faults & by_chance != 0 && rule.flags & flags::SIGNAL_LOCAL == 0 {
+        rule.flags |= flags::LINE_BULK;
+    } else {
+        return None;
+    }
+    Some(plan)
+}
+
+impl LinePlan {
+    /// Whether the line has to see each wire packet by itself.
+    pub fn needs_wire_packets(&self, rule: &Rule) -> bool {
+        rule.faults & (fault::DROP | fault::DUPLICATE | fault::CORRUPT | fault::REORDER | fault::BANDWIDTH)
+            != 0
+    }
+}

@@ -1,0 +1,140 @@
+//! A packet socket: frames out of a device, many in one call.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+/// Numbers of linux/if_packet.h.
+const PACKET_VNET_HDR: libc::c_int = 15;
+/// Bytes of frames that may wait in the device's queue.
+const SEND_BUFFER: libc::c_int = 64 << 20;
+/// Most frames of one call.
+pub const BATCH: usize = 64;
+
+/// A frame to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Virtio header and frame.
+    pub bytes: &'a [u8],
+    /// Its mark.
+    pub mark: u32,
+}
+
+/// Sends out of one device; frames that arrive are none of its business.
+#[derive(Debug)]
+pub struct Sender {
+    fd: OwnedFd,
+    cookie: u64,
+}
+
+#[repr(C)]
+struct MarkMessage {
+    header: libc::cmsghdr,
+    mark: u32,
+    _pad: u32,
+}
+
+impl Sender {
+    /// For a device of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The kernel refuses, or there is no such device.
+    pub fn open(ifindex: u32) -> io::Result<Self> {
+        // Protocol 0: nothing is received.
+        // SAFETY: no memory is involved.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a new descriptor that nobody else owns.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        set(&fd, libc::SOL_PACKET, PACKET_VNET_HDR, 1)?;
+        set(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_BUFFER)?;
+        // SAFETY: plain integers.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_ifindex = libc::c_int::try_from(ifindex).map_err(io::Error::other)?;
+        // SAFETY: an address of the size given.
+        let bound = unsafe {
+            libc::bind(
+                fd.as_raw_fd(),
+                (&raw const address).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
+        if bound < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let cookie = super::socket::cookie(fd.as_fd())?;
+        Ok(Self { fd, cookie })
+    }
+
+    /// The socket's cookie, by which programs know its packets.
+    pub fn cookie(&self) -> u64 {
+        self.cookie
+    }
+
+    /// Sends up to [`BATCH`] frames and says how many were taken; fewer when one was refused.
+    ///
+    /// # Errors
+    /// The first was refused.
+    pub fn send(&self, frames: &[Outgoing<'_>]) -> io::Result<usize> {
+        let frames = &frames[..frames.len().min(BATCH)];
+        // SAFETY: plain integers and pointers, filled below.
+        let mut pieces: [libc::iovec; BATCH] = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        let mut marks: [MarkMessage; BATCH] = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
+        for (i, frame) in frames.iter().enumerate() {
+            pieces[i].iov_base = frame.bytes.as_ptr().cast_mut().cast();
+            pieces[i].iov_len = frame.bytes.len();
+            let message = &mut messages[i].msg_hdr;
+            message.msg_iov = &raw mut pieces[i];
+            message.msg_iovlen = 1;
+            if frame.mark != 0 {
+                let length = size_of::<libc::cmsghdr>() + size_of::<u32>();
+                marks[i].header.cmsg_len = length as _;
+                marks[i].header.cmsg_level = libc::SOL_SOCKET;
+                marks[i].header.cmsg_type = libc::SO_MARK;
+                marks[i].mark = frame.mark;
+                message.msg_control = (&raw mut marks[i]).cast();
+                message.msg_controllen = size_of::<MarkMessage>() as _;
+            }
+        }
+        // SAFETY: `messages` describes memory that outlives the call.
+        let sent = unsafe {
+            libc::sendmmsg(
+                self.fd.as_raw_fd(),
+                messages.as_mut_ptr(),
+                frames.len() as libc::c_uint,
+                libc::MSG_DONTWAIT,
+            )
+        };
+        if sent < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(sent.unsigned_abs() as usize)
+        }
+    }
+}
+
+fn set(fd: &impl AsFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let fd: BorrowedFd<'_> = fd.as_fd();
+    // SAFETY: an int of the size given.
+    let failed = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
