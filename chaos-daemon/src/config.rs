@@ -25,6 +25,7 @@ pub struct Config {
     pub guards: GuardList,
     pub attach: Attach,
     pub xdp: Xdp,
+    pub line: LineChoice,
     /// Active faults at most.
     pub max_faults: usize,
     pub log: String,
@@ -41,6 +42,19 @@ pub enum Attach {
     Auto,
     Tcx,
     Clsact,
+}
+
+/// Which line carries packets that have to wait, or to be looked at one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LineChoice {
+    /// The best that this host has.
+    #[default]
+    Auto,
+    /// A TAP device and a thread of the daemon.
+    User,
+    /// None: faults that need one are refused, chances are weighted at the hook.
+    Never,
 }
 
 /// Whether XDP may be used.
@@ -103,6 +117,9 @@ struct Settings {
     /// Use of XDP: auto, always (on veth, too) or never [default: auto]
     #[arg(long, value_enum)]
     xdp: Option<Xdp>,
+    /// Line for packets that wait, or are looked at one by one: auto, user or never [default: auto]
+    #[arg(long, value_enum)]
+    line: Option<LineChoice>,
     /// Active faults at most, 1 to 65536 [default: 16384]
     #[arg(long, value_name = "N")]
     max_faults: Option<usize>,
@@ -205,6 +222,7 @@ impl Config {
             guards: GuardList::with(&settings.guard, &settings.guard_cidr)?,
             attach: settings.attach.unwrap_or_default(),
             xdp: settings.xdp.unwrap_or_default(),
+            line: settings.line.unwrap_or_default(),
             max_faults,
             log,
             log_format: settings.log_format.unwrap_or_default(),
@@ -220,7 +238,11 @@ impl Config {
                 Attach::Tcx => datapath::Attach::Tcx,
                 Attach::Clsact => datapath::Attach::Clsact,
             },
-            line: datapath::LineUse::User,
+            line: match self.line {
+                LineChoice::Auto => datapath::LineUse::Auto,
+                LineChoice::User => datapath::LineUse::User,
+                LineChoice::Never => datapath::LineUse::Never,
+            },
             xdp: match self.xdp {
                 Xdp::Auto => datapath::XdpUse::Auto,
                 Xdp::Always => datapath::XdpUse::Always,
@@ -271,6 +293,7 @@ impl Settings {
             guard_cidr: list(self.guard_cidr, below.guard_cidr),
             attach: self.attach.or(below.attach),
             xdp: self.xdp.or(below.xdp),
+            line: self.line.or(below.line),
             max_faults: self.max_faults.or(below.max_faults),
             log: self.log.or(below.log),
             log_format: self.log_format.or(below.log_format),

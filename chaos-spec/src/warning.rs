@@ -41,6 +41,8 @@ pub enum WarningKind {
     StaleAddresses { host: String },
     /// `reset` on traffic that is not all TCP.
     OnlyTcpIsReset { fault: String },
+    /// The line had no room, or the device took no more.
+    LineLost { packets: u64 },
     /// XDP sees packets before any cgroup or socket is known, and before GRO.
     XdpBeforeStack { interface: String },
 }
@@ -61,6 +63,7 @@ impl WarningKind {
             Self::ContainerWithoutCgroup { .. } => "ContainerWithoutCgroup",
             Self::StaleAddresses { .. } => "StaleAddresses",
             Self::OnlyTcpIsReset { .. } => "OnlyTcpIsReset",
+            Self::LineLost { .. } => "LineLost",
             Self::XdpBeforeStack { .. } => "XdpBeforeStack",
         }
     }
@@ -95,6 +98,9 @@ impl WarningKind {
             Self::OnlyTcpIsReset { fault } => {
                 format!("{fault} touches TCP only; other protocols that match pass untouched")
             }
+            Self::LineLost { packets } => {
+                format!("the line itself has lost {packets} packets, which no fault asked for")
+            }
             Self::XdpBeforeStack { interface } => {
                 format!("on {interface} packets are dropped in XDP, before tcpdump and netfilter can see them")
             }
@@ -126,6 +132,9 @@ impl WarningKind {
             }
             Self::OnlyTcpIsReset { .. } => {
                 "write `protocol: tcp` to say so, or use `drop` or `reject`, which touch all of it"
+            }
+            Self::LineLost { .. } => {
+                "make the fault narrower or the traffic less: the line has room for 256 MiB and takes as many packets as one CPU can pass on"
             }
             Self::XdpBeforeStack { .. } => "look at the fault's own counters instead of a packet capture",
         }

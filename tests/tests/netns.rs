@@ -13,6 +13,8 @@ mod cli;
 mod coexist;
 #[path = "netns/corrupt.rs"]
 mod corrupt;
+#[path = "netns/delay.rs"]
+mod delay;
 #[path = "netns/drop.rs"]
 mod drop;
 #[path = "netns/duplicate.rs"]

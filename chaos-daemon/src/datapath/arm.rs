@@ -6,7 +6,10 @@ use chaos_ebpf_common::{
     abi::{AddressKey, Counters, Hook, Rule, State, trie_bits},
     loss::beginning,
 };
-use chaos_spec::{TargetKind, WarningKind, api::Mode};
+use chaos_spec::{
+    TargetKind, WarningKind,
+    api::{Line, Mode},
+};
 
 use super::{
     Arm, Datapath, DatapathError, FaultId,
@@ -33,6 +36,8 @@ pub(super) struct Armed {
     tagged: Option<PathBuf>,
     /// What its lines have counted.
     pub lined: Arc<LineCounters>,
+    /// Its lines know that its rules have ended.
+    off_line: bool,
     /// Its rules have been ended.
     quiet: bool,
 }
@@ -78,7 +83,7 @@ impl Datapath {
             }
         }
         let next = self.epoch + 1;
-        let replaced: Vec<Armed> = staged
+        let mut replaced: Vec<Armed> = staged
             .iter()
             .filter_map(|(id, _)| self.faults.remove(id))
             .collect();
@@ -92,9 +97,10 @@ impl Datapath {
             }
             return Err(error);
         }
-        for record in &replaced {
+        for record in &mut replaced {
             let successor = staged.iter().find(|(id, _)| *id == record.arm.id);
             self.end_lined(record, successor.map(|(_, new)| new));
+            record.off_line = true;
         }
         self.publish(next);
         for mut record in replaced {
@@ -124,12 +130,13 @@ impl Datapath {
     /// # Errors
     /// The kernel could not be told; they act as before.
     pub fn quiet(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
-        let records: Vec<Armed> = ids.iter().filter_map(|id| self.faults.remove(id)).collect();
+        let mut records: Vec<Armed> = ids.iter().filter_map(|id| self.faults.remove(id)).collect();
         let next = self.epoch + 1;
         let quiet = self.end_rules(&records, next);
         if quiet.is_ok() {
-            for record in &records {
+            for record in &mut records {
                 self.end_lined(record, None);
+                record.off_line = true;
             }
             self.publish(next);
         }
@@ -199,6 +206,7 @@ impl Datapath {
                 .get(&arm.id)
                 .map(|old| Arc::clone(&old.lined))
                 .unwrap_or_default(),
+            off_line: false,
             quiet: false,
         };
         match self.stage_into(&mut record, &drafts) {
@@ -420,7 +428,9 @@ impl Datapath {
                 .unfile(&mut self.maps, armed.name, &armed.filing, armed.slot);
             self.free_rule(armed);
         }
-        self.end_lined(&record, None);
+        if !record.off_line {
+            self.end_lined(&record, None);
+        }
         for place in &record.places {
             if place.lined {
                 self.let_go_lines(place.space, &place.interfaces);
@@ -534,13 +544,14 @@ impl Datapath {
             let Some(space) = self.spaces.get(&place.space) else {
                 continue;
             };
+            let line = place.lined.then_some(Line::User);
             for interface in &place.interfaces {
                 let Some(mode) = space.mode(interface.index, place.hook) else {
                     continue;
                 };
                 answer
                     .attachments
-                    .push(attachment(place.label.clone(), interface, place.hook, mode));
+                    .push(attachment(place.label.clone(), interface, place.hook, mode, line));
                 match mode {
                     Mode::Clsact => answer.warnings.push(WarningKind::ClsactFallback {
                         interface: interface.name.clone(),

@@ -2,7 +2,9 @@
 
 use chaos_spec::api::Capability;
 
+use super::LineUse;
 use super::space::TcMode;
+use crate::sys::tap::Tap;
 use crate::{sys::bpf, target::Interface};
 
 /// How programs are to be attached to tc.
@@ -40,6 +42,8 @@ pub struct Capabilities {
     pub xdp: XdpUse,
     /// The way to tc that was chosen.
     pub tc: TcMode,
+    /// Why there is no line, if there is none.
+    pub no_line: Option<&'static str>,
 }
 
 impl Capabilities {
@@ -55,7 +59,7 @@ impl Capabilities {
     }
 
     /// Asks the kernel.
-    pub fn probe(attach: Attach, xdp: XdpUse) -> Result<Self, super::DatapathError> {
+    pub fn probe(attach: Attach, xdp: XdpUse, line: LineUse) -> Result<Self, super::DatapathError> {
         let tcx = bpf::has_tcx();
         let tc = match attach {
             Attach::Tcx if !tcx => {
@@ -68,7 +72,28 @@ impl Capabilities {
             Attach::Auto if !tcx => TcMode::Clsact,
             _ => TcMode::Tcx,
         };
-        Ok(Self { tcx, xdp, tc })
+        let no_line = match line {
+            LineUse::Never => Some("the daemon was started with --line never"),
+            _ if !tcx => Some("the line needs TCX, which came with Linux 6.6"),
+            _ if !Tap::available() => Some(
+                "this kernel has no TUN/TAP, or /dev/net/tun is missing or closed to the daemon (modprobe tun; in a container, pass the device)",
+            ),
+            _ => None,
+        };
+        if line == LineUse::User
+            && let Some(why) = no_line
+        {
+            return Err(super::DatapathError::Unsupported {
+                what: "--line user".to_owned(),
+                why: why.to_owned(),
+            });
+        }
+        Ok(Self {
+            tcx,
+            xdp,
+            tc,
+            no_line,
+        })
     }
 
     /// For `doctor` and `/v1/node`.
@@ -97,6 +122,11 @@ impl Capabilities {
             entry("bpf-programs", true, "loaded and verified at start"),
             entry("tcx", self.tcx, tcx),
             entry("clsact", true, "part of every kernel this daemon runs on"),
+            entry(
+                "line-user",
+                self.no_line.is_none(),
+                self.no_line.unwrap_or("a TAP device and a timer thread: delay, reorder, bandwidth, and chances of wire packets under GSO"),
+            ),
             entry("xdp-native", self.xdp != XdpUse::Never, xdp),
             entry(
                 "cgroup-ingress",

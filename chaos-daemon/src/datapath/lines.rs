@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chaos_ebpf_common::abi::{Hook, flags};
 
 use super::{
-    Datapath, DatapathError, LineUse,
+    Datapath, DatapathError,
     arm::{Armed, ArmedRule},
     line::{Line, LineRule},
 };
@@ -15,14 +15,14 @@ impl Datapath {
     /// Fits drafts to what lines can be had: a fault that needs one is refused where there is none, one that would
     /// only be more exact does without.
     pub(super) fn fit(&self, drafts: &mut [Draft]) -> Result<(), DatapathError> {
-        if self.line == LineUse::User {
+        let Some(why) = self.capabilities.no_line else {
             return Ok(());
-        }
+        };
         for draft in drafts {
             if draft.rule.flags & flags::LINE != 0 {
                 return Err(DatapathError::Unsupported {
                     what: "a fault that makes packets wait, or leaves their checksums wrong,".to_owned(),
-                    why: "the daemon was started with --line never".to_owned(),
+                    why: why.to_owned(),
                 });
             }
             draft.rule.flags &= !flags::LINE_BULK;

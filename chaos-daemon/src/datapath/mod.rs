@@ -24,7 +24,7 @@ mod tags;
 use std::{
     collections::HashMap,
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use chaos_ebpf_common::abi::{Hook, NETNS_MAX, Newcomer, control, stat};
@@ -42,6 +42,7 @@ pub use space::ProgramFds;
 use self::{
     arm::Armed as Record,
     index::Index,
+    line::Line,
     object::{Maps, Object, Sizes},
     slots::Slots,
     space::Space,
@@ -74,8 +75,10 @@ pub struct DatapathOptions {
 /// Which line carries packets that have to wait, or to be looked at one by one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LineUse {
-    /// A TAP device and a thread of this process.
+    /// The best that this host has.
     #[default]
+    Auto,
+    /// A TAP device and a thread of this process.
     User,
     /// None: what needs one is refused.
     Never,
@@ -129,7 +132,6 @@ pub struct Datapath {
     free_rules: Slots,
     free_states: Slots,
     free_sets: Slots,
-    line: LineUse,
 }
 
 impl Datapath {
@@ -142,7 +144,7 @@ impl Datapath {
         for undone in clsact::reap(&mut journal) {
             tracing::warn!(undone, "left behind by a previous daemon, undone now");
         }
-        let capabilities = Capabilities::probe(options.attach, options.xdp)?;
+        let capabilities = Capabilities::probe(options.attach, options.xdp, options.line)?;
         let rules = options.max_faults.saturating_mul(4);
         let (object, maps) = Object::open(
             Sizes {
@@ -167,7 +169,6 @@ impl Datapath {
             free_rules: Slots::new("rules", 0, rules),
             free_states: Slots::new("rule states", 0, rules),
             free_sets: Slots::new("address sets", 1, u32::MAX),
-            line: options.line,
         };
         datapath.publish(1);
         datapath.refill()?;
@@ -275,17 +276,28 @@ impl Datapath {
             ("lease_over", stat::LEASE_OVER),
             ("helper_failed", stat::HELPER_FAILED),
         ];
-        NAMES
-            .into_iter()
-            .map(|(name, slot)| {
-                let cpus = self
-                    .maps
-                    .stats
-                    .get(&slot, 0)
-                    .map_err(|e| DatapathError::map("STATS", e))?;
-                Ok((name, cpus.iter().sum()))
-            })
-            .collect()
+        let lost = self
+            .spaces
+            .values()
+            .filter_map(|space| space.line.as_ref())
+            .map(Line::lost)
+            .sum();
+        let counted = NAMES.into_iter().map(|(name, slot)| {
+            let cpus = self
+                .maps
+                .stats
+                .get(&slot, 0)
+                .map_err(|e| DatapathError::map("STATS", e))?;
+            Ok((name, cpus.iter().sum()))
+        });
+        counted.chain([Ok(("line_lost", lost))]).collect()
+    }
+
+    /// Packets of a fault that its lines themselves have lost.
+    pub fn line_lost(&self, id: FaultId) -> u64 {
+        self.faults
+            .get(&id)
+            .map_or(0, |record| record.lined.lost.load(Ordering::Relaxed))
     }
 
     /// Faults whose devices have all gone.

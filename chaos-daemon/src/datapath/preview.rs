@@ -1,12 +1,12 @@
 //! What arming would come to, without doing it.
 
 use chaos_ebpf_common::abi::Hook;
-use chaos_spec::api::{Attachment, HostChange, Mode, PlannedFault, PlannedRule, ResolvedTarget};
+use chaos_spec::api::{Attachment, HostChange, Line, Mode, PlannedFault, PlannedRule, ResolvedTarget};
 
 use super::{Arm, Datapath, DatapathError, arm::Armed, space::TcMode, wire_hook};
 use crate::{
     plan::{self, Context},
-    target::{Identity, Interface, Place, Resolved},
+    target::{Identity, Interface, OURS, Place, Resolved},
 };
 
 /// What arming would come to.
@@ -16,13 +16,16 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
         deadline: arm.deadline_boot_ns,
         addresses: &arm.addresses,
     };
-    plan::drafts(&arm.spec, &context)?;
+    let mut drafts = plan::drafts(&arm.spec, &context)?;
+    datapath.fit(&mut drafts)?;
+    let lined = drafts.iter().any(|draft| draft.line.is_some());
     let mut planned = PlannedFault {
         name: arm.name.clone(),
         ..PlannedFault::default()
     };
     let direction = arm.spec.traffic.direction;
     let mut hooks = Vec::new();
+    let mut entrances = Vec::new();
     for place in &arm.target.places {
         planned.targets.push(resolved(&arm.target, place));
         let space = datapath.spaces.values().find(|space| space.netns == place.netns);
@@ -39,10 +42,21 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
                 (_, TcMode::Tcx) => Mode::Tcx,
                 (_, TcMode::Clsact) => Mode::Clsact,
             };
+            let line = (lined && hook != Hook::Xdp).then_some(Line::User);
             for interface in &place.interfaces {
                 planned
                     .attachments
-                    .push(attachment(place.netns.label.clone(), interface, hook, mode));
+                    .push(attachment(place.netns.label.clone(), interface, hook, mode, line));
+                if line.is_some() && !entrances.contains(&(place.netns.inode, interface.index)) {
+                    entrances.push((place.netns.inode, interface.index));
+                    planned.host_changes.push(HostChange {
+                        what: format!(
+                            "a TAP device ({OURS}N) in {} for {}",
+                            place.netns.label, interface.name
+                        ),
+                        undone_by: "the end of the fault, or the end of the daemon's process".to_owned(),
+                    });
+                }
                 if mode == Mode::Clsact {
                     planned.host_changes.push(HostChange {
                         what: format!(
@@ -116,11 +130,18 @@ fn resolved(target: &Resolved, place: &Place) -> ResolvedTarget {
     }
 }
 
-pub(super) fn attachment(netns: String, interface: &Interface, hook: Hook, mode: Mode) -> Attachment {
+pub(super) fn attachment(
+    netns: String,
+    interface: &Interface,
+    hook: Hook,
+    mode: Mode,
+    line: Option<Line>,
+) -> Attachment {
     Attachment {
         netns,
         interface: interface.name.clone(),
         hook: wire_hook(hook),
         mode,
+        line,
     }
 }

@@ -49,10 +49,15 @@ impl Kernel for Datapath {
     }
 
     fn notices(&self, id: FaultId) -> Vec<WarningKind> {
-        match self.met_super_packets(id) {
-            Ok(true) => vec![WarningKind::SuperPackets],
-            _ => Vec::new(),
+        let mut notices = Vec::new();
+        if self.met_super_packets(id).unwrap_or(false) {
+            notices.push(WarningKind::SuperPackets);
         }
+        match self.line_lost(id) {
+            0 => {}
+            packets => notices.push(WarningKind::LineLost { packets }),
+        }
+        notices
     }
 
     fn gone(&mut self) -> Vec<(FaultId, String)> {

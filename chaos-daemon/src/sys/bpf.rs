@@ -68,7 +68,8 @@ impl Link {
         attr.link_create.flags = hook.flags();
         let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
         // SAFETY: BPF_LINK_CREATE returns a new descriptor that nobody else owns.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self(first_to_go(fd)))
     }
 
     /// Whether the device or cgroup still exists; a link to a dead one stays, but does nothing.
@@ -95,6 +96,25 @@ impl Link {
             }
         }
     }
+}
+
+/// Gives a link a high number. When a process dies, the kernel lets go of its descriptors from the highest down
+/// (`close_files` queues them, `task_work_run` takes the last first), and network devices take tens of
+/// milliseconds to go: links have to be gone before.
+fn first_to_go(fd: OwnedFd) -> OwnedFd {
+    const HIGH: libc::rlim_t = 1 << 14;
+    // SAFETY: plain integers, filled by the call.
+    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    let above = (limit.rlim_cur / 2).min(HIGH) as libc::c_int;
+    // SAFETY: plain integers.
+    let high = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, above) };
+    if high < 0 {
+        return fd;
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    unsafe { OwnedFd::from_raw_fd(high) }
 }
 
 impl AsFd for Link {

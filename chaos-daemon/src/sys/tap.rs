@@ -37,6 +37,15 @@ pub struct Tap {
 }
 
 impl Tap {
+    /// Whether this host has such devices, and lets us at them.
+    pub fn available() -> bool {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/net/tun")
+            .is_ok()
+    }
+
     /// Makes a device in the calling thread's network namespace, up, without addresses. `pattern` has a `%d` for
     /// the first free number; `backlog` is how many frames may wait to be read.
     ///

@@ -118,6 +118,25 @@ pub struct Attachment {
     pub interface: String,
     pub hook: Hook,
     pub mode: Mode,
+    /// The line that carries its packets, when they have to wait or to be looked at one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<Line>,
+}
+
+/// How packets travel that have to wait, or to be looked at one wire packet at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Line {
+    /// A TAP device and a thread of the daemon: gone with its process.
+    User,
+}
+
+impl Line {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::User => "user line",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

@@ -8,7 +8,9 @@ mod plan;
 mod problem;
 
 pub use event::{Event, EventKind};
-pub use fault::{Attachment, FaultList, FaultView, Hook, Mode, Packets, Phase, Reason, Status, Submission};
+pub use fault::{
+    Attachment, FaultList, FaultView, Hook, Line, Mode, Packets, Phase, Reason, Status, Submission,
+};
 pub use node::{Capability, Counts, Guard, HaltRequest, HaltState, NodeInfo};
 pub use plan::{HostChange, Plan, PlannedFault, PlannedRule, ResolvedTarget};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem, ProblemError};

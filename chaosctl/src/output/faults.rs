@@ -48,7 +48,7 @@ pub(crate) fn fault_table(faults: &[FaultView], wide: bool, now: Timestamp, term
             let attachments = &status.attachments;
             row.extend([
                 distinct(attachments, |attachment| attachment.hook.to_string()).into(),
-                distinct(attachments, |attachment| attachment.mode.to_string()).into(),
+                distinct(attachments, way).into(),
                 distinct(attachments, interface).into(),
                 status
                     .seed
@@ -60,6 +60,14 @@ pub(crate) fn fault_table(faults: &[FaultView], wide: bool, now: Timestamp, term
         table.row(row);
     }
     table.render(terminal)
+}
+
+/// `tcx`, or `tcx + user line`.
+pub(super) fn way(attachment: &Attachment) -> String {
+    match attachment.line {
+        Some(line) => format!("{} + {}", attachment.mode, line.word()),
+        None => attachment.mode.to_string(),
+    }
 }
 
 /// How a fault ended, in one line: `fault/drop-3f2a ended Deadline: 120 matched, 36 affected (30.0%)`.

@@ -1,3 +1,4 @@
+use crate::output::faults::way;
 use std::fmt::Write;
 
 use chaos_spec::api::{Plan, PlannedFault, ResolvedTarget};
@@ -41,7 +42,7 @@ fn paragraphs(fault: &PlannedFault) -> Vec<(&'static str, Vec<String>)> {
             "{} {} ({})",
             interface(attachment),
             attachment.hook,
-            attachment.mode
+            way(attachment)
         )
     });
     let changes = fault

@@ -1,4 +1,4 @@
-//! `corrupt` with `checksum: fix`: exactly one wrong bit a hit reaches the application.
+//! `corrupt`: with `checksum: fix` exactly one wrong bit a hit reaches the application, with `checksum: leave` none.
 
 use std::time::Duration;
 
@@ -164,4 +164,51 @@ fn redis_stores_a_value_with_exactly_the_flipped_bits() {
     assert_eq!((stored.len(), bits), (value.len(), 1), "{stored}");
     assert_eq!(bed.ctl.fault("flip").packets("corrupted"), 1);
     assert_eq!(checksum_errors(&server.netns), 0);
+}
+
+/// Scenario 11. Datagrams and segments leave with checksums that a veth would never make; the line makes them.
+#[test]
+fn left_checksums_are_noticed_one_by_one_and_no_bad_byte_is_read() {
+    let bed = Bed::new();
+    const COUNT: u64 = 10_000;
+    for (n, (direction, to)) in [
+        ("egress", bed.net.server.at(9000)),
+        ("egress", bed.net.server.at6(9001)),
+        ("ingress", bed.net.server.at(9002)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("flip-{n}");
+        let fault = json!({"corrupt": {"chance": "5%"}});
+        let fault = if direction == "egress" {
+            bed.on_client(&name, fault)
+        } else {
+            bed.on_server(&name, fault)
+        };
+        bed.ctl
+            .apply(&[fault.traffic(json!({"direction": direction, "protocol": "udp"}))]);
+        let before = checksum_errors(&bed.net.server.netns);
+        let report = bed.send(to, COUNT);
+        assert!(report.flipped.is_empty(), "{name}: {:?}", report.flipped);
+        let hits = COUNT - report.received();
+        assert!(binomial_999(COUNT, 0.05).contains(&hits), "{name}: {hits}");
+        bed.wait_for_packets(&name, "corrupted", hits);
+        assert_eq!(checksum_errors(&bed.net.server.netns) - before, hits, "{name}");
+        bed.delete(&name);
+    }
+    let stream = bed.net.server.at(7000);
+    bed.server.tcp_serve(stream);
+    bed.ctl.apply(&[bed
+        .on_client("bulk", json!({"corrupt": {"chance": "1%"}}))
+        .traffic(json!({"protocol": "tcp", "remote": {"ports": [7000]}}))]);
+    let before = checksum_errors(&bed.net.server.netns);
+    let patience = Duration::from_secs(20);
+    let opened = bed.client.tcp_open(None, stream, patience);
+    let exchanged = bed.client.tcp_exchange(opened.stream(), 4 << 20, patience);
+    assert_eq!(exchanged.result, Ok(0), "every byte is right: {exchanged:?}");
+    let view = bed.delete("bulk");
+    let noticed = checksum_errors(&bed.net.server.netns) - before;
+    assert_eq!(noticed, view.packets("corrupted"), "{noticed} noticed");
+    assert!(noticed > 0);
 }

@@ -144,6 +144,26 @@ fn a_killed_daemon_lets_go_within_twenty_milliseconds_and_leaves_nothing() {
     });
 }
 
+/// A line, its device and the packets on it end with the process.
+#[test]
+fn a_killed_daemon_takes_its_lines_along() {
+    let mut bed = Watched::new(&[]);
+    let slow =
+        |name: &str| FaultFile::on_netns(name, &bed.net.client.netns, json!({"delay": {"latency": "40ms"}}));
+    bed.daemon.ctl().apply(&[slow("late")]);
+    let devices = |bed: &Watched| bed.net.client.netns.ip("-br link show");
+    assert!(devices(&bed).contains("chaos-line"), "{}", devices(&bed));
+    let objects = bed.daemon.bpf_objects();
+    let killed = bed.daemon.sigkill();
+    let whole = bed.whole_again(killed, SOON);
+    assert!(whole < killed + 20 * MILLI, "{} µs", (whole - killed) / 1000);
+    eventually(SOON, "the device is gone", || {
+        !devices(&bed).contains("chaos-line")
+    });
+    objects.assert_gone();
+    bed.assert_untouched();
+}
+
 #[test]
 fn a_daemon_killed_at_any_moment_leaves_nothing() {
     let mut bed = Watched::new(&[]);

@@ -36,8 +36,9 @@ fn bulk(bed: &Bed) -> Bulk {
     }
 }
 
+/// Scenario 4.
 #[test]
-fn one_percent_cuts_a_bulk_stream_down_with_super_packets_and_without() {
+fn one_percent_is_one_percent_of_wire_packets_with_super_packets_and_without() {
     need!(require_program("iperf3"));
     let mut bed = Bed::new();
     let _iperf =
@@ -46,7 +47,10 @@ fn one_percent_cuts_a_bulk_stream_down_with_super_packets_and_without() {
     let lossy = |name: &str| {
         let traffic = json!({"protocol": "tcp", "remote": {"ports": [5201]}});
         bed.ctl.apply(&[bed
-            .on_client(name, json!({"drop": {"chance": "1%"}}))
+            .on_client(
+                name,
+                json!({"drop": {"chance": "1%"}, "delay": {"latency": "5ms"}}),
+            )
             .traffic(traffic)]);
         let bulk = bulk(&bed);
         let view = bed.ctl.fault(name);
@@ -55,11 +59,7 @@ fn one_percent_cuts_a_bulk_stream_down_with_super_packets_and_without() {
         (bulk, share, view)
     };
     let (with, share, view) = lossy("gso-on");
-    assert!(
-        view.warnings().contains(&"SuperPackets"),
-        "it is said: {:?}",
-        view.warnings()
-    );
+    assert!(view.warnings().is_empty(), "{:?}", view.warnings());
     bed.net.client.netns.ip("link set c0 gso_max_segs 1");
     let (without, plain_share, _) = lossy("gso-off");
     bed.remember();
@@ -67,16 +67,13 @@ fn one_percent_cuts_a_bulk_stream_down_with_super_packets_and_without() {
         "healthy {healthy:?}\nwith GSO {with:?}, {share} dropped\nwithout {without:?}, {plain_share} dropped"
     );
     println!("{told}");
-    // Wire packets one by one: the loss is what was asked for, and TCP sends again what was lost and no more.
-    assert!((0.008..0.012).contains(&plain_share), "{told}");
-    assert!((0.008..0.015).contains(&without.retransmitted), "{told}");
-    // Super-packets: as many losses, but each takes a whole train along, which the warning says.
-    assert!((0.008..0.2).contains(&share), "{told}");
-    assert!(
-        (with.retransmitted / share - 1.0).abs() < 0.3,
-        "the count is of wire packets: {told}"
-    );
-    // A train lost whole costs a timeout where a packet costs a retransmission; so the stream suffers more, not less.
-    assert!((5.0..2.0 * without.mbit).contains(&with.mbit), "{told}");
+    for (bulk, share) in [(&with, share), (&without, plain_share)] {
+        // The loss is what was asked for, and TCP sends again what was lost and no more.
+        assert!((0.008..0.012).contains(&share), "{told}");
+        assert!((bulk.retransmitted / share - 1.0).abs() < 0.3, "{told}");
+    }
+    // Where the way takes longer than the sender's work, the same loss does the same to a stream, however its packets
+    // left the socket. Runs of seconds differ by more than the 15 % of long ones.
+    assert!((0.7..1.4).contains(&(with.mbit / without.mbit)), "{told}");
     assert!(with.mbit < healthy.mbit / 5.0, "{told}");
 }

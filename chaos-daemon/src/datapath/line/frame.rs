@@ -2,7 +2,7 @@
 
 use chaos_ebpf_common::{
     abi::LineNote,
-    corrupt,
+    corrupt::{self, Flip},
     csum::Sum,
     frame::{Packet, Parsed, parse},
     line::NOTE_LEN,
@@ -66,39 +66,38 @@ pub fn wire_packets(bytes: &[u8], packet: Option<&Packet>) -> u32 {
     }
 }
 
-/// Flips a bit of the payload, that of draw `n`; with `fix`, the checksum stays right. `false` when there is no
-/// payload.
-pub fn flip(bytes: &mut [u8], packet: &Packet, seed: u64, n: u64, fix: bool) -> bool {
+/// The bit that draw `n` flips; `None` when there is no payload.
+pub fn choose(bytes: &[u8], packet: &Packet, seed: u64, n: u64) -> Option<Flip> {
+    let frame = &bytes[VIRTIO..];
+    let end = packet.end.min(frame.len() as u32);
+    let data_offset = frame.get(packet.l4 as usize + 12).copied().unwrap_or(0);
+    let flip = corrupt::flip(packet, data_offset, end, seed, n)?;
+    (flip.checksum as usize + 2 <= frame.len()).then_some(flip)
+}
+
+/// Flips it; with `fix`, the checksum stays right.
+pub fn flip(bytes: &mut [u8], flip: &Flip, fix: bool) {
     let owed = bytes[FLAGS] & NEEDS_CHECKSUM != 0;
     if owed && !fix {
         complete(bytes);
     }
     let frame = &mut bytes[VIRTIO..];
-    let end = packet.end.min(frame.len() as u32);
-    let data_offset = frame.get(packet.l4 as usize + 12).copied().unwrap_or(0);
-    let Some(flip) = corrupt::flip(packet, data_offset, end, seed, n) else {
-        return false;
-    };
     let (at, check) = (flip.at as usize, flip.checksum as usize);
-    if check + 2 > frame.len() {
-        return false;
-    }
     let before = frame[at];
     frame[at] ^= flip.mask;
-    if fix && !owed {
-        let old = u16::from_ne_bytes([frame[check], frame[check + 1]]);
-        if !(flip.optional && old == 0) {
-            // RFC 1624: what was said of the old word is taken back.
-            let new = Sum::default()
-                .word(!old)
-                .word(!flip.word(before))
-                .word(flip.word(frame[at]))
-                .fold();
-            let new = if flip.optional && new == 0 { u16::MAX } else { new };
-            frame[check..check + 2].copy_from_slice(&new.to_ne_bytes());
-        }
+    let old = u16::from_ne_bytes([frame[check], frame[check + 1]]);
+    // What the device still owes, it will make of what is there now.
+    if !fix || owed || (flip.optional && old == 0) {
+        return;
     }
-    true
+    // RFC 1624: what was said of the old word is taken back.
+    let new = Sum::default()
+        .word(!old)
+        .word(!flip.word(before))
+        .word(flip.word(frame[at]))
+        .fold();
+    let new = if flip.optional && new == 0 { u16::MAX } else { new };
+    frame[check..check + 2].copy_from_slice(&new.to_ne_bytes());
 }
 
 /// Makes the checksum that a device would have made.

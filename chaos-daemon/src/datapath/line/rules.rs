@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 
 use chaos_ebpf_common::{
     abi::{Rule, fault, loss},
-    corrupt, delay,
+    delay,
     flow::Flow,
     frame::Packet,
     loss::step,
@@ -244,30 +244,16 @@ impl Rules {
 
     fn corrupt(&self, line: &LineRule, subject: &mut Subjected<'_>, first: u64) {
         let rule = &line.rule;
-        let wire = u64::from(subject.wire);
-        let possible = subject
-            .packet
-            .as_ref()
-            .is_some_and(|packet| corrupt::layout(packet, 0x50).is_some());
-        if !possible {
-            add(&line.counters.unseen, wire);
+        let packet = subject.packet.as_ref();
+        let Some(flip) = packet.and_then(|packet| frame::choose(subject.bytes, packet, rule.seed, first))
+        else {
+            add(&line.counters.unseen, u64::from(subject.wire));
             return;
-        }
-        if !self.spend(rule, wire) {
-            return;
-        }
-        let flipped = match &subject.packet {
-            Some(packet) => frame::flip(subject.bytes, packet, rule.seed, first, !line.plan.leave_checksum),
-            None => false,
         };
-        add(
-            if flipped {
-                &line.counters.corrupted
-            } else {
-                &line.counters.unseen
-            },
-            if flipped { 1 } else { wire },
-        );
+        if self.spend(rule, u64::from(subject.wire)) {
+            frame::flip(subject.bytes, &flip, !line.plan.leave_checksum);
+            add(&line.counters.corrupted, 1);
+        }
     }
 
     /// Whether a packet does not wait, as netem has it: by chance, and not before `gap` others have waited.
