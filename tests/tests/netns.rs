@@ -9,6 +9,8 @@ mod bed;
 mod change;
 #[path = "netns/cli.rs"]
 mod cli;
+#[path = "netns/clsact.rs"]
+mod clsact;
 #[path = "netns/coexist.rs"]
 mod coexist;
 #[path = "netns/corrupt.rs"]

@@ -8,6 +8,7 @@ mod lint;
 mod process;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ enum Verb {
     Build(build::Args),
     Demo(demo::Args),
     Test(test::Args),
+    Vm(vm::Args),
     Bench(bench::Args),
     Lint(lint::Args),
     #[command(hide = true)]
@@ -60,6 +62,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<()> {
         Verb::Demo(args) => demo::run(&ws, &args),
         Verb::DemoEnter(args) => demo::enter::run(&args),
         Verb::Test(args) => test::run(&ws, &args),
+        Verb::Vm(args) => vm::run(&ws, &args),
         Verb::Bench(args) => bench::run(&ws, &args),
         Verb::Lint(args) => lint::run(&ws, &args),
     }

@@ -13,6 +13,8 @@ use crate::process::{capture, find_program, run, step};
 pub(super) struct Apt {
     options: Vec<String>,
     private: PathBuf,
+    /// Lines of a sources list to be used in place of the system's.
+    sources: Option<Vec<String>>,
 }
 
 impl Apt {
@@ -27,6 +29,16 @@ impl Apt {
         Ok(Self {
             options: vec!["-o".into(), "APT::Sandbox::User=root".into()],
             private,
+            sources: None,
+        })
+    }
+
+    /// Takes packages from `sources`, lines of a sources list, in place of what the system is configured for.
+    /// Knows of none before [`Apt::update`].
+    pub(super) fn with_sources(private: PathBuf, sources: Vec<String>) -> Result<Self> {
+        Ok(Self {
+            sources: Some(sources),
+            ..Self::new(private)?
         })
     }
 
@@ -48,11 +60,32 @@ impl Apt {
             ("Dir::State::status", PathBuf::from("/var/lib/dpkg/status")),
             ("Dir::Cache", self.private.join("cache")),
         ] {
-            self.options
-                .extend(["-o".into(), format!("{key}={}", value.display())]);
+            self.set(key, &value);
+        }
+        if let Some(sources) = &self.sources {
+            let list = self.private.join("sources.list");
+            std::fs::write(&list, sources.join("\n") + "\n")
+                .with_context(|| format!("cannot write {}", list.display()))?;
+            self.set("Dir::Etc::sourcelist", &list);
+            // A folder without any file in it: the system's further lists do not count.
+            self.set(
+                "Dir::Etc::sourceparts",
+                &self.private.join("cache/archives/partial"),
+            );
         }
         step("fetching package lists (privately; the system's stay as they are)");
         run(self.command("apt-get").args(["-qq", "update"]))
+    }
+
+    fn set(&mut self, key: &str, value: &Path) {
+        self.options
+            .extend(["-o".into(), format!("{key}={}", value.display())]);
+    }
+
+    /// Names of all packages that begin with `prefix`.
+    pub(super) fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let list = capture(self.command("apt-cache").args(["pkgnames", prefix]))?;
+        Ok(list.lines().map(str::to_owned).collect())
     }
 
     /// Version that would be installed, or none when no source offers the package.
@@ -93,6 +126,57 @@ impl Apt {
         let mut command = self.command("apt-get");
         run(command.args(["-qq", "download"]).args(packages).current_dir(dir))
     }
+}
+
+/// Where this system takes Debian's packages from: the main archive, and that of the security updates.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mirrors {
+    pub(super) main: String,
+    pub(super) security: Option<String>,
+}
+
+/// Asks apt for the mirrors that the system is configured for.
+pub(super) fn debian_mirrors() -> Result<Mirrors> {
+    let list = capture(
+        Command::new("apt-get")
+            .args([
+                "indextargets",
+                "--format",
+                "$(REPO_URI) $(RELEASE)",
+                "Created-By: Packages",
+            ])
+            .env("LC_ALL", "C"),
+    )?;
+    parse_mirrors(&list).context(
+        "apt has no Debian source, so there is no telling where Debian's kernels are: add one to /etc/apt",
+    )
+}
+
+/// Lines of `<uri> <suite>`.
+fn parse_mirrors(list: &str) -> Option<Mirrors> {
+    let suites = || list.lines().filter_map(|line| line.split_once(' '));
+    // A release by its name or by its standing; its security suite has an archive of its own.
+    let is_release = |suite: &str| {
+        const RELEASES: [&str; 10] = [
+            "bookworm",
+            "trixie",
+            "forky",
+            "duke",
+            "sid",
+            "oldstable",
+            "stable",
+            "testing",
+            "unstable",
+            "oldoldstable",
+        ];
+        RELEASES.contains(&suite)
+    };
+    let (main, _) = suites().find(|(_, suite)| is_release(suite))?;
+    let security = suites().find(|(_, suite)| suite.strip_suffix("-security").is_some_and(is_release));
+    Some(Mirrors {
+        main: main.to_owned(),
+        security: security.map(|(uri, _)| uri.to_owned()),
+    })
 }
 
 /// Unpacks every .deb in `debs` into `root`, without any of their scripts.
@@ -160,6 +244,16 @@ mod tests {
         let text = "libstd-rust-web-1.96\n  Depends: libc6\n |Depends: libllvm22\n  PreDepends: base\n  \
                     Depends: <libc-dev>\n    libc6-dev\n  Depends: zlib1g:any\n  Recommends: cargo-web\n";
         assert_eq!(parse_depends(text), ["libc6", "libllvm22", "base", "zlib1g"]);
+    }
+
+    #[test]
+    fn mirrors_are_told_from_other_peoples_archives() {
+        let list = "http://tools.example/apt nodistro\nhttp://a.example/debian/ bookworm\n\
+                    http://a.example/debian/ bookworm-updates\nhttp://b.example/security/ bookworm-security\n";
+        let mirrors = parse_mirrors(list).expect("there is one");
+        assert_eq!(mirrors.main, "http://a.example/debian/");
+        assert_eq!(mirrors.security.as_deref(), Some("http://b.example/security/"));
+        assert_eq!(parse_mirrors("http://tools.example/apt nodistro\n"), None);
     }
 
     #[test]

@@ -236,7 +236,7 @@ fn check_compiler(ws: &Workspace, tree: &Path, triplet: &str, llvm: u32) -> Resu
     Ok((version, its_llvm))
 }
 
-fn multiarch_triplet() -> Result<String> {
+pub(super) fn multiarch_triplet() -> Result<String> {
     if find_program("dpkg-architecture").is_some() {
         return Ok(
             capture(Command::new("dpkg-architecture").arg("-qDEB_HOST_MULTIARCH"))?

@@ -2,6 +2,8 @@
 
 mod apt;
 mod debian;
+mod emulator;
+mod kernels;
 mod linker;
 mod programs;
 mod rustup;
@@ -10,6 +12,8 @@ mod toolchain;
 
 use anyhow::Result;
 
+pub(crate) use emulator::Emulator;
+pub(crate) use kernels::{Kernel, Series};
 pub(crate) use programs::Purpose;
 pub(crate) use store::Store;
 pub(crate) use toolchain::{BPF_TARGET, BpfToolchain};
@@ -72,4 +76,15 @@ pub(crate) fn bpf_toolchain(ws: &Workspace) -> Result<BpfToolchain> {
 /// Makes sure that the programs for `purpose` are there.
 pub(crate) fn programs_for(purpose: Purpose) -> Result<()> {
     programs::ensure(purpose)
+}
+
+/// What boots a kernel, and the kernels; fetched from Debian once.
+pub(crate) fn virtual_machine(series: &[Series]) -> Result<(Emulator, Vec<(Series, Kernel)>)> {
+    let store = Store::open()?;
+    let emulator = Emulator::get(&store)?;
+    let kernels = series
+        .iter()
+        .map(|&series| Ok((series, series.get(&store, &emulator)?)))
+        .collect::<Result<_>>()?;
+    Ok((emulator, kernels))
 }

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-use self::summary::{Outcome, Tally};
-use crate::process::{self, describe, is_root, step};
-use crate::setup::{self, Purpose};
-use crate::{build, workspace::Workspace};
+pub(crate) use self::summary::{Outcome as LayerOutcome, Tally, parse_skip, table_of};
+use crate::process::{self, describe, is_root, note, step};
+use crate::setup::{self, Purpose, Series};
+use crate::{build, vm, workspace::Workspace};
 
 /// Run the tests, layer by layer, after all the set-up they need.
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Layers to run; all when none is named.
     #[arg(value_enum)]
     layers: Vec<Layer>,
+    /// Every end-to-end test on every kernel, in place of the short selection: most of an hour for each.
+    #[arg(long)]
+    all: bool,
     /// Arguments for the test programs: a filter, or libtest's own options.
     #[arg(last = true)]
     filter: Vec<String>,
@@ -33,6 +36,8 @@ enum Layer {
     Testrun,
     /// End to end: a real daemon, real clients and servers in namespaces that the tests make.
     Netns,
+    /// End to end on Debian's kernels in an emulated machine; a short selection without --all.
+    Vm,
 }
 
 impl Layer {
@@ -41,11 +46,12 @@ impl Layer {
             Self::Unit => "unit",
             Self::Testrun => "testrun",
             Self::Netns => "netns",
+            Self::Vm => "vm",
         }
     }
 
     fn needs_root(self) -> bool {
-        self != Self::Unit
+        matches!(self, Self::Testrun | Self::Netns)
     }
 
     fn command(self, ws: &Workspace, filter: &[String]) -> Result<Command> {
@@ -55,7 +61,7 @@ impl Layer {
             Self::Unit => {
                 command.args(["--workspace", "--exclude", "chaos-tests", "--no-fail-fast", "--"]);
             }
-            Self::Testrun | Self::Netns => {
+            Self::Testrun | Self::Netns | Self::Vm => {
                 // --show-output: the reasons of skipped tests are in the output of tests that passed.
                 command.args(["--release", "-p", "chaos-tests", "--test", self.name(), "--"]);
                 command.args(["--test-threads=1", "--show-output"]);
@@ -68,7 +74,15 @@ impl Layer {
 
 pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
     let mut layers = if args.layers.is_empty() {
-        Layer::value_variants().to_vec()
+        let mut all = Layer::value_variants().to_vec();
+        if let Some(reason) = vm::obstacle() {
+            note(format_args!("without the layer vm: {reason}"));
+            all.retain(|layer| *layer != Layer::Vm);
+        } else if !args.filter.is_empty() && !args.all {
+            note("without the layer vm: a filter reaches it only when it is named, as in `test vm -- drop`");
+            all.retain(|layer| *layer != Layer::Vm);
+        }
+        all
     } else {
         args.layers.clone()
     };
@@ -79,17 +93,42 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
     let mut outcomes = Vec::new();
     for layer in layers {
         step(format_args!("tests: {}", layer.name()));
-        outcomes.push(Outcome {
-            layer: layer.name(),
-            tally: run_layer(&mut layer.command(ws, &args.filter)?)?,
-        });
+        if layer == Layer::Vm {
+            outcomes.extend(run_vm(ws, args)?);
+        } else {
+            let tally = run_layer(&mut layer.command(ws, &args.filter)?)?;
+            outcomes.push(LayerOutcome::new(layer.name(), tally));
+        }
     }
-    let total = summary::total(&outcomes);
-    print!("{}", summary::table(&outcomes));
-    if let Some(reason) = total.refusal() {
-        bail!("{reason}");
+    let (text, refusal) = table_of(&outcomes);
+    print!("{text}");
+    match refusal {
+        Some(reason) => bail!("{reason}"),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The tests in guests: on the kernels that users have without --all.
+fn run_vm(ws: &Workspace, args: &Args) -> Result<Vec<LayerOutcome>> {
+    // A filter names what is wanted; libtest's options mean nothing there.
+    let filter: Vec<String> = args
+        .filter
+        .iter()
+        .filter(|word| !word.starts_with('-'))
+        .cloned()
+        .collect();
+    let (kernels, choice) = if args.all {
+        (Series::value_variants(), vm::Choice::All)
+    } else if filter.is_empty() {
+        (&[Series::V6_1, Series::V6_12][..], vm::Choice::Fast)
+    } else {
+        (&[Series::V6_1, Series::V6_12][..], vm::Choice::All)
+    };
+    let outcomes = vm::test(ws, kernels, choice, &filter)?;
+    Ok(outcomes
+        .into_iter()
+        .map(|(series, outcome)| LayerOutcome::of_vm(series.name(), outcome))
+        .collect())
 }
 
 /// All set-up that the chosen layers need, before the first test runs.

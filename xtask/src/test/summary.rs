@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::vm;
+
 /// What a layer's output says so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     passed: u64,
     failed: u64,
     ignored: u64,
@@ -17,9 +19,43 @@ pub(super) struct Tally {
 
 /// One finished layer.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) layer: &'static str,
-    pub(super) tally: Tally,
+pub(crate) struct Outcome {
+    layer: String,
+    tally: Tally,
+    remark: String,
+}
+
+impl Outcome {
+    pub(super) fn new(layer: &str, tally: Tally) -> Self {
+        let remark = if tally.broke {
+            "   did not run to its end, see above"
+        } else {
+            ""
+        };
+        Self {
+            layer: layer.to_owned(),
+            tally,
+            remark: remark.to_owned(),
+        }
+    }
+
+    /// Of the tests on one kernel.
+    pub(crate) fn of_vm(kernel: &str, outcome: vm::Outcome) -> Self {
+        let mut remark = format!("   {} boots, {} s", outcome.boots, outcome.seconds);
+        if outcome.again > 0 {
+            let _ = write!(remark, ", {} run again", outcome.again);
+        }
+        Self {
+            layer: format!("vm {kernel}"),
+            tally: outcome.tally,
+            remark,
+        }
+    }
+}
+
+/// The table, and why the run as a whole is not a success, if it is not.
+pub(crate) fn table_of(outcomes: &[Outcome]) -> (String, Option<String>) {
+    (table(outcomes), total(outcomes).refusal())
 }
 
 impl Tally {
@@ -38,6 +74,26 @@ impl Tally {
         self.broke = !success && self.failed == 0;
     }
 
+    pub(crate) fn add_passed(&mut self) {
+        self.passed += 1;
+    }
+
+    pub(crate) fn add_failed(&mut self) {
+        self.failed += 1;
+    }
+
+    pub(crate) fn add_skipped(&mut self, test: &str, reason: &str) {
+        // As libtest counts it.
+        self.passed += 1;
+        self.skips.insert(test.to_owned(), reason.to_owned());
+    }
+
+    /// Passed, failed, skipped.
+    #[cfg(test)]
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        (self.passed(), self.failed(), self.skipped())
+    }
+
     fn skipped(&self) -> u64 {
         self.skips.len() as u64 + self.ignored
     }
@@ -51,7 +107,7 @@ impl Tally {
     }
 
     /// Why the run as a whole is not a success, if it is not.
-    pub(super) fn refusal(&self) -> Option<String> {
+    fn refusal(&self) -> Option<String> {
         if self.failed() > 0 {
             return Some(format!("{} failed", self.failed()));
         }
@@ -59,9 +115,9 @@ impl Tally {
     }
 }
 
-pub(super) fn total(outcomes: &[Outcome]) -> Tally {
+fn total(outcomes: &[Outcome]) -> Tally {
     let mut sum = Tally::default();
-    for Outcome { layer, tally } in outcomes {
+    for Outcome { layer, tally, .. } in outcomes {
         sum.passed += tally.passed;
         // A layer that broke counts as one failure.
         sum.failed += tally.failed();
@@ -77,7 +133,7 @@ pub(super) fn total(outcomes: &[Outcome]) -> Tally {
 }
 
 /// The table, the reasons of the skips, and as last line `N passed, N failed, N skipped`.
-pub(super) fn table(outcomes: &[Outcome]) -> String {
+fn table(outcomes: &[Outcome]) -> String {
     let mut text = format!(
         "\n{:<10}{:>8}{:>8}{:>9}\n",
         "layer", "passed", "failed", "skipped"
@@ -91,16 +147,8 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
             tally.skipped()
         );
     };
-    for Outcome { layer, tally } in outcomes {
-        line(
-            layer,
-            tally,
-            if tally.broke {
-                "   did not run to its end, see above"
-            } else {
-                ""
-            },
-        );
+    for outcome in outcomes {
+        line(&outcome.layer, &outcome.tally, &outcome.remark);
     }
     let sum = total(outcomes);
     line("total", &sum, "");
@@ -129,7 +177,7 @@ fn parse_result(line: &str) -> Option<(u64, u64, u64)> {
 }
 
 /// `SKIP <test>: <reason>`, alone or behind libtest's `test <name> ... `, which has no newline yet.
-fn parse_skip(line: &str) -> Option<(&str, &str)> {
+pub(crate) fn parse_skip(line: &str) -> Option<(&str, &str)> {
     let rest = match line
         .strip_prefix("test ")
         .and_then(|rest| rest.split_once(" ... "))
@@ -202,14 +250,8 @@ mod tests {
     #[test]
     fn the_last_line_is_the_plain_count() {
         let outcomes = [
-            Outcome {
-                layer: "unit",
-                tally: tally(&[OK], true),
-            },
-            Outcome {
-                layer: "netns",
-                tally: tally(&["SKIP a: no fq", OK, "x"], false),
-            },
+            Outcome::new("unit", tally(&[OK], true)),
+            Outcome::new("netns", tally(&["SKIP a: no fq", OK, "x"], false)),
         ];
         let text = table(&outcomes);
         assert_eq!(

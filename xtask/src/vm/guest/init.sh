@@ -16,6 +16,8 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 # An oops ends the boot at once: what came after it would be worth nothing.
 echo 1 >/proc/sys/kernel/panic_on_oops
+# A host's udev would have made the node that loads it.
+modprobe tun
 hostname chaos-vm
 ip link set lo up
 echo "@vm up $(uname -r)"

@@ -1,0 +1,168 @@
+//! `cargo xtask vm`: the end-to-end tests on other kernels, in an emulated machine.
+//!
+//! The emulation is of every instruction, so no virtualisation support is needed, and times mean little: the tests
+//! are told by `CHAOS_EMULATED=1`. Nothing needs root here; the guest has its own.
+
+mod binaries;
+mod boot;
+mod console;
+mod disk;
+mod initrd;
+mod session;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
+
+use self::binaries::Binaries;
+use self::boot::Machine;
+pub(crate) use self::session::Outcome;
+use crate::process::{find_program, step};
+use crate::setup::{self, Purpose, Series};
+use crate::test::{LayerOutcome, table_of};
+use crate::workspace::Workspace;
+
+/// Run the end-to-end tests on Debian's kernels, in an emulated machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Kernels; all when none is named.
+    #[arg(long = "kernel", value_enum)]
+    kernels: Vec<Series>,
+    /// Only the short selection that `cargo xtask test` runs.
+    #[arg(long)]
+    fast: bool,
+    /// Parts of names: tests that have none of them are left out.
+    #[arg(last = true)]
+    filter: Vec<String>,
+}
+
+/// Which tests are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// [`FAST`] on the kernels of a Debian release.
+    Fast,
+    All,
+}
+
+/// Each shows one thing that differs between kernels: the attaching, the packet path, the way a fault ends.
+const FAST: [&str; 5] = [
+    "clsact::a_killed_daemon_leaves_filters_that_do_nothing_and_the_next_one_removes_them",
+    "clsact::faults_of_both_directions_act_beside_a_filter_of_somebody_else",
+    "coexist::a_tcx_program_at_the_tail_stays_where_it_is",
+    "drop::every_fifth_is_every_fifth",
+    "partition::a_partition_from_one_host_leaves_the_way_to_another",
+];
+
+pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
+    let mut kernels = args.kernels.clone();
+    if kernels.is_empty() {
+        kernels = Series::value_variants().to_vec();
+    }
+    kernels.sort();
+    kernels.dedup();
+    let choice = if args.fast { Choice::Fast } else { Choice::All };
+    let outcomes: Vec<LayerOutcome> = test(ws, &kernels, choice, &args.filter)?
+        .into_iter()
+        .map(|(series, outcome)| LayerOutcome::of_vm(series.name(), outcome))
+        .collect();
+    let (text, refusal) = table_of(&outcomes);
+    print!("{text}");
+    match refusal {
+        Some(reason) => bail!("{reason}"),
+        None => Ok(()),
+    }
+}
+
+/// Why no guest can run on this machine, if so.
+pub(crate) fn obstacle() -> Option<&'static str> {
+    if std::env::consts::ARCH != "x86_64" {
+        Some("the guests are x86_64 machines with this machine's programs")
+    } else if find_program("apt-get").is_none() {
+        Some("kernels and emulator come from Debian packages, and apt-get is not here")
+    } else {
+        None
+    }
+}
+
+/// Runs tests on each kernel.
+pub(crate) fn test(
+    ws: &Workspace,
+    kernels: &[Series],
+    choice: Choice,
+    filter: &[String],
+) -> Result<Vec<(Series, Outcome)>> {
+    if let Some(reason) = obstacle() {
+        bail!("{reason}");
+    }
+    setup::programs_for(Purpose::Tests)?;
+    let (emulator, kernels) = setup::virtual_machine(kernels)?;
+    let binaries = Binaries::build(ws)?;
+    let tests = choose(&binaries.test_names()?, choice, filter)?;
+
+    let dir = ws.target().join("vm");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let all: Vec<_> = kernels.iter().map(|(_, kernel)| kernel).collect();
+    let disk = disk::build(&dir, &emulator, &all, &binaries)?;
+    let mut outcomes = Vec::new();
+    for (series, kernel) in &kernels {
+        step(format_args!("kernel {}: {} tests", kernel.release(), tests.len()));
+        let initrd = dir.join("initrd");
+        initrd::write(&initrd, &emulator, kernel)?;
+        let log = dir.join(format!("console-{}.log", kernel.release()));
+        fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
+        let machine = Machine {
+            emulator: &emulator,
+            kernel,
+            disk: &disk,
+            initrd: &initrd,
+            dir: &dir,
+        };
+        outcomes.push((*series, session::run(&machine, &tests)?));
+    }
+    Ok(outcomes)
+}
+
+fn choose(all: &[String], choice: Choice, filter: &[String]) -> Result<Vec<String>> {
+    // A renamed test must not silently leave the selection.
+    let known: BTreeSet<&str> = all.iter().map(String::as_str).collect();
+    if let Some(unknown) = FAST.iter().find(|name| !known.contains(**name)) {
+        bail!("the fast selection names a test that does not exist: {unknown}");
+    }
+    let tests: Vec<String> = all
+        .iter()
+        .filter(|test| choice == Choice::All || FAST.contains(&test.as_str()))
+        .filter(|test| filter.is_empty() || filter.iter().any(|part| test.contains(part.as_str())))
+        .cloned()
+        .collect();
+    if tests.is_empty() {
+        bail!("no test has a name with {}", filter.join(" or "));
+    }
+    Ok(tests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_chosen_by_selection_and_name() {
+        let mut all: Vec<String> = FAST.map(str::to_owned).to_vec();
+        all.push("drop::half".to_owned());
+        let choose = |choice, filter: &[&str]| {
+            let filter: Vec<String> = filter.iter().map(|part| (*part).to_owned()).collect();
+            choose(&all, choice, &filter).ok().map(|tests| tests.len())
+        };
+        assert_eq!(choose(Choice::All, &[]), Some(6));
+        assert_eq!(choose(Choice::Fast, &[]), Some(5));
+        assert_eq!(choose(Choice::All, &["drop::half", "partition::"]), Some(2));
+        assert_eq!(choose(Choice::All, &["nothing"]), None);
+    }
+
+    #[test]
+    fn a_selection_with_a_test_that_is_gone_is_an_error() {
+        let error = choose(&["drop::half".to_owned()], Choice::All, &[]).expect_err("it is unknown");
+        assert!(error.to_string().contains(FAST[0]), "{error}");
+    }
+}
