@@ -3,6 +3,8 @@
 
 #[path = "netns/bad_input.rs"]
 mod bad_input;
+#[path = "netns/bandwidth.rs"]
+mod bandwidth;
 #[path = "netns/bed.rs"]
 mod bed;
 #[path = "netns/change.rs"]

@@ -38,7 +38,7 @@ impl Datapath {
         };
         let line = match &mut open.line {
             Some(line) => line,
-            none => none.insert(Line::start(&self.maps)?),
+            none => none.insert(Line::start(open.netns.clone(), &self.maps)?),
         };
         for (done, interface) in interfaces.iter().enumerate() {
             let held = line.hold(&open.netns, space, interface, &open.programs.back, &mut self.maps);

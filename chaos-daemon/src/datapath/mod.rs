@@ -22,9 +22,9 @@ mod space;
 mod tags;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use chaos_ebpf_common::abi::{Hook, NETNS_MAX, Newcomer, control, stat};
@@ -241,6 +241,7 @@ impl Datapath {
         let touched = sum.dropped
             + sum.delayed
             + sum.reordered
+            + sum.throttled
             + sum.duplicated
             + sum.corrupted
             + sum.reset
@@ -293,11 +294,19 @@ impl Datapath {
         counted.chain([Ok(("line_lost", lost))]).collect()
     }
 
-    /// Packets of a fault that its lines themselves have lost.
+    /// Packets that the lines of a fault's namespaces themselves have lost, whatever fault they were for.
     pub fn line_lost(&self, id: FaultId) -> u64 {
-        self.faults
-            .get(&id)
-            .map_or(0, |record| record.lined.lost.load(Ordering::Relaxed))
+        let Some(record) = self.faults.get(&id) else {
+            return 0;
+        };
+        let spaces: HashSet<u32> = record
+            .places
+            .iter()
+            .filter(|p| p.lined)
+            .map(|p| p.space)
+            .collect();
+        let lost = |space: &u32| Some(self.spaces.get(space)?.line.as_ref()?.lost());
+        spaces.iter().filter_map(lost).sum()
     }
 
     /// Faults whose devices have all gone.

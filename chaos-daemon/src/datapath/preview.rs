@@ -3,7 +3,7 @@
 use chaos_ebpf_common::abi::Hook;
 use chaos_spec::api::{Attachment, HostChange, Line, Mode, PlannedFault, PlannedRule, ResolvedTarget};
 
-use super::{Arm, Datapath, DatapathError, arm::Armed, space::TcMode, wire_hook};
+use super::{Arm, Datapath, DatapathError, space::TcMode, wire_hook};
 use crate::{
     plan::{self, Context},
     target::{Identity, Interface, OURS, Place, Resolved},
@@ -72,41 +72,30 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
             }
         }
     }
-    // Those that run already on the same namespaces come first, by their order of creation.
-    let mut others: Vec<&Armed> = datapath
-        .faults
-        .values()
-        .filter(|record| {
-            record.arm.id != arm.id
-                && record
-                    .arm
-                    .target
-                    .places
-                    .iter()
-                    .any(|p| arm.target.places.iter().any(|q| p.netns == q.netns))
-        })
-        .collect();
-    others.sort_by_key(|record| record.order);
-    let mut order = 0;
-    for record in others {
-        for place in &record.places {
-            order += 1;
-            let text = plan::rule_text(&record.arm.spec, place.hook);
-            planned.rules.push(PlannedRule {
-                order,
-                fault: record.name.clone(),
-                text,
-            });
+    // Faults act in the order of their creation; one that is changed keeps its place.
+    let place = |order: u32, fault: &str, text: String| (order, fault.to_owned(), text);
+    let mut rules: Vec<(u32, String, String)> = Vec::new();
+    for record in datapath.faults.values().filter(|record| record.arm.id != arm.id) {
+        let mut theirs = record.arm.target.places.iter();
+        if theirs.any(|p| arm.target.places.iter().any(|q| p.netns == q.netns)) {
+            let texts = record
+                .places
+                .iter()
+                .map(|p| plan::rule_text(&record.arm.spec, p.hook));
+            rules.extend(texts.map(|text| place(record.order, &record.name, text)));
         }
     }
-    for hook in hooks {
-        order += 1;
-        planned.rules.push(PlannedRule {
-            order,
-            fault: arm.name.clone(),
-            text: plan::rule_text(&arm.spec, hook),
-        });
-    }
+    let own = datapath
+        .faults
+        .get(&arm.id)
+        .map_or(u32::MAX, |record| record.order);
+    let texts = hooks.into_iter().map(|hook| plan::rule_text(&arm.spec, hook));
+    rules.extend(texts.map(|text| place(own, &arm.name, text)));
+    rules.sort_by_key(|(order, ..)| *order);
+    planned.rules = (1..)
+        .zip(rules)
+        .map(|(order, (_, fault, text))| PlannedRule { order, fault, text })
+        .collect();
     Ok(planned)
 }
 

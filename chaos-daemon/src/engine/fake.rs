@@ -76,6 +76,7 @@ impl Kernel for Fake {
             interface: "fake0".to_owned(),
             hook: Hook::TcEgress,
             mode: Mode::Tcx,
+            line: None,
         };
         Ok(vec![
             Armed {

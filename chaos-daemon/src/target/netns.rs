@@ -154,7 +154,7 @@ impl Netns {
     }
 
     /// Moves the calling thread. Only for threads that end afterwards or know the way back.
-    pub(super) fn enter(&self) -> Result<(), TargetError> {
+    pub fn enter(&self) -> Result<(), TargetError> {
         let here = namespace_id(Path::new("/proc/thread-self/ns/net"));
         if here.is_ok_and(|id| id == self.id()) {
             return Ok(());

@@ -15,8 +15,6 @@ pub struct LineCounters {
     pub reordered: AtomicU64,
     pub throttled: AtomicU64,
     pub unseen: AtomicU64,
-    /// Lost by the line itself: no room left, or refused by the device.
-    pub lost: AtomicU64,
 }
 
 /// Adds to a counter.

@@ -43,7 +43,7 @@ use crate::{
 /// The largest that a TAP takes: frames are as long as their devices make them.
 const MTU: u32 = 65_521;
 /// Frames that may wait to be read.
-const BACKLOG: u32 = 10_000;
+const BACKLOG: u32 = 16_384;
 /// How long the thread may take to carry out an order. It is asked in the course of every end, so not for long.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How long it may take to close a device: the kernel waits for all CPUs before a device is gone.
@@ -70,7 +70,7 @@ impl Line {
     ///
     /// # Errors
     /// No thread or descriptor is to be had.
-    pub fn start(maps: &Maps) -> Result<Self, DatapathError> {
+    pub fn start(netns: Netns, maps: &Maps) -> Result<Self, DatapathError> {
         let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|e| DatapathError::system("make an eventfd", e))?;
         let wake = Arc::new(wake);
@@ -80,7 +80,7 @@ impl Line {
         let worker = Worker::new(receiver, Arc::clone(&wake), rules, Arc::clone(&lost));
         let thread = std::thread::Builder::new()
             .name("chaos-line".to_owned())
-            .spawn(move || worker.run())
+            .spawn(move || worker.run(&netns))
             .map_err(|e| DatapathError::system("start the thread of a line", e))?;
         Ok(Self {
             orders: Some(orders),

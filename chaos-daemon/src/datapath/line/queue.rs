@@ -1,9 +1,10 @@
 //! Packets that wait for their time.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
 use chaos_ebpf_common::abi::LINE_RULES;
+use rustc_hash::FxHashMap;
 
 /// Bytes of all packets that may wait.
 const MOST_BYTES: usize = 256 << 20;
@@ -43,7 +44,7 @@ pub struct Queue {
     order: BinaryHeap<Reverse<(u64, u64, usize)>>,
     packets: Vec<Option<Held>>,
     free: Vec<usize>,
-    flows: HashMap<u64, Flow>,
+    flows: FxHashMap<u64, Flow>,
     bytes: usize,
     count: usize,
     coming: u64,
@@ -66,10 +67,10 @@ impl Queue {
         self.flows.get(&flow).map(|flow| flow.last)
     }
 
-    /// Lets a packet wait; gives it back when there is no room.
-    pub fn push(&mut self, held: Held) -> Result<(), Held> {
+    /// Lets a packet wait; `false` when there is no room.
+    pub fn push(&mut self, held: Held) -> bool {
         if self.count >= MOST_PACKETS || self.bytes + held.bytes.len() > MOST_BYTES {
-            return Err(held);
+            return false;
         }
         self.bytes += held.bytes.len();
         self.count += 1;
@@ -89,7 +90,7 @@ impl Queue {
             }
         };
         self.order.push(Reverse((due, self.coming, place)));
-        Ok(())
+        true
     }
 
     /// The next packet whose time has come.
@@ -154,7 +155,7 @@ mod tests {
     fn packets_go_on_in_the_order_of_their_times_then_of_their_coming() {
         let mut queue = Queue::default();
         for (due, flow) in [(30, 1), (10, 2), (20, 3), (10, 4)] {
-            queue.push(held(due, flow, 0)).expect("room");
+            assert!(queue.push(held(due, flow, 0)));
         }
         assert_eq!(queue.next_due(), Some(10));
         assert_eq!(queue.last_of(1), Some(30));
@@ -170,7 +171,7 @@ mod tests {
     fn hurried_packets_keep_their_order() {
         let mut queue = Queue::default();
         for (due, flow, slot) in [(50, 1, 7), (60, 1, 7), (70, 2, 8), (40, 3, 7)] {
-            queue.push(held(due, flow, slot)).expect("room");
+            assert!(queue.push(held(due, flow, slot)));
         }
         queue.hurry(5, |held| held.slots() == [7]);
         let dues: Vec<u64> = std::iter::from_fn(|| queue.pop(5)).map(|h| h.flow).collect();
@@ -186,10 +187,10 @@ mod tests {
             ..held(1, 1, 0)
         };
         for _ in 0..4 {
-            queue.push(large()).expect("room");
+            assert!(queue.push(large()));
         }
-        assert!(queue.push(large()).is_err());
+        assert!(!queue.push(large()));
         assert!(queue.pop(1).is_some());
-        assert!(queue.push(large()).is_ok());
+        assert!(queue.push(large()));
     }
 }

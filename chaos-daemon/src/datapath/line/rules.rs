@@ -1,7 +1,6 @@
 //! What the line does to a packet: the faults of its rules, in order, by the same arithmetic as at the hook.
 
-use std::collections::HashMap;
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
 use chaos_ebpf_common::{
     abi::{Rule, fault, loss},
@@ -12,6 +11,8 @@ use chaos_ebpf_common::{
     matching::{Subject, matches},
     rng::{Stream, hit},
 };
+
+use rustc_hash::FxHashMap;
 
 use super::{
     counters::{LineCounters, add},
@@ -46,10 +47,10 @@ struct Memory {
 pub struct Rules {
     states: Arc<Words>,
     spent: Arc<Words>,
-    by_slot: HashMap<u32, LineRule>,
+    by_slot: FxHashMap<u32, Arc<LineRule>>,
     /// Slots of the past, and those of the version that came after them.
-    successors: HashMap<u32, Vec<u32>>,
-    memories: HashMap<u32, Memory>,
+    successors: FxHashMap<u32, Vec<u32>>,
+    memories: FxHashMap<u32, Memory>,
 }
 
 /// What became of a packet.
@@ -91,15 +92,15 @@ impl Rules {
         Self {
             states,
             spent,
-            by_slot: HashMap::new(),
-            successors: HashMap::new(),
-            memories: HashMap::new(),
+            by_slot: FxHashMap::default(),
+            successors: FxHashMap::default(),
+            memories: FxHashMap::default(),
         }
     }
 
     pub fn put(&mut self, slot: u32, rule: LineRule) {
         self.successors.remove(&slot);
-        self.by_slot.insert(slot, rule);
+        self.by_slot.insert(slot, Arc::new(rule));
     }
 
     /// Ends rules; packets that still come for them meet those of `successors` that name them.
@@ -124,6 +125,22 @@ impl Rules {
             .any(|rule| rule.plan.needs_wire_packets(&rule.rule))
     }
 
+    /// The shortest time, in nanoseconds, that any packet of these rules waits.
+    pub fn shortest_wait(&self) -> u64 {
+        let shortest = |rule: &LineRule| match rule.plan.delay {
+            Some(plan) if rule.plan.reorder.is_none() => plan
+                .delay
+                .latency
+                .saturating_sub(plan.delay.jitter.saturating_mul(4)),
+            _ => 0,
+        };
+        self.by_slot
+            .values()
+            .map(|rule| shortest(rule))
+            .min()
+            .unwrap_or(0)
+    }
+
     /// Whether one of these rules names a flow.
     pub fn name(&self, slots: &[u32], packet: Option<&Packet>, flow: &Flow, ifindex: u32) -> bool {
         slots
@@ -133,9 +150,9 @@ impl Rules {
     }
 
     /// The rule that stands for a slot now.
-    fn current(&self, slot: u32, subject: &Subjected<'_>) -> Option<LineRule> {
+    fn current(&self, slot: u32, subject: &Subjected<'_>) -> Option<Arc<LineRule>> {
         if let Some(rule) = self.by_slot.get(&slot) {
-            return Some(rule.clone());
+            return Some(Arc::clone(rule));
         }
         self.successors
             .get(&slot)?
@@ -304,7 +321,6 @@ impl Rules {
         let start = memory.busy_until.max(arrival.saturating_sub(time(plan.burst)));
         let done = start + time(bytes);
         if done > arrival && done - arrival > BOTTLENECK {
-            add(&line.counters.throttled, u64::from(subject.wire));
             add(&line.counters.dropped, u64::from(subject.wire));
             return None;
         }
@@ -331,12 +347,4 @@ fn names(rule: &Rule, packet: Option<&Packet>, flow: &Flow, ifindex: u32) -> boo
     };
     // Long lists of addresses are in maps of the kernel; they count as naming everybody here.
     matches(rule, &subject, |_| true)
-}
-
-/// Adds what the line itself has lost.
-pub fn count_lost(rules: &Rules, slots: &[u32], wire: u32) {
-    if let Some(rule) = slots.iter().find_map(|slot| rules.by_slot.get(slot)) {
-        let lost: &AtomicU64 = &rule.counters.lost;
-        add(lost, u64::from(wire));
-    }
 }

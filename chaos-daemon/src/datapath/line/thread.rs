@@ -20,7 +20,7 @@ use super::{
     counters::add,
     frame,
     queue::{Held, Queue},
-    rules::{Fate, LineRule, Rules, Subjected, count_lost},
+    rules::{Fate, LineRule, Rules, Subjected},
 };
 use crate::{
     safety::clock::{boot_ns, monotonic_ns},
@@ -28,12 +28,17 @@ use crate::{
         packet::{BATCH, Outgoing, Sender},
         tap::Tap,
     },
+    target::Netns,
 };
 
 /// Frames read from one device before others have their turn.
-const TURN: usize = 64;
+const TURN: usize = 256;
 /// Longest nap, so that a lost wake-up would not be for ever.
 const NAP: u64 = 500_000_000;
+/// Longest time that packets are left unread while more come.
+const TOGETHER: u64 = 500_000;
+/// How often packets are counted that found no room at the entrance, nanoseconds.
+const COUNT: u64 = 1_000_000_000;
 /// Room for the largest frame there is, with all that stands before it.
 const LARGEST: usize = (1 << 16) + 4096;
 /// A packet that is this late, because the daemon was stopped meanwhile, is no longer sent.
@@ -51,12 +56,22 @@ pub enum Order {
     End { slots: Vec<u32>, successors: Vec<u32> },
 }
 
+/// What reading came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Nothing,
+    Some,
+    /// And there is more.
+    More,
+}
+
 /// The ways of one device.
 struct Door {
     tap: Tap,
     sender: Sender,
-    closing: bool,
     wire: bool,
+    /// Packets that found no room at the entrance, as far as counted.
+    refused: u64,
 }
 
 pub struct Worker {
@@ -65,6 +80,10 @@ pub struct Worker {
     rules: Rules,
     doors: HashMap<u32, Door>,
     queue: Queue,
+    /// When those were last counted that found no room at the entrance.
+    counted: u64,
+    /// How long packets may be left unread while more come, nanoseconds.
+    together: u64,
     /// Packets that the line itself has lost.
     lost: Arc<AtomicU64>,
     buffer: Vec<u8>,
@@ -83,13 +102,18 @@ impl Worker {
             rules,
             doors: HashMap::new(),
             queue: Queue::default(),
+            counted: 0,
+            together: 0,
             lost,
             buffer: vec![0; LARGEST],
         }
     }
 
     /// Works until nobody can give orders any more.
-    pub fn run(mut self) {
+    pub fn run(mut self, netns: &Netns) {
+        if let Err(error) = netns.enter() {
+            tracing::debug!(%error, "what finds no room at the entrance of a line will not be counted");
+        }
         punctual();
         loop {
             if !self.obey() {
@@ -98,9 +122,11 @@ impl Worker {
             let read = self.read();
             let now = monotonic_ns();
             self.send(now);
-            if !read {
-                self.nap();
+            if now > self.counted + COUNT {
+                self.counted = now;
+                self.count_refused();
             }
+            self.nap(read);
         }
     }
 
@@ -117,27 +143,25 @@ impl Worker {
                     let door = Door {
                         tap,
                         sender,
-                        closing: false,
                         wire: true,
+                        refused: 0,
                     };
                     self.doors.insert(ifindex, door);
-                    self.choose_packets();
+                    self.settle();
                 }
                 Order::Close { ifindex } => {
                     // Nothing may stay behind in the entrance.
                     self.drain();
                     self.queue.hurry(0, |held| held.ifindex == ifindex);
                     self.send(u64::MAX - 1);
-                    if let Some(door) = self.doors.get_mut(&ifindex) {
-                        door.closing = true;
-                    }
+                    self.count_refused();
                     self.doors.remove(&ifindex);
                 }
                 Order::Put { rules } => {
                     for (slot, rule) in rules {
                         self.rules.put(slot, rule);
                     }
-                    self.choose_packets();
+                    self.settle();
                 }
                 Order::End { slots, successors } => self.end(&slots, &successors),
             }
@@ -149,6 +173,7 @@ impl Worker {
 
     fn end(&mut self, slots: &[u32], successors: &[u32]) {
         self.drain();
+        self.count_refused();
         let rules = &self.rules;
         let now = monotonic_ns();
         self.queue.hurry(now, |held| {
@@ -168,11 +193,12 @@ impl Worker {
         });
         self.send(now);
         self.rules.end(slots, successors);
-        self.choose_packets();
+        self.settle();
     }
 
-    /// Lets devices cut super-packets when some rule has to see wire packets.
-    fn choose_packets(&mut self) {
+    /// Settles what depends on all rules: how long reading may wait, and whether devices cut super-packets, because some rule has to see wire packets.
+    fn settle(&mut self) {
+        self.together = (self.rules.shortest_wait() / 8).min(TOGETHER);
         let wire = self.rules.need_wire_packets();
         for (ifindex, door) in &mut self.doors {
             if door.wire == wire {
@@ -188,25 +214,25 @@ impl Worker {
     /// Reads what is there, but not for ever.
     fn drain(&mut self) {
         for _ in 0..BACKLOG as usize / TURN {
-            if !self.read() {
+            if self.read() == Found::Nothing {
                 return;
             }
         }
     }
 
-    /// Reads a turn from every device; `false` when there was nothing.
-    fn read(&mut self) -> bool {
-        let mut any = false;
+    /// Reads a turn from every device.
+    fn read(&mut self) -> Found {
+        let mut found = Found::Nothing;
         let boot = boot_ns();
         let doors: Vec<u32> = self.doors.keys().copied().collect();
         for ifindex in doors {
-            for _ in 0..TURN {
+            for turn in 1..=TURN {
                 let Some(door) = self.doors.get(&ifindex) else {
                     break;
                 };
                 match door.tap.read(&mut self.buffer) {
                     Ok(Some(length)) => {
-                        any = true;
+                        found = found.max(if turn == TURN { Found::More } else { Found::Some });
                         self.take(ifindex, length, boot);
                     }
                     Ok(None) => break,
@@ -218,7 +244,7 @@ impl Worker {
                 }
             }
         }
-        any
+        found
     }
 
     fn take(&mut self, ifindex: u32, length: usize, boot: u64) {
@@ -264,15 +290,26 @@ impl Worker {
             ..held
         });
         for held in [copy, Some(held)].into_iter().flatten() {
-            if let Err(held) = self.queue.push(held) {
-                self.lose(held.slots(), wire);
+            if !self.queue.push(held) {
+                self.lose(wire);
             }
         }
     }
 
-    fn lose(&self, slots: &[u32], wire: u32) {
+    fn lose(&self, wire: u32) {
         add(&self.lost, u64::from(wire));
-        count_lost(&self.rules, slots, wire);
+    }
+
+    /// Looks at what the kernel has counted of packets that found no room at an entrance.
+    fn count_refused(&mut self) {
+        let Ok(text) = std::fs::read_to_string("/proc/thread-self/net/dev") else {
+            return;
+        };
+        for door in self.doors.values_mut() {
+            let refused = refused(&text, door.tap.name()).unwrap_or(door.refused);
+            add(&self.lost, refused.saturating_sub(door.refused));
+            door.refused = refused;
+        }
     }
 
     /// Sends what is due.
@@ -280,7 +317,7 @@ impl Worker {
         let mut batch: Vec<Held> = Vec::with_capacity(BATCH);
         while let Some(held) = self.queue.pop(now) {
             if now != u64::MAX - 1 && held.due + STALE < now {
-                self.lose(held.slots(), 1);
+                self.lose(1);
                 continue;
             }
             if held.arriving {
@@ -290,7 +327,7 @@ impl Worker {
                 };
                 if let Err(error) = door.tap.write(&held.bytes) {
                     tracing::debug!(%error, ifindex = held.ifindex, "a packet could not arrive");
-                    self.lose(held.slots(), 1);
+                    self.lose(1);
                 }
                 continue;
             }
@@ -316,35 +353,42 @@ impl Worker {
             })
             .collect();
         let mut sent = 0;
-        let mut refused = Vec::new();
+        let mut refused = 0;
         while sent < frames.len() {
             match door.sender.send(&frames[sent..]) {
                 Ok(taken) => sent += taken.max(1),
                 Err(error) => {
                     tracing::debug!(%error, "a packet could not leave");
-                    refused.push(sent);
+                    refused += 1;
                     sent += 1;
                 }
             }
         }
         drop(frames);
-        for i in refused {
-            self.lose(batch[i].slots(), 1);
-        }
+        self.lose(refused);
         batch.clear();
     }
 
-    /// Sleeps until something is due, or comes.
-    fn nap(&self) {
+    /// Sleeps until something is due, or comes. While packets keep coming that have to wait anyway, it does not get
+    /// up for each: their notes say when they came, so they are in time as long as they are read before they are due.
+    fn nap(&self, found: Found) {
+        let busy = found != Found::Nothing;
+        if found == Found::More || busy && self.together == 0 {
+            return;
+        }
         let now = monotonic_ns();
         let due = self.queue.next_due().unwrap_or(u64::MAX);
-        let rest = due.saturating_sub(now).min(NAP);
+        let rest = due
+            .saturating_sub(now)
+            .min(if busy { self.together } else { NAP });
         if rest == 0 {
             return;
         }
         let wake = self.wake.as_fd();
         let mut fds: Vec<BorrowedFd<'_>> = vec![wake];
-        fds.extend(self.doors.values().map(|door| door.tap.as_fd()));
+        if !busy {
+            fds.extend(self.doors.values().map(|door| door.tap.as_fd()));
+        }
         let mut polled: Vec<PollFd<'_>> = fds
             .into_iter()
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
@@ -356,6 +400,17 @@ impl Worker {
             let _ = self.wake.read();
         }
     }
+}
+
+/// The device's packets that found no room, out of `/proc/net/dev`.
+fn refused(text: &str, name: &str) -> Option<u64> {
+    /// Eight columns of what was received come first; of what was sent: bytes, packets, errors, drops.
+    const DROPS: usize = 8 + 3;
+    let (_, numbers) = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(device, _)| device.trim() == name)?;
+    numbers.split_whitespace().nth(DROPS)?.parse().ok()
 }
 
 /// Wakes this thread when it asks to be woken, and before others. Both only make it later when refused.
@@ -371,4 +426,18 @@ fn punctual() {
 
 fn slots(note: &LineNote) -> ([u32; LINE_RULES], u8) {
     (note.rules, note.slots().len() as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_read_out_of_the_table_of_devices() {
+        let text = "Inter-|   Receive    |  Transmit\n face |bytes packets errs drop\n    \
+            lo: 0 0 0 0 0 0 0 0 1 2 3 4 5 6 7 8\nchaos-line0: 9 9 9 9 9 9 9 9 100 200 300 400 5 6 7 8\n";
+        assert_eq!(refused(text, "chaos-line0"), Some(400));
+        assert_eq!(refused(text, "lo"), Some(4));
+        assert_eq!(refused(text, "line0"), None);
+    }
 }
