@@ -33,6 +33,7 @@ fn view() -> FaultView {
                 interface: "eth0".to_owned(),
                 hook: Hook::TcEgress,
                 mode: Mode::Tcx,
+                line: None,
             }],
             warnings: vec![WarningKind::HostTarget.into()],
             ..Status::default()

@@ -65,8 +65,8 @@ fn everything_wrong_is_told_at_once() {
 
 #[test]
 fn a_fault_of_a_later_version_is_refused_by_name() {
-    apply(&DROP.replace("drop: {chance: 30%}", "delay: {latency: 100ms}"))
-        .expect(2, &["fault.yaml:11:", "delay", "not in this version"]);
+    apply(&DROP.replace("drop: {chance: 30%}", "http: {status: 503}"))
+        .expect(2, &["fault.yaml:11:", "http", "not in this version"]);
 }
 
 #[test]
@@ -146,10 +146,9 @@ fn bad_flags_say_what_to_write() {
     inject(&["drop", "30%", "--interface", "eth0@", "--for", "60s"]).expect(2, &["`eth0@blue`"]);
     inject(&["drop", "30%", "--host", "--name", "Bad_Name", "--for", "60s"]).expect(2, &["metadata.name"]);
     inject(&["drop", "--gilbert-elliott", "p=1%", "--host", "--for", "60s"]).expect(2, &["`r` is missing"]);
-    inject(&["delay", "100ms", "--host", "--for", "60s"]).expect(2, &["not in this version: `delay`"]);
-    inject(&["reorder", "25%", "--host", "--for", "60s"]).expect(2, &["not in this version: `reorder`"]);
-    inject(&["bandwidth", "10mbit", "--host", "--for", "60s"])
-        .expect(2, &["not in this version: `bandwidth`"]);
+    inject(&["delay", "2h", "--host", "--for", "60s"]).expect(2, &["more than an hour"]);
+    inject(&["reorder", "25%", "--gap", "0", "--host", "--for", "60s"]).expect(2, &["no 0th packet"]);
+    inject(&["bandwidth", "0bit", "--host", "--for", "60s"]).expect(2, &["nothing would ever pass"]);
     inject(&["http", "503", "--host", "--for", "60s"]).expect(2, &["not in this version: `http`"]);
     inject(&["dns", "nxdomain", "--host", "--for", "60s"]).expect(2, &["not in this version: `dns`"]);
     inject(&["bandwidth", "10", "--host", "--for", "60s"]).expect(2, &["has no unit"]);

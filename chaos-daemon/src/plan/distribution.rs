@@ -113,13 +113,14 @@ mod tests {
 
     #[test]
     fn every_distribution_is_the_asked_one_whatever_the_correlation() {
-        let shapes: [(Distribution, fn(f64) -> f64); 4] = [
-            (Distribution::Uniform, |u| 2.0 * u - 1.0),
+        type Quantile = fn(f64) -> f64;
+        let uniform: Quantile = |u| 2.0 * u - 1.0;
+        for (distribution, quantile) in [
+            (Distribution::Uniform, uniform),
             (Distribution::Normal, normal_quantile),
             (Distribution::Pareto, pareto_quantile),
             (Distribution::ParetoNormal, pareto_normal_quantile),
-        ];
-        for (distribution, quantile) in shapes {
+        ] {
             for correlation in [0.0, 0.25, 0.75] {
                 let n = 100_000;
                 let d = distance(run(distribution, correlation, n), quantile);

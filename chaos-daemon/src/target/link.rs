@@ -115,7 +115,7 @@ fn dump() -> io::Result<Option<Vec<Link>>> {
                 }
                 NLMSG_ERROR => return Err(error_of(message.payload())),
                 RTM_NEWLINK => {
-                    links.extend(parse(message.payload()).filter(|link| !is_ours(&link.interface.name)))
+                    links.extend(parse(message.payload()).filter(|link| !is_ours(&link.interface.name)));
                 }
                 _ => {}
             }

@@ -50,14 +50,15 @@ pub enum Order {
     Free,
 }
 
-/// Some packets do not wait, and so overtake those that are delayed. Needs `delay`.
+/// Some packets do not wait, and so overtake those that are delayed. Without `delay`, they are held back for 10 ms and
+/// are overtaken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reorder {
     pub chance: Chance,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<Chance>,
-    /// Only every n-th packet may overtake.
+    /// Only every n-th packet may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<u32>,
 }

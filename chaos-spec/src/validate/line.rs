@@ -11,18 +11,11 @@ pub(super) fn check(fault: &Fault, errors: &mut Errors) {
         check_delay(delay, errors);
     }
     if let Some(reorder) = &fault.reorder {
-        if fault.delay.is_none() {
-            errors.add(
-                "spec.fault.reorder",
-                "nobody waits, so nobody can be overtaken",
-                "write a `delay` beside it, such as `delay: {latency: 10ms}`",
-            );
-        }
         if reorder.gap == Some(0) {
             errors.add(
                 "spec.fault.reorder.gap",
                 "there is no 0th packet",
-                "write 1 to let any packet overtake, 5 for every fifth",
+                "write 1 for any packet, 5 for every fifth",
             );
         }
     }

@@ -1,6 +1,6 @@
 //! Values that can be read, and may not stand so.
 
-use crate::{GOOD, HEAD, Parts, messages};
+use crate::{GOOD, Parts, messages};
 
 const fn target(target: &str) -> Parts<'_> {
     Parts { target, ..GOOD }
@@ -278,8 +278,8 @@ fn bounds() {
 fn what_waits() {
     check(&[
         (
-            fault("fault: {reorder: {chance: 25%, gap: 5}}"),
-            "7:11: spec.fault.reorder: nobody waits, so nobody can be overtaken – write a `delay` beside it, such as `delay: {latency: 10ms}`",
+            fault("fault: {reorder: {chance: 25%, gap: 0}}"),
+            "7:39: spec.fault.reorder.gap: there is no 0th packet – write 1 for any packet, 5 for every fifth",
         ),
         (
             fault("fault: {delay: {latency: 2h}}"),
@@ -287,24 +287,25 @@ fn what_waits() {
         ),
         (
             fault("fault: {delay: {latency: 1ms, distribution: pareto}}"),
-            "7:46: spec.fault.delay.distribution: it spreads the jitter, and there is none – write a `jitter`, such as `jitter: 20ms`",
+            "7:47: spec.fault.delay.distribution: it spreads the jitter, and there is none – write a `jitter`, such as `jitter: 20ms`",
         ),
         (
             fault("fault: {delay: {latency: 1ms, correlation: 25%}}"),
-            "7:45: spec.fault.delay.correlation: it is that of the jitter, and there is none – write a `jitter`, such as `jitter: 20ms`",
+            "7:46: spec.fault.delay.correlation: it is that of the jitter, and there is none – write a `jitter`, such as `jitter: 20ms`",
         ),
         (
             fault("fault: {delay: {latency: 1ms, jitter: 1ms, correlation: 100%}}"),
-            "7:58: spec.fault.delay.correlation: with 100% the first packet decides over all others – write less than 100%",
+            "7:59: spec.fault.delay.correlation: with 100% the first packet decides over all others – write less than 100%",
         ),
         (
             fault("fault: {bandwidth: {rate: 0bit}}"),
-            "7:28: spec.fault.bandwidth.rate: nothing would ever pass – write `partition` to lose everything, or a rate such as `10mbit`",
+            "7:29: spec.fault.bandwidth.rate: nothing would ever pass – write `partition` to lose everything, or a rate such as `10mbit`",
         ),
     ]);
     for good in [
         "fault: {delay: {latency: 100ms, jitter: 20ms, distribution: normal, correlation: 25%, order: free}}",
         "fault: {delay: {latency: 10ms}, reorder: {chance: 25%, gap: 5}}",
+        "fault: {reorder: {chance: 25%}}",
         "fault: {bandwidth: {rate: 10mbit, burst: 32KiB}}",
         "fault: {corrupt: {chance: 1%}}",
         "fault: {corrupt: {chance: 1%, checksum: leave}}",

@@ -355,3 +355,26 @@ fn some_overtake_when_asked_to() {
     // One in five may, one in four of those does, and then the count begins anew: 4 + 4 packets on average.
     assert!((200..300).contains(&quick), "{quick} of 2000 overtook");
 }
+
+#[test]
+fn without_a_delay_those_that_are_hit_are_overtaken() {
+    let bed = Bed::new();
+    let to = bed.net.server.at(7000);
+    bed.server.udp_echo(to);
+    bed.ctl.apply(&[bed
+        .on_client("swapped", json!({"reorder": {"chance": "10%"}}))
+        .traffic(udp(7000))]);
+    let found = waits(&bed, to, Duration::from_millis(1), 2_000);
+    let view = bed.delete("swapped");
+    let held = found.iter().filter(|wait| **wait >= 10.0).count() as u64;
+    assert!(
+        chaos_tests::binomial_999(2_000, 0.10).contains(&held),
+        "{held} of 2000 held back"
+    );
+    assert!(view.packets("reordered") >= held);
+    assert!(
+        quantile(&found, 0.5) < 2.0,
+        "the others are not: {}",
+        quantile(&found, 0.5)
+    );
+}

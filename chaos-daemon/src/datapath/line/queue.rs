@@ -24,6 +24,8 @@ pub struct Held {
     pub arriving: bool,
     /// Its mark.
     pub mark: u32,
+    /// Whether packets of its flow that come later have to stay behind it.
+    pub in_order: bool,
     /// The rules that acted on it.
     pub slots: ([u32; LINE_RULES], u8),
     /// Virtio header and frame.
@@ -77,7 +79,9 @@ impl Queue {
         self.coming += 1;
         let flow = self.flows.entry(held.flow).or_default();
         flow.waiting += 1;
-        flow.last = flow.last.max(held.due);
+        if held.in_order {
+            flow.last = flow.last.max(held.due);
+        }
         let due = held.due;
         let place = match self.free.pop() {
             Some(place) => {
@@ -124,7 +128,9 @@ impl Queue {
             if *due > now && which(held) {
                 *due = now;
                 held.due = now;
-                if let Some(flow) = self.flows.get_mut(&held.flow) {
+                if held.in_order
+                    && let Some(flow) = self.flows.get_mut(&held.flow)
+                {
                     flow.last = now;
                 }
             }
@@ -146,6 +152,7 @@ mod tests {
             ifindex: 1,
             arriving: false,
             mark: 0,
+            in_order: true,
             slots: (slots, 1),
             bytes: vec![0; 100],
         }

@@ -84,6 +84,8 @@ pub struct Subjected<'a> {
     pub boot: u64,
 }
 
+/// How long a packet is held back for others to overtake it, nanoseconds.
+const HELD_BACK: u64 = 10_000_000;
 /// Longest time that packets may wait for a bottleneck; later ones are lost, as in a router's queue.
 const BOTTLENECK: u64 = 1_000_000_000;
 
@@ -202,11 +204,12 @@ impl Rules {
             add(&counters.matched, wire);
         }
         let first = self.states.fetch_add(rule.state * 2, wire);
-        if rule.faults & (fault::PARTITION | fault::DROP) != 0 && self.lost(rule, first, subject.wire) {
-            if self.spend(rule, wire) {
-                add(&counters.dropped, wire);
-                return Step::Lost;
-            }
+        if rule.faults & (fault::PARTITION | fault::DROP) != 0
+            && self.lost(rule, first, subject.wire)
+            && self.spend(rule, wire)
+        {
+            add(&counters.dropped, wire);
+            return Step::Lost;
         }
         let mut step = (arrival, false, true);
         if rule.faults & fault::DUPLICATE != 0
@@ -222,6 +225,10 @@ impl Rules {
         let jumps = rule.faults & fault::REORDER != 0 && self.jumps(line, first, wire);
         if jumps {
             step.2 = false;
+            if line.plan.delay.is_none() {
+                // Nobody waits whom it could overtake, so it is the one that others overtake.
+                step.0 += HELD_BACK;
+            }
         } else if let Some(plan) = line.plan.delay
             && self.spend(rule, wire)
         {

@@ -278,6 +278,7 @@ impl Worker {
             ifindex,
             arriving,
             mark: note.mark,
+            in_order,
             slots: slots(&note),
             bytes,
         };
