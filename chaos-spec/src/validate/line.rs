@@ -10,14 +10,16 @@ pub(super) fn check(fault: &Fault, errors: &mut Errors) {
     if let Some(delay) = &fault.delay {
         check_delay(delay, errors);
     }
-    if let Some(reorder) = &fault.reorder {
-        if reorder.gap == Some(0) {
-            errors.add(
-                "spec.fault.reorder.gap",
-                "there is no 0th packet",
-                "write 1 for any packet, 5 for every fifth",
-            );
-        }
+    if fault
+        .reorder
+        .as_ref()
+        .is_some_and(|reorder| reorder.gap == Some(0))
+    {
+        errors.add(
+            "spec.fault.reorder.gap",
+            "there is no 0th packet",
+            "write 1 for any packet, 5 for every fifth",
+        );
     }
     if let Some(bandwidth) = &fault.bandwidth {
         check_bandwidth(bandwidth, errors);
