@@ -138,12 +138,11 @@ impl Series {
         let Some(image) = self.newest(&apt.names("linux-image-")?) else {
             bail!("Debian offers no cloud kernel {} any more", self.name());
         };
-        // Newer packages of kernels are empty, and depend on what they had inside before.
+        // Newer packages of kernels are empty, and depend on parts of the same version.
+        let version = image.trim_start_matches("linux-image");
         let parts = apt.depends(&image)?;
-        let parts = parts
-            .into_iter()
-            .filter(|name| name.starts_with("linux-binary-") || name.starts_with("linux-modules-"));
-        let names: BTreeSet<String> = parts.chain([image]).collect();
+        let parts = parts.into_iter().filter(|name| name.ends_with(version));
+        let names: BTreeSet<String> = parts.chain([image.clone()]).collect();
         let unpacked = download_and_unpack(store, &apt, &names)?;
         let tree = store.scratch().join("kernel");
         let release = keep(&unpacked, &tree, emulator)?;

@@ -1,5 +1,6 @@
 //! One boot: QEMU, and what the guest says on its serial console.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -135,26 +136,23 @@ impl Machine<'_> {
     }
 }
 
-/// The same command behind `nice`, where there is one: an emulated machine takes all it gets.
+/// The same command behind `nice`, since an emulated machine takes all it gets, and ended with us, whatever way that is.
 fn politely(command: &Command) -> Command {
-    let Some(nice) = find_program("nice") else {
-        let mut same = Command::new(command.get_program());
-        same.args(command.get_args()).envs(settings(command));
-        return same;
-    };
-    let mut nicer = Command::new(nice);
-    nicer
-        .args(["-n", "5"])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .envs(settings(command));
-    nicer
-}
-
-fn settings(command: &Command) -> impl Iterator<Item = (&std::ffi::OsStr, &std::ffi::OsStr)> {
-    command
-        .get_envs()
-        .filter_map(|(name, value)| Some((name, value?)))
+    let mut words: Vec<OsString> = Vec::new();
+    for (wrapper, arguments) in [("setpriv", ["--pdeathsig", "KILL"]), ("nice", ["-n", "5"])] {
+        if let Some(program) = find_program(wrapper) {
+            words.push(program.into());
+            words.extend(arguments.map(OsString::from));
+        }
+    }
+    words.push(command.get_program().to_owned());
+    let mut behind = Command::new(&words[0]);
+    behind.args(&words[1..]).args(command.get_args()).envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    behind
 }
 
 /// Ended with its handle, whatever happens.
