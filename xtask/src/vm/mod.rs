@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(choose(Choice::All, &[]), Some(6));
         assert_eq!(choose(Choice::Fast, &[]), Some(5));
         assert_eq!(choose(Choice::All, &["drop::half", "partition::"]), Some(2));
-        assert_eq!(choose(Choice::All, &["nothing"]), None);
+        assert_eq!(choose(Choice::All, &["no_such_test"]), None);
     }
 
     #[test]
