@@ -37,7 +37,7 @@ pub(super) struct Armed {
     /// What its lines have counted.
     pub lined: Arc<LineCounters>,
     /// Its lines know that its rules have ended.
-    off_line: bool,
+    pub off_line: bool,
     /// Its rules have been ended.
     quiet: bool,
 }
@@ -99,8 +99,7 @@ impl Datapath {
         }
         for record in &mut replaced {
             let successor = staged.iter().find(|(id, _)| *id == record.arm.id);
-            self.end_lined(record, successor.map(|(_, new)| new));
-            record.off_line = true;
+            self.end_lined(std::slice::from_mut(record), successor.map(|(_, new)| new));
         }
         self.publish(next);
         for mut record in replaced {
@@ -134,10 +133,7 @@ impl Datapath {
         let next = self.epoch + 1;
         let quiet = self.end_rules(&records, next);
         if quiet.is_ok() {
-            for record in &mut records {
-                self.end_lined(record, None);
-                record.off_line = true;
-            }
+            self.end_lined(&mut records, None);
             self.publish(next);
         }
         for mut record in records {
@@ -187,7 +183,7 @@ impl Datapath {
             addresses: &arm.addresses,
         };
         let mut drafts = plan::drafts(&arm.spec, &context)?;
-        self.fit(&mut drafts)?;
+        self.fit(arm, &mut drafts)?;
         let slot = match self.faults.get(&arm.id) {
             Some(old) => old.slot,
             None => self.new_fault_slot()?,
@@ -422,15 +418,13 @@ impl Datapath {
     }
 
     /// Takes away everything of a version of a fault; with `whole`, its counters, too.
-    fn retire(&mut self, record: Armed, whole: bool) {
+    fn retire(&mut self, mut record: Armed, whole: bool) {
         for armed in &record.rules {
             self.index
                 .unfile(&mut self.maps, armed.name, &armed.filing, armed.slot);
             self.free_rule(armed);
         }
-        if !record.off_line {
-            self.end_lined(&record, None);
-        }
+        self.end_lined(std::slice::from_mut(&mut record), None);
         for place in &record.places {
             if place.lined {
                 self.let_go_lines(place.space, &place.interfaces);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chaos_ebpf_common::abi::{Hook, flags};
 
 use super::{
-    Datapath, DatapathError,
+    Arm, Datapath, DatapathError,
     arm::{Armed, ArmedRule},
     line::{Line, LineRule},
 };
@@ -14,8 +14,18 @@ use crate::{plan::Draft, target::Interface};
 impl Datapath {
     /// Fits drafts to what lines can be had: a fault that needs one is refused where there is none, one that would
     /// only be more exact does without.
-    pub(super) fn fit(&self, drafts: &mut [Draft]) -> Result<(), DatapathError> {
-        let Some(why) = self.capabilities.no_line else {
+    pub(super) fn fit(&self, arm: &Arm, drafts: &mut [Draft]) -> Result<(), DatapathError> {
+        // What comes back to a loopback is routed anew, and 127.0.0.0/8 is then taken for a forgery
+        // (net/ipv4/route.c, `ip_route_input_slow`).
+        let looped = arm
+            .target
+            .places
+            .iter()
+            .flat_map(|place| &place.interfaces)
+            .any(|i| i.loopback);
+        let loopback =
+            looped.then_some("packets of a loopback cannot come back from a line; name another interface");
+        let Some(why) = self.capabilities.no_line.or(loopback) else {
             return Ok(());
         };
         for draft in drafts {
@@ -87,23 +97,32 @@ impl Datapath {
     }
 
     /// Lets the lines know of rules that end now, and of those that come after them.
-    pub(super) fn end_lined(&self, ending: &Armed, successor: Option<&Armed>) {
+    pub(super) fn end_lined(&self, ending: &mut [Armed], successor: Option<&Armed>) {
         for (space, open) in &self.spaces {
             let Some(line) = &open.line else { continue };
-            let slots = |record: &Armed| -> Vec<u32> {
-                record
-                    .rules
-                    .iter()
-                    .filter(|armed| {
-                        armed.name.netns == *space && armed.name.hook != Hook::Xdp && armed.line.is_some()
-                    })
-                    .map(|armed| armed.slot)
-                    .collect()
-            };
-            let ended = slots(ending);
+            let ended: Vec<u32> = ending
+                .iter()
+                .filter(|record| !record.off_line)
+                .flat_map(|record| lined_slots(record, *space))
+                .collect();
             if !ended.is_empty() {
-                line.end(ended, successor.map(slots).unwrap_or_default());
+                let next = successor.map(|record| lined_slots(record, *space).collect());
+                line.end(ended, next.unwrap_or_default());
             }
         }
+        for record in ending {
+            record.off_line = true;
+        }
     }
+}
+
+/// Slots of the rules that a fault has on the line of a namespace.
+fn lined_slots(record: &Armed, space: u32) -> impl Iterator<Item = u32> {
+    record
+        .rules
+        .iter()
+        .filter(move |armed| {
+            armed.name.netns == space && armed.name.hook != Hook::Xdp && armed.line.is_some()
+        })
+        .map(|armed| armed.slot)
 }

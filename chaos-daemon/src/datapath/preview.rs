@@ -17,7 +17,7 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
         addresses: &arm.addresses,
     };
     let mut drafts = plan::drafts(&arm.spec, &context)?;
-    datapath.fit(&mut drafts)?;
+    datapath.fit(arm, &mut drafts)?;
     let lined = drafts.iter().any(|draft| draft.line.is_some());
     let mut planned = PlannedFault {
         name: arm.name.clone(),

@@ -378,3 +378,14 @@ fn without_a_delay_those_that_are_hit_are_overtaken() {
         quantile(&found, 0.5)
     );
 }
+
+#[test]
+fn a_loopback_has_no_line_and_says_so() {
+    let bed = Bed::new();
+    bed.net.client.netns.ip("link set lo up");
+    let target = json!({"interface": {"name": "lo", "netns": bed.net.client.netns.path()}});
+    let file = FaultFile::new("looped", target, delay("10ms"));
+    let answer = chaos_tests::Api::of(&bed.daemon).apply(&[file]);
+    assert_eq!(answer.status, 422, "{answer:?}");
+    assert!(format!("{answer:?}").contains("loopback"), "{answer:?}");
+}
