@@ -343,7 +343,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn poll(&mut self) {
+        // Loads programs for the namespace to come: two seconds of verifying where a kernel is emulated.
+        self.parts.pulse.busy(KERNEL_PATIENCE);
         self.kernel.breathe();
+        self.parts.pulse.beat();
         for (id, why) in self.kernel.gone() {
             self.end(&[id], Reason::TargetGone, &why);
         }
