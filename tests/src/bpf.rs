@@ -9,7 +9,7 @@ use aya::maps::loaded_maps;
 use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, loaded_links, loaded_programs};
 
-use crate::{Device, eventually};
+use crate::{Device, Pair, Since, Skip, eventually, require_feature};
 
 /// Ids of programs, maps and links.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,6 +113,16 @@ impl ForeignTcx {
             })
         })
     }
+}
+
+/// TCX: links that end with their process. Tried on a device of its own.
+///
+/// # Errors
+/// This kernel has none.
+pub fn require_tcx() -> Result<(), Skip> {
+    let net = Pair::new();
+    let works = ForeignTcx::attach(&net.client.device, TcAttachType::Egress).is_some();
+    require_feature("TCX", Since::Kernel(6, 6), works)
 }
 
 impl Drop for ForeignTcx {

@@ -28,7 +28,7 @@ mod wait;
 pub mod workload;
 
 pub use api::{Answer, Api};
-pub use bpf::{BpfObjects, ForeignTcx};
+pub use bpf::{BpfObjects, ForeignTcx, require_tcx};
 pub use capture::{Capture, Frame, Way};
 pub use cgroup::Cgroup;
 pub use chaosctl::{Chaosctl, Output, View};
@@ -42,5 +42,5 @@ pub use skip::{Since, Skip, require_feature, require_program};
 pub use snapshot::Snapshot;
 pub use stats::{Bounds, binomial_999, lag1_correlation};
 pub use topology::{Host, Pair, Router};
-pub use wait::{boot_nanos, eventually, eventually_some, monotonic_nanos, settled};
+pub use wait::{boot_nanos, eventually, eventually_some, is_emulated, monotonic_nanos, patience, settled};
 pub use workload::Workload;

@@ -9,6 +9,17 @@ use nix::time::{ClockId, clock_gettime};
 /// How often a condition is looked at.
 const STEP: Duration = Duration::from_millis(5);
 
+/// How long something may take that takes `native` on an idle machine: ten times as long where every instruction is
+/// emulated (`cargo xtask vm`), which says nothing about the product.
+pub fn patience(native: Duration) -> Duration {
+    native * if is_emulated() { 10 } else { 1 }
+}
+
+/// Whether this kernel runs in an emulated machine, as its init tells.
+pub fn is_emulated() -> bool {
+    std::env::var_os("CHAOS_EMULATED").is_some()
+}
+
 /// Waits until `condition` holds.
 ///
 /// # Panics
@@ -21,9 +32,10 @@ pub fn eventually(timeout: Duration, what: &str, mut condition: impl FnMut() -> 
 /// Waits until `probe` gives a value, and returns it.
 ///
 /// # Panics
-/// When it gives none within `timeout`.
+/// When it gives none within `timeout`, which [`patience`] stretches.
 #[track_caller]
 pub fn eventually_some<T>(timeout: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let timeout = patience(timeout);
     let start = Instant::now();
     loop {
         if let Some(value) = probe() {
