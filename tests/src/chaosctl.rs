@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{FaultFile, binary, eventually_some};
+use crate::{FaultFile, binary, eventually_some, is_emulated};
 
 /// `chaosctl` for one daemon's socket.
 #[derive(Clone, Debug)]
@@ -47,7 +47,12 @@ impl Chaosctl {
             args.iter().all(|arg| arg.as_ref() != "--host"),
             "no test aims at a host"
         );
-        let mut child = Command::new(binary("chaosctl"))
+        let mut command = Command::new(binary("chaosctl"));
+        if is_emulated() {
+            // There the verifier alone takes seconds.
+            command.args(["--timeout", "60s"]);
+        }
+        let mut child = command
             .args(args)
             .env("CHAOS_SOCKET", &self.socket)
             .env("NO_COLOR", "1")

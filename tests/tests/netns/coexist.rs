@@ -1,7 +1,7 @@
 //! What somebody else has put on a device works during a fault and is byte-equal after it.
 
 use aya::programs::TcAttachType;
-use chaos_tests::{ForeignTcx, Since, Snapshot, need, require_feature};
+use chaos_tests::{ForeignTcx, Since, Snapshot, need, require_feature, require_tcx};
 use serde_json::json;
 
 use crate::bed::Bed;
@@ -192,6 +192,7 @@ fn without_tcx_clsact_does_and_is_undone_also_after_a_crash() {
 
 #[test]
 fn a_stopped_daemon_that_is_killed_leaves_nothing_either() {
+    need!(require_tcx());
     let mut bed = Bed::new();
     bed.ctl.apply(&[bed.on_client("cut", json!({"partition": {}}))]);
     let objects = bed.daemon.bpf_objects();

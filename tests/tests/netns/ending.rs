@@ -3,12 +3,20 @@
 use std::time::Duration;
 
 use chaos_tests::workload::{Handle, Probed};
-use chaos_tests::{Api, Daemon, FaultFile, Pair, Snapshot, Workload, eventually, monotonic_nanos};
+use chaos_tests::{
+    Api, Daemon, FaultFile, Pair, Snapshot, Workload, eventually, monotonic_nanos, need, patience,
+    require_tcx,
+};
 use serde_json::json;
 
 use crate::bed::{Bed, SOON};
 
 const MILLI: u64 = 1_000_000;
+
+/// So many milliseconds, in nanoseconds; more where they mean little.
+fn patient(millis: u64) -> u64 {
+    u64::try_from(patience(Duration::from_millis(millis)).as_nanos()).expect("a short time")
+}
 
 /// A client that asks a UDP echo every half millisecond, and a daemon with a lease of its own choice.
 struct Watched {
@@ -98,7 +106,10 @@ fn three_seconds_are_three_seconds() {
     let started = lost_first(&bed.report());
     let ended = bed.whole_again(started, Duration::from_secs(5));
     let took = (ended - started) as f64 / 1e9;
-    assert!((2.95..=3.05).contains(&took), "{took} s");
+    assert!(
+        (2.95..=3.0 + patient(50) as f64 / 1e9).contains(&took),
+        "{took} s"
+    );
     let view = bed.daemon.ctl().wait_for_phase("cut", "Ended");
     assert_eq!(view.reason(), "Deadline");
     bed.assert_untouched();
@@ -112,7 +123,10 @@ fn three_seconds_are_three_seconds_also_while_the_daemon_is_stopped() {
     let started = lost_first(&bed.report());
     let ended = bed.whole_again(started, Duration::from_secs(5));
     let took = (ended - started) as f64 / 1e9;
-    assert!((2.95..=3.05).contains(&took), "{took} s");
+    assert!(
+        (2.95..=3.0 + patient(50) as f64 / 1e9).contains(&took),
+        "{took} s"
+    );
     bed.daemon.sigcont();
     let view = bed.daemon.ctl().wait_for_phase("cut", "Ended");
     assert_eq!(view.reason(), "Deadline");
@@ -121,13 +135,15 @@ fn three_seconds_are_three_seconds_also_while_the_daemon_is_stopped() {
 
 #[test]
 fn a_killed_daemon_lets_go_within_twenty_milliseconds_and_leaves_nothing() {
+    // Without TCX the filters stay, and the lease ends the fault: see `clsact`.
+    need!(require_tcx());
     let mut bed = Watched::new(&[]);
     bed.cut("60s");
     let objects = bed.daemon.bpf_objects();
     assert_eq!(objects.left(), objects, "they are loaded");
     let killed = bed.daemon.sigkill();
     let whole = bed.whole_again(killed, SOON);
-    assert!(whole < killed + 20 * MILLI, "{} µs", (whole - killed) / 1000);
+    assert!(whole < killed + patient(20), "{} µs", (whole - killed) / 1000);
     objects.assert_gone();
     bed.assert_untouched();
     bed.daemon.start_again();
@@ -156,7 +172,7 @@ fn a_killed_daemon_takes_its_lines_along() {
     let objects = bed.daemon.bpf_objects();
     let killed = bed.daemon.sigkill();
     let whole = bed.whole_again(killed, SOON);
-    assert!(whole < killed + 20 * MILLI, "{} µs", (whole - killed) / 1000);
+    assert!(whole < killed + patient(20), "{} µs", (whole - killed) / 1000);
     eventually(SOON, "the device is gone", || {
         !devices(&bed).contains("chaos-line")
     });
@@ -166,6 +182,7 @@ fn a_killed_daemon_takes_its_lines_along() {
 
 #[test]
 fn a_daemon_killed_at_any_moment_leaves_nothing() {
+    need!(require_tcx());
     let mut bed = Watched::new(&[]);
     for round in 0..15_u64 {
         let api = Api::of(&bed.daemon);
@@ -195,7 +212,7 @@ fn a_daemon_killed_at_any_moment_leaves_nothing() {
         });
         let whole = bed.whole_again(killed, SOON);
         assert!(
-            whole < killed + 20 * MILLI,
+            whole < killed + patient(20),
             "round {round}: {} µs",
             (whole - killed) / 1000
         );
@@ -221,7 +238,11 @@ fn a_hung_daemon_loses_its_lease() {
     bed.cut("60s");
     let stopped = bed.daemon.sigstop();
     let whole = bed.whole_again(stopped, Duration::from_secs(5));
-    assert!(whole < stopped + 2050 * MILLI, "{} ms", (whole - stopped) / MILLI);
+    assert!(
+        whole < stopped + 2000 * MILLI + patient(50),
+        "{} ms",
+        (whole - stopped) / MILLI
+    );
     bed.daemon.sigcont();
     // Awake again it must not take up where it left: nobody knows what happened meanwhile.
     let view = bed.daemon.ctl().wait_for_phase("cut", "Ended");
@@ -245,14 +266,14 @@ fn delete_and_sigterm_end_at_once() {
     let deleted = monotonic_nanos();
     bed.daemon.ctl().delete("cut");
     let whole = bed.whole_again(deleted, SOON);
-    assert!(whole < deleted + 100 * MILLI, "{} ms", (whole - deleted) / MILLI);
+    assert!(whole < deleted + patient(100), "{} ms", (whole - deleted) / MILLI);
     bed.assert_untouched();
     bed.cut("60s");
     let objects = bed.daemon.bpf_objects();
     let ended = monotonic_nanos();
     assert!(bed.daemon.stop().success());
     let whole = bed.whole_again(ended, SOON);
-    assert!(whole < ended + 500 * MILLI, "{} ms", (whole - ended) / MILLI);
+    assert!(whole < ended + patient(500), "{} ms", (whole - ended) / MILLI);
     objects.assert_gone();
     bed.assert_untouched();
 }
