@@ -163,6 +163,7 @@ fn a_killed_daemon_lets_go_within_twenty_milliseconds_and_leaves_nothing() {
 /// A line, its device and the packets on it end with the process.
 #[test]
 fn a_killed_daemon_takes_its_lines_along() {
+    need!(require_tcx());
     let mut bed = Watched::new(&[]);
     let slow =
         |name: &str| FaultFile::on_netns(name, &bed.net.client.netns, json!({"delay": {"latency": "40ms"}}));

@@ -75,11 +75,12 @@ impl Layer {
 pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
     let mut layers = if args.layers.is_empty() {
         let mut all = Layer::value_variants().to_vec();
-        if let Some(reason) = vm::obstacle() {
-            note(format_args!("without the layer vm: {reason}"));
+        // Guests are slow, and so are asked for by name.
+        if !args.all {
+            note("without the layer vm: `test vm` runs it, and `test --all`");
             all.retain(|layer| *layer != Layer::Vm);
-        } else if !args.filter.is_empty() && !args.all {
-            note("without the layer vm: a filter reaches it only when it is named, as in `test vm -- drop`");
+        } else if let Some(reason) = vm::obstacle() {
+            note(format_args!("without the layer vm: {reason}"));
             all.retain(|layer| *layer != Layer::Vm);
         }
         all
