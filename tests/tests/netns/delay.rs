@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::bed::{Bed, SOON};
 
 const MS: f64 = 1e6;
+/// What a busy machine may add to a single answer, microseconds; waiting twice would be more.
+const BUSY: u64 = 30_000;
 
 /// Asks an echo of the server at this pace until `count` answers are there; what each took, in milliseconds, in the
 /// order of the questions.
@@ -82,7 +84,7 @@ fn every_packet_waits_and_none_a_moment_less() {
         );
         println!("{told}");
         assert!(quantile(&late, 0.0) >= 50.0, "{told}");
-        assert!(quantile(&late, 0.5) <= 50.5, "{told}");
+        assert!(quantile(&late, 0.5) <= 51.0, "{told}");
         let view = bed.ctl.fault("late");
         assert_eq!(view.packets("delayed"), view.packets("matched"));
         assert_eq!(view.packets("dropped"), 0);
@@ -116,13 +118,21 @@ fn connecting_and_asking_wait_once_each_and_the_neighbours_do_not() {
         (opened.micros, asked)
     };
     let (opened, asked) = took(hit);
-    assert!((100_000..103_000).contains(&opened), "connecting: {opened} µs");
-    for micros in asked {
-        assert!((100_000..103_000).contains(&micros), "asking: {micros} µs");
-    }
+    assert!(
+        (100_000..100_000 + BUSY).contains(&opened),
+        "connecting: {opened} µs"
+    );
+    let mut sorted = asked;
+    sorted.sort_unstable();
+    let (least, middle, most) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
+    let told = format!("asking: {sorted:?} µs");
+    assert!(
+        least >= 100_000 && middle < 103_000 && most < 100_000 + BUSY,
+        "{told}"
+    );
     let (opened, asked) = took(spared);
     assert!(
-        opened < 20_000 && asked.iter().all(|micros| *micros < 20_000),
+        opened < BUSY && asked.iter().all(|micros| *micros < BUSY),
         "{opened} {asked:?}"
     );
     let view = bed.delete("late");
@@ -161,9 +171,9 @@ fn jitter_is_the_asked_one_and_the_same_seed_draws_it_again() {
         lag1_correlation(&free)
     );
     println!("{told}");
-    assert!((mean(&free) - 100.0).abs() < 1.3, "{told}");
-    assert!((deviation(&free) - 20.0).abs() < 1.0, "{told}");
-    assert!((lag1_correlation(&free) - 0.25).abs() < 0.06, "{told}");
+    assert!((mean(&free) - 100.0).abs() < 2.0, "{told}");
+    assert!((deviation(&free) - 20.0).abs() < 1.5, "{told}");
+    assert!((lag1_correlation(&free) - 0.25).abs() < 0.08, "{told}");
     assert!(free_order > 1_000, "{free_order} overtook");
     let again = millis(&run("free"), COUNT);
     let same = free
@@ -220,14 +230,11 @@ fn of_two_cgroups_in_one_namespace_one_waits_both_ways() {
     };
     let (opened, asked) = took(&inside);
     assert!(
-        (60_000..65_000).contains(&opened) && (60_000..65_000).contains(&asked),
+        (60_000..60_000 + BUSY).contains(&opened) && (60_000..60_000 + BUSY).contains(&asked),
         "{opened} {asked}"
     );
     let (opened, asked) = took(&bed.client);
-    assert!(
-        opened < 20_000 && asked < 20_000,
-        "the neighbour: {opened} {asked}"
-    );
+    assert!(opened < BUSY && asked < BUSY, "the neighbour: {opened} {asked}");
     bed.delete("late");
 }
 
