@@ -3,6 +3,7 @@
 
 use crate::{
     abi::protocol,
+    csum::Sum,
     frame::{Fragment, Packet},
     rng::{Stream, draw},
 };
@@ -74,12 +75,31 @@ impl Flip {
         };
         word.to_be()
     }
+
+    /// The checksum, as it stands in the packet, after the byte has changed (RFC 1624: what was said of the old word is
+    /// taken back).
+    #[inline(always)]
+    pub fn mend(&self, checksum: u16, before: u8, after: u8) -> u16 {
+        if self.optional && checksum == 0 {
+            return 0;
+        }
+        let mended = Sum::default()
+            .word(!checksum)
+            .word(!self.word(before))
+            .word(self.word(after))
+            .fold();
+        // In UDP, 0 would mean that there is none (RFC 768).
+        if self.optional && mended == 0 {
+            u16::MAX
+        } else {
+            mended
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::csum::Sum;
     use proptest::prelude::*;
     use std::vec::Vec;
 

@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod abi;
 pub mod address;
+pub mod bandwidth;
 pub mod clock;
 pub mod corrupt;
 pub mod csum;
@@ -23,5 +24,6 @@ pub mod index;
 pub mod line;
 pub mod loss;
 pub mod matching;
+pub mod reorder;
 pub mod reply;
 pub mod rng;

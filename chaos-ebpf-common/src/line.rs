@@ -1,11 +1,19 @@
 //! What the hook tells the line of a packet: a fixed number of bytes before its frame.
 
-use crate::abi::{Hook, LINE_RULES, LineNote};
+use crate::abi::{Hook, LINE_RULES, LineNote, Rule, flags, protocol};
 
 /// First word of a note; a frame without it did not come from a hook.
 pub const MAGIC: u32 = 0xc4a0_5e11;
 /// Bytes before the frame.
 pub const NOTE_LEN: usize = size_of::<LineNote>();
+
+/// Whether a rule is carried out on the line for a packet of this protocol. All of a TCP flow goes the same way, since
+/// its small packets would overtake its large ones otherwise.
+#[inline(always)]
+pub fn takes(rule: &Rule, protocol: u8, wire_packets: u32) -> bool {
+    rule.flags & flags::LINE != 0
+        || rule.flags & flags::LINE_BULK != 0 && (protocol == protocol::TCP || wire_packets > 1)
+}
 
 impl LineNote {
     /// Reads the note that stands before a frame; `None` when there is none.
@@ -40,6 +48,27 @@ const HIGH: usize = 4 - LOW;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chances_of_single_datagrams_are_taken_at_the_hook() {
+        let rule = |flags| Rule {
+            flags,
+            ..Rule::default()
+        };
+        for (flags, protocol, wire, want) in [
+            (0, protocol::TCP, 40, false),
+            (flags::LINE, protocol::ICMP, 1, true),
+            (flags::LINE_BULK, protocol::TCP, 1, true),
+            (flags::LINE_BULK, protocol::UDP, 2, true),
+            (flags::LINE_BULK, protocol::UDP, 1, false),
+        ] {
+            assert_eq!(
+                takes(&rule(flags), protocol, wire),
+                want,
+                "{flags} {protocol} {wire}"
+            );
+        }
+    }
 
     #[test]
     fn a_note_is_read_as_it_lies_in_memory() {

@@ -60,7 +60,11 @@ impl Datapath {
             }
         }
         let open_devices = line.len();
-        self.index.set_lines(&mut self.maps, space, open_devices)
+        let told = self.index.set_lines(&mut self.maps, space, open_devices);
+        if told.is_err() {
+            self.let_go_lines(space, interfaces);
+        }
+        told
     }
 
     /// Counts one user less.

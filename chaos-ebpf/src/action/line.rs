@@ -6,7 +6,7 @@ use aya_ebpf::{
     helpers::{bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_fullsock},
 };
 use chaos_ebpf_common::{
-    abi::{LINE_RULES, Line, LineKey, LineNote, Rule, flags, protocol, stat},
+    abi::{LINE_RULES, Line, LineKey, LineNote, stat},
     line::{MAGIC, NOTE_LEN},
 };
 use core::cell::Cell;
@@ -15,7 +15,6 @@ use super::Treated;
 use crate::{
     maps::{LINES, NETNS_INDEX, count},
     skb::Skb,
-    work::Work,
 };
 
 /// Rules of the packet at hand that are carried out on the line.
@@ -54,16 +53,7 @@ impl Notes {
     }
 }
 
-/// Whether a rule is carried out on the line for this packet. All of a TCP flow goes the same way, since its small
-/// packets would overtake its large ones otherwise.
-#[inline(always)]
-pub fn takes(rule: &Rule, work: &Work) -> bool {
-    rule.flags & flags::LINE != 0
-        || rule.flags & flags::LINE_BULK != 0
-            && (work.flow.protocol == protocol::TCP || work.wire_packets > 1)
-}
-
-/// Sends the packet into the line of its device; `None` when it stays here.
+/// Sends the packet into the line of its device: the verdict of the program, [`super::STAYS`] when there is no way.
 #[inline(never)]
 pub fn send(treated: &Treated<'_>) -> i32 {
     const STAYS: i32 = super::STAYS;

@@ -13,6 +13,7 @@ mod tally;
 use chaos_ebpf_common::{
     abi::{Hook, Netns, Rule, fault, flags},
     frame::Packet,
+    line::takes,
     loss::any_of,
 };
 
@@ -102,7 +103,8 @@ pub enum Loses {
 /// too, or they would act before it; only answers are given here, because nobody gives them from there.
 #[inline(always)]
 pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
-    let lined = treated.work.notes.any() || line::takes(rule, treated.work);
+    let lined =
+        treated.work.notes.any() || takes(rule, treated.work.flow.protocol, treated.work.wire_packets);
     if lined && rule.faults & (fault::REJECT | fault::RESET) == 0 {
         treated.work.notes.add(slot);
         return Next::Go;

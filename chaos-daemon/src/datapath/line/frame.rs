@@ -87,17 +87,10 @@ pub fn flip(bytes: &mut [u8], flip: &Flip, fix: bool) {
     frame[at] ^= flip.mask;
     let old = u16::from_ne_bytes([frame[check], frame[check + 1]]);
     // What the device still owes, it will make of what is there now.
-    if !fix || owed || (flip.optional && old == 0) {
-        return;
+    if fix && !owed {
+        let new = flip.mend(old, before, frame[at]);
+        frame[check..check + 2].copy_from_slice(&new.to_ne_bytes());
     }
-    // RFC 1624: what was said of the old word is taken back.
-    let new = Sum::default()
-        .word(!old)
-        .word(!flip.word(before))
-        .word(flip.word(frame[at]))
-        .fold();
-    let new = if flip.optional && new == 0 { u16::MAX } else { new };
-    frame[check..check + 2].copy_from_slice(&new.to_ne_bytes());
 }
 
 /// Makes the checksum that a device would have made.

@@ -129,15 +129,20 @@ impl Line {
             ifindex: interface.index,
             ..LineEntry::default()
         };
+        let known = maps
+            .lines
+            .insert(key(index, entrance), back, 0)
+            .and_then(|()| maps.lines.insert(key(index, interface.index), there, 0));
+        if let Err(error) = known {
+            // Absent when this was what failed.
+            let _ = maps.lines.remove(&key(index, entrance));
+            return Err(DatapathError::map("LINES", error));
+        }
         self.order(Order::Open {
             ifindex: interface.index,
             tap,
             sender,
         });
-        maps.lines
-            .insert(key(index, entrance), back, 0)
-            .and_then(|()| maps.lines.insert(key(index, interface.index), there, 0))
-            .map_err(|e| DatapathError::map("LINES", e))?;
         self.devices.insert(
             interface.index,
             Device {

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use chaos_ebpf_common::{
     abi::{Rule, fault, loss},
+    bandwidth::{self, Passes},
     delay,
     flow::Flow,
     frame::Packet,
     loss::step,
     matching::{Subject, matches},
+    reorder,
     rng::{Stream, hit},
 };
-
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     counters::{LineCounters, add},
@@ -36,8 +37,8 @@ pub struct LineRule {
 struct Memory {
     /// The last normal number of the jitter.
     jitter: i64,
-    /// Packets since the last that could overtake.
-    gap: u32,
+    /// Packets that waited since the last that overtook.
+    waited: u32,
     /// When the last byte so far has left the bottleneck.
     busy_until: u64,
 }
@@ -84,11 +85,6 @@ pub struct Subjected<'a> {
     pub boot: u64,
 }
 
-/// How long a packet is held back for others to overtake it, nanoseconds.
-const HELD_BACK: u64 = 10_000_000;
-/// Longest time that packets may wait for a bottleneck; later ones are lost, as in a router's queue.
-const BOTTLENECK: u64 = 1_000_000_000;
-
 impl Rules {
     pub fn new(states: Arc<Words>, spent: Arc<Words>) -> Self {
         Self {
@@ -108,16 +104,12 @@ impl Rules {
     /// Ends rules; packets that still come for them meet those of `successors` that name them.
     pub fn end(&mut self, slots: &[u32], successors: &[u32]) {
         for slot in slots {
-            if let Some(rule) = self.by_slot.remove(slot)
-                && !self
-                    .by_slot
-                    .values()
-                    .any(|other| other.rule.state == rule.rule.state)
-            {
-                self.memories.remove(&rule.rule.state);
-            }
+            self.by_slot.remove(slot);
             self.successors.insert(*slot, successors.to_vec());
         }
+        // A version that came after may go on with the same memory.
+        let used: FxHashSet<u32> = self.by_slot.values().map(|line| line.rule.state).collect();
+        self.memories.retain(|state, _| used.contains(state));
     }
 
     /// Whether some rule has to see each wire packet by itself.
@@ -227,7 +219,7 @@ impl Rules {
             step.2 = false;
             if line.plan.delay.is_none() {
                 // Nobody waits whom it could overtake, so it is the one that others overtake.
-                step.0 += HELD_BACK;
+                step.0 += reorder::HELD_BACK;
             }
         } else if let Some(plan) = line.plan.delay
             && self.spend(rule, wire)
@@ -280,19 +272,16 @@ impl Rules {
         }
     }
 
-    /// Whether a packet does not wait, as netem has it: by chance, and not before `gap` others have waited.
+    /// Whether a packet does not wait.
     fn jumps(&mut self, line: &LineRule, first: u64, wire: u64) -> bool {
         let rule = &line.rule;
         let Some(plan) = line.plan.reorder else {
             return false;
         };
         let memory = self.memories.entry(rule.state).or_default();
-        if memory.gap + 1 < plan.gap || !hit(rule.seed, Stream::Reorder, first, plan.chance) {
-            memory.gap = memory.gap.saturating_add(1);
-            return false;
-        }
-        memory.gap = 0;
-        if !self.spend(rule, wire) {
+        let (jumped, waited) = reorder::jumps(plan.chance, plan.gap, rule.seed, first, memory.waited);
+        memory.waited = waited;
+        if !jumped || !self.spend(rule, wire) {
             return false;
         }
         add(&line.counters.reordered, wire);
@@ -313,8 +302,7 @@ impl Rules {
         wait
     }
 
-    /// When a packet that arrives at a bottleneck has left it, by a bucket of tokens seen as a virtual clock
-    /// (ITU-T I.371, generic cell rate algorithm).
+    /// When a packet that arrives at the bottleneck has left it; `None`: lost there.
     fn queue(
         &mut self,
         line: &LineRule,
@@ -322,20 +310,25 @@ impl Rules {
         subject: &Subjected<'_>,
         arrival: u64,
     ) -> Option<u64> {
-        let memory = self.memories.entry(line.rule.state).or_default();
-        let time = |bytes: u64| (u128::from(bytes) * 8_000_000_000 / u128::from(plan.rate.max(1))) as u64;
+        let (rule, wire) = (&line.rule, u64::from(subject.wire));
         let bytes = (subject.bytes.len() - frame::VIRTIO) as u64;
-        let start = memory.busy_until.max(arrival.saturating_sub(time(plan.burst)));
-        let done = start + time(bytes);
-        if done > arrival && done - arrival > BOTTLENECK {
-            add(&line.counters.dropped, u64::from(subject.wire));
-            return None;
-        }
-        memory.busy_until = done;
-        if done > arrival {
-            add(&line.counters.throttled, u64::from(subject.wire));
-        }
-        Some(done.max(arrival))
+        let busy = self.memories.entry(rule.state).or_default().busy_until;
+        let passes = bandwidth::pass(plan.rate, plan.burst, bytes, arrival, busy);
+        let (until, due) = match passes {
+            Passes::AtOnce { busy_until } => (busy_until, arrival),
+            // Nobody is held up, or lost, beyond the budget.
+            _ if !self.spend(rule, wire) => return Some(arrival),
+            Passes::Later { busy_until } => {
+                add(&line.counters.throttled, wire);
+                (busy_until, busy_until)
+            }
+            Passes::Lost => {
+                add(&line.counters.dropped, wire);
+                return None;
+            }
+        };
+        self.memories.entry(rule.state).or_default().busy_until = until;
+        Some(due)
     }
 }
 

@@ -152,8 +152,9 @@ impl Worker {
                 Order::Close { ifindex } => {
                     // Nothing may stay behind in the entrance.
                     self.drain();
-                    self.queue.hurry(0, |held| held.ifindex == ifindex);
-                    self.send(u64::MAX - 1);
+                    let now = monotonic_ns();
+                    self.queue.hurry(now, |held| held.ifindex == ifindex);
+                    self.send(now);
                     self.count_refused();
                     self.doors.remove(&ifindex);
                 }
@@ -317,7 +318,7 @@ impl Worker {
     fn send(&mut self, now: u64) {
         let mut batch: Vec<Held> = Vec::with_capacity(BATCH);
         while let Some(held) = self.queue.pop(now) {
-            if now != u64::MAX - 1 && held.due + STALE < now {
+            if held.due + STALE < now {
                 self.lose(1);
                 continue;
             }
