@@ -5,6 +5,7 @@
 //! * [`api`]: what the daemon answers: status, plans, node facts, problems.
 //! * [`parse()`]: files and request bodies, with a place for every error; [`validate()`]: what they may not say.
 //! * [`mod@explain`]: what a fault does, in words; [`render`]: back to YAML; [`mod@schema`]: for editors.
+//! * [`policy`]: what a node allows.
 //! * [`warning`]: what a person should know about a fault that is accepted all the same.
 //!
 //! The crate knows no Linux, no async and no unsafe code: it builds on a laptop of any kind.
@@ -15,6 +16,7 @@ pub mod diagnostic;
 pub mod explain;
 pub mod parse;
 pub mod path;
+pub mod policy;
 pub mod render;
 pub mod schema;
 pub mod spec;

@@ -15,7 +15,7 @@ use crate::{API_VERSION, KIND, NetworkFault, SpecError};
 const MOST_ERRORS: usize = 20;
 
 /// An error and where it stands.
-pub(super) type Placed = (SpecError, Option<Mark>);
+pub(crate) type Placed = (SpecError, Option<Mark>);
 
 /// Reads and validates; the paths of the errors start at `node`.
 pub(super) fn fault(node: &Node) -> Result<NetworkFault, Vec<Placed>> {
@@ -23,8 +23,7 @@ pub(super) fn fault(node: &Node) -> Result<NetworkFault, Vec<Placed>> {
         let mark = node.locate(&error.path);
         (error, mark)
     };
-    check_kind(node).map_err(|error| vec![place(error)])?;
-    let fault: NetworkFault = read_all(node)?;
+    let fault: NetworkFault = document(node, KIND)?;
     let errors = validate(&fault);
     if errors.is_empty() {
         Ok(fault)
@@ -33,17 +32,26 @@ pub(super) fn fault(node: &Node) -> Result<NetworkFault, Vec<Placed>> {
     }
 }
 
+/// Reads a document of one kind, or says all that is wrong with its form.
+pub(crate) fn document<T: DeserializeOwned>(node: &Node, kind: &str) -> Result<T, Vec<Placed>> {
+    check_kind(node, kind).map_err(|error| {
+        let mark = node.locate(&error.path);
+        vec![(error, mark)]
+    })?;
+    read_all(node)
+}
+
 /// A document of another kind has other fields: say that, not that each of them is unknown.
-fn check_kind(node: &Node) -> Result<(), SpecError> {
+fn check_kind(node: &Node, wanted: &str) -> Result<(), SpecError> {
     let at = |field: &str| SpecPath::root().field(field);
     if !matches!(node.value, Value::Map(_)) {
-        let message = format!("expected a {KIND}, found {}", node.describe());
-        let remedy = format!("begin with `apiVersion: {API_VERSION}` and `kind: {KIND}`");
+        let message = format!("expected a {wanted}, found {}", node.describe());
+        let remedy = format!("begin with `apiVersion: {API_VERSION}` and `kind: {wanted}`");
         return Err(SpecError::new(SpecPath::root(), message, remedy));
     }
     match node.get("kind").map(|kind| &kind.value) {
-        Some(Value::Text(kind)) if kind == KIND => {}
-        Some(Value::Text(kind)) if kind == "Experiment" => {
+        Some(Value::Text(kind)) if kind == wanted => {}
+        Some(Value::Text(kind)) if kind == "Experiment" && wanted == KIND => {
             let remedy = format!("apply its fault by itself, as `kind: {KIND}`");
             return Err(SpecError::new(
                 at("kind"),
@@ -56,7 +64,7 @@ fn check_kind(node: &Node) -> Result<(), SpecError> {
             return Err(SpecError::new(
                 at("kind"),
                 message,
-                format!("write `kind: {KIND}`"),
+                format!("write `kind: {wanted}`"),
             ));
         }
         // Absent or not text: reading the whole says so, together with what else is wrong.

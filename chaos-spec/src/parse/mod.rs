@@ -1,7 +1,7 @@
 //! Text → faults. YAML with any number of documents, or JSON; strict about both. What comes back is valid in
 //! itself, or a list of everything that is wrong, each with file, line, column, reason and remedy.
 
-mod collect;
+pub(crate) mod collect;
 mod json;
 mod nearest;
 pub(crate) mod node;
@@ -63,9 +63,7 @@ fn place(file: &str, prefix: &SpecPath, error: SpecError, mark: Option<Mark>) ->
 /// # Errors
 /// Everything that is wrong with the form and the meaning of each document.
 pub fn parse(file: &str, text: &[u8]) -> Result<Vec<Located>, Diagnostics> {
-    check_size(file, text)?;
-    let text = std::str::from_utf8(text).map_err(|error| not_text(file, text, error.valid_up_to()))?;
-    let documents = documents(file, text)?;
+    let documents = documents_of(file, text)?;
     let mut located = Vec::new();
     let mut wrong = Vec::new();
     for document in &documents {
@@ -182,6 +180,13 @@ pub fn same_names(faults: &[Located]) -> Vec<Diagnostic> {
         )));
     }
     wrong
+}
+
+/// The documents of a file of any kind.
+pub(crate) fn documents_of(file: &str, text: &[u8]) -> Result<Vec<Node>, Diagnostic> {
+    check_size(file, text)?;
+    let text = std::str::from_utf8(text).map_err(|error| not_text(file, text, error.valid_up_to()))?;
+    documents(file, text)
 }
 
 fn documents(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {

@@ -79,4 +79,4 @@ macro_rules! text_form {
         }
     };
 }
-use text_form;
+pub(crate) use text_form;
