@@ -31,6 +31,9 @@ pub use path::SpecPath;
 pub use render::{RenderError, to_yaml};
 pub use schema::schema;
 pub use spec::*;
-pub use units::{ByteSize, Chance, Cidr, Duration, Hostname, PortRange, Rate};
-pub use validate::validate;
+pub use units::{
+    ByteSize, Chance, Cidr, Comparison, Duration, Endpoint, Hostname, HttpUrl, LatencyBound, PortRange, Rate,
+    ShareBound, StatusRange, ValueBound,
+};
+pub use validate::{validate, validate_health};
 pub use warning::{Warning, WarningKind};

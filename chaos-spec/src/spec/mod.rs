@@ -4,21 +4,30 @@
 //! What needs two fields side by side is checked afterwards, in one place, for files and for the API alike.
 
 mod drop;
+mod expect;
 mod fault;
+mod health;
 mod later;
 mod line;
 mod lists;
 mod network_fault;
+mod probe;
 mod safety;
 mod target;
 mod traffic;
 
 pub use drop::{Drop, DropModel, DropSignal, GilbertElliott, NetemCompat};
+pub use expect::{Body, Expect, Statuses, WindowExpect};
 pub use fault::{Checksum, Corrupt, Duplicate, Fault, FaultKind, Partition, Reject, RejectWith, Reset};
+pub use health::HealthCheck;
 pub use later::{Dns, DnsAnswer, DnsRecords, Http};
 pub use line::{Bandwidth, Delay, Distribution, Order, Reorder};
 pub use network_fault::{API_VERSION, FaultSpec, KIND, Metadata, NetworkFault};
-pub use safety::{HealthCheck, HttpProbe, Safety};
+pub use probe::{
+    DnsProbe, ExecProbe, GrpcProbe, HttpProbe, Probe, PrometheusProbe, RecordType, Server, ServerError,
+    TcpProbe, Tls,
+};
+pub use safety::Safety;
 pub use target::{InterfaceTarget, PodSelect, PodsTarget, Target, TargetKind};
 pub use traffic::{Connections, Direction, Local, Protocol, Remote, Traffic};
 

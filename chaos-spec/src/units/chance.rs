@@ -69,6 +69,11 @@ impl Chance {
         self.0 as f64 / WHOLE as f64
     }
 
+    /// Of the exact decimal, in billionths of a percent.
+    pub(crate) const fn units(self) -> u64 {
+        self.0
+    }
+
     /// What is left of 100 %.
     #[must_use]
     pub const fn complement(self) -> Self {

@@ -4,16 +4,22 @@
 //! Every error reads `what is wrong – what to write instead`: [`split_remedy`] takes the halves apart again.
 
 mod address;
+mod bound;
 mod chance;
 mod duration;
+mod endpoint;
 mod ports;
 mod rate;
+mod status;
 
 pub use address::{AddressError, Cidr, Hostname};
+pub use bound::{BoundError, Comparison, LatencyBound, ShareBound, ValueBound};
 pub use chance::{Chance, ChanceError};
 pub use duration::{Duration, DurationError};
+pub use endpoint::{Endpoint, EndpointError, HttpUrl};
 pub use ports::{PortError, PortRange};
 pub use rate::{ByteSize, QuantityError, Rate};
+pub use status::{StatusError, StatusRange};
 
 /// What stands between the reason and the remedy in every message of this crate.
 pub const REMEDY_MARK: &str = " – ";

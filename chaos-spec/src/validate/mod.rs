@@ -2,11 +2,14 @@
 //! and what to write instead.
 
 mod fault;
+mod health;
 mod line;
 mod metadata;
 mod not_yet;
 mod target;
 mod traffic;
+
+pub use health::validate_health;
 
 use crate::path::SpecPath;
 use crate::{Duration, NetworkFault, SpecError};
@@ -29,6 +32,7 @@ pub fn validate(fault: &NetworkFault) -> Vec<SpecError> {
             "write at least 1",
         );
     }
+    check_health(fault, &mut errors);
     not_yet::check(fault, &mut errors);
     errors.0
 }
@@ -44,6 +48,21 @@ fn check_duration(duration: Duration, errors: &mut Errors) {
     if duration > MAX_DURATION {
         let message = format!("{duration} is longer than the 30 days that a fault may last");
         errors.add("spec.duration", message, "write at most `30days`");
+    }
+}
+
+fn check_health(fault: &NetworkFault, errors: &mut Errors) {
+    let place = SpecPath::of("spec.safety.health");
+    let checks = &fault.spec.safety.health;
+    health::check_all(checks, &place, errors);
+    for (index, check) in checks.iter().enumerate() {
+        for (field, time) in [("initialGrace", check.initial_grace), ("for", check.sustained)] {
+            if time >= fault.spec.duration {
+                let message = format!("{time} is longer than the fault lasts");
+                let remedy = "write less, or a longer `duration`";
+                errors.at(place.clone().index(index).field(field), message, remedy);
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Bad input and the exact message each gets: file, line, column, path, reason, remedy.
 
 mod form;
+mod health;
 mod limits;
 mod meaning;
 mod several;
