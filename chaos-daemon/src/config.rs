@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::datapath::{self, DatapathOptions};
 use crate::engine::EngineOptions;
+use crate::observe::Audit;
 use crate::observe::log::{self, LogError};
 use crate::safety::GuardList;
 use crate::safety::guard::GuardError;
@@ -261,6 +262,7 @@ impl Config {
             guards: self.guards.clone(),
             state_dir: self.state_dir.clone(),
             servers: self.servers.clone(),
+            audit: Audit::default(),
         }
     }
 

@@ -2,16 +2,20 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use chaos_daemon::api::{Access, Api, ApiSocket, serve};
 use chaos_daemon::config::Config;
 use chaos_daemon::datapath::Datapath;
-use chaos_daemon::engine::{Engine, Host};
-use chaos_daemon::observe::log;
+use chaos_daemon::engine::{Engine, EngineOptions, Host};
+use chaos_daemon::observe::{Audit, log};
 use chaos_daemon::safety::{HostLock, Journal, privileges};
 use chaos_daemon::signals::Signals;
 use tokio::sync::watch;
+
+/// How long the end waits for the audit log.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let config = match Config::from_args() {
@@ -42,7 +46,12 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     datapath.guard(&config.guards)?;
     let lease = datapath.lease()?;
     let mut signals = Signals::listen().context("listen to signals")?;
-    let engine = Engine::start(datapath, lease, Host, config.engine())?;
+    let audit = Audit::start(&config.state_dir).context("start the audit log")?;
+    let engine = EngineOptions {
+        audit: audit.clone(),
+        ..config.engine()
+    };
+    let engine = Engine::start(datapath, lease, Host, engine)?;
     engine.recovered(&leftovers);
     let socket = ApiSocket::bind(&config.socket, &Access::find())?;
     let (stop, stopped) = watch::channel(false);
@@ -54,6 +63,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         // For systemd; nobody else listens, and the end does not wait for it.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         engine.shutdown().await;
+        audit.settle(LAST_WORDS).await;
         stop.send_replace(true);
         end.context("stop")
     };

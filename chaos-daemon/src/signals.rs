@@ -43,7 +43,7 @@ impl Signals {
                 () = engine.stopped() => return Err(EngineDied),
                 _ = self.halt.recv() => {
                     let reason = Some("SIGUSR1".to_owned());
-                    if let Err(error) = engine.halt(Caller::signal(), reason).await {
+                    if let Err(error) = engine.halt(Caller::Signal, reason).await {
                         tracing::error!(%error, "halted, but not all of it worked");
                     }
                 }

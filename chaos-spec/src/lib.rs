@@ -3,6 +3,7 @@
 //! * [`spec`]: `NetworkFault` as it stands in a file, in the API and in a catalog.
 //! * [`units`]: the small values inside it: a [`Chance`], a [`Duration`], a [`PortRange`], a [`Cidr`].
 //! * [`api`]: what the daemon answers: status, plans, node facts, problems.
+//! * [`audit`]: the form of the audit log, and how it shows what was done to it.
 //! * [`parse()`]: files and request bodies, with a place for every error; [`validate()`]: what they may not say.
 //! * [`mod@explain`]: what a fault does, in words; [`render`]: back to YAML; [`mod@schema`]: for editors.
 //! * [`policy`]: what a node allows.
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod audit;
 pub mod diagnostic;
 pub mod explain;
 pub mod parse;

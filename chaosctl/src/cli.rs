@@ -11,7 +11,7 @@ use crate::daemon::{Client, Daemon};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{ColorWhen, Output};
-use crate::verb::{apply, completions, delete, doctor, explain, get, halt, inject, man, plan, status};
+use crate::verb::{apply, audit, completions, delete, doctor, explain, get, halt, inject, man, plan, status};
 
 /// Inject network faults that behave like a real network, and that end by themselves.
 ///
@@ -77,6 +77,7 @@ enum Verb {
     Halt(halt::Halt),
     Status(status::Status),
     Explain(explain::Explain),
+    Audit(audit::Audit),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -150,6 +151,7 @@ impl Verb {
             Self::Halt(verb) => verb.run(session).await,
             Self::Status(verb) => verb.run(session).await,
             Self::Explain(verb) => verb.run(session),
+            Self::Audit(verb) => verb.run(session).await,
             Self::Completions(verb) => verb.run(session),
             Self::Man(verb) => verb.run(session),
         }

@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     NotCarriedOut(String),
     #[error("cannot write to {to}: {source}")]
     Write { to: String, source: io::Error },
+    #[error("cannot read {from}: {source}")]
+    Read { from: String, source: io::Error },
     #[error("cannot render as JSON: {0}")]
     Render(serde_json::Error),
     #[error("cannot render as YAML: {0}")]
@@ -44,7 +46,7 @@ impl From<Refusal> for Failure {
 impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Manifest(_) => Exit::USAGE,
+            Self::Usage(_) | Self::Manifest(_) | Self::Read { .. } => Exit::USAGE,
             Self::Client(error) if error.is_unreachable() => Exit::UNREACHABLE,
             Self::Refused(refusal) => refusal.exit(),
             Self::RollbackIncomplete(_) => Exit::ROLLBACK_INCOMPLETE,

@@ -7,6 +7,7 @@ mod faults;
 mod node;
 mod openapi;
 mod problem;
+mod record;
 mod routes;
 mod serve;
 mod socket;
@@ -28,6 +29,7 @@ pub use socket::{Access, ApiSocket, SocketError};
 
 use crate::engine::Engine;
 use crate::observe::metrics::{self, Metrics};
+use crate::safety::Caller;
 use problem::Refusal;
 
 /// Readers of events at the same time: fewer than connections, so that there is always one left for a halt.
@@ -94,6 +96,16 @@ async fn no_such_method(request: Request) -> Refusal {
 async fn finish(State(api): State<Api>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let asked = record::Asked {
+        caller: request.extensions().get::<Caller>().cloned(),
+        method: method.clone(),
+        path: request
+            .uri()
+            .path_and_query()
+            .map_or_else(|| path.clone(), |whole| whole.as_str().to_owned()),
+        is_harmless: method.is_safe() || path == routes::PLAN,
+        is_urgent: path == routes::HALT,
+    };
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -107,6 +119,7 @@ async fn finish(State(api): State<Api>, request: Request, next: Next) -> Respons
     );
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         tracing::debug!(%method, path, %status, detail = refusal.0.detail, "refused");
+        asked.refused(api.engine.audit(), status, &refusal).await;
         return with_headers_of(&response, problem::render(refusal, status, &path));
     }
     let is_problem = response
@@ -115,11 +128,11 @@ async fn finish(State(api): State<Api>, request: Request, next: Next) -> Respons
         .is_some_and(|kind| kind == PROBLEM_CONTENT_TYPE);
     if (status.is_client_error() || status.is_server_error()) && !is_problem {
         let detail = format!("{method} {path} cannot be handled like this");
-        return with_headers_of(
-            &response,
-            problem::render(Refusal::new(status, detail), status, &path),
-        );
+        let refusal = Refusal::new(status, detail);
+        asked.refused(api.engine.audit(), status, &refusal).await;
+        return with_headers_of(&response, problem::render(refusal, status, &path));
     }
+    asked.done(api.engine.audit()).await;
     response
 }
 

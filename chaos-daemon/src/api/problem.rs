@@ -16,6 +16,7 @@ mod kind {
     pub(super) const NO_SUCH_FAULT: &str = "no-such-fault";
     pub(super) const UNSUPPORTED: &str = "unsupported";
     pub(super) const DATAPATH: &str = "datapath";
+    pub(super) const AUDIT: &str = "audit";
     pub(super) const NOT_KEPT: &str = "halt-not-kept";
     pub(super) const STOPPED: &str = "stopped";
 }
@@ -28,6 +29,15 @@ impl Refusal {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("refused");
         Self(Box::new(Problem::new(status.as_u16(), title, detail)))
+    }
+
+    /// `halted` of `urn:chaos-daemon:problem:halted`; else the title.
+    pub(super) fn rule(&self) -> &str {
+        self.0
+            .kind
+            .rsplit_once(':')
+            .filter(|_| self.0.kind.starts_with("urn:"))
+            .map_or(&self.0.title, |(_, rule)| rule)
     }
 
     #[must_use]
@@ -77,6 +87,8 @@ impl Refusal {
             EngineError::Datapath(error) => Self::from_datapath(&error, text),
             EngineError::Halt(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
                 .of_kind(kind::NOT_KEPT, "the halt file is stuck"),
+            EngineError::Audit(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, text)
+                .of_kind(kind::AUDIT, "nothing is done that cannot be taken down"),
             EngineError::Stopped | EngineError::Hung(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
                 .of_kind(kind::STOPPED, "the engine does not answer"),
         }

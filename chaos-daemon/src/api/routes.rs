@@ -8,6 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{Api, events, faults, metrics, node, openapi};
 
+pub(super) const PLAN: &str = "/v1/plan";
+pub(super) const HALT: &str = "/v1/halt";
+
 /// One method of one path.
 pub(super) struct Route {
     pub(super) method: Method,
@@ -131,7 +134,7 @@ pub(super) fn routes() -> Vec<Route> {
         .about("Ends a fault and answers with its last state."),
         Route::new(
             Method::POST,
-            "/v1/plan",
+            PLAN,
             "plan",
             json(schema::<Plan>),
             on(MethodFilter::POST, faults::plan),
@@ -141,7 +144,7 @@ pub(super) fn routes() -> Vec<Route> {
         .takes::<Submission>(),
         Route::new(
             GET,
-            "/v1/halt",
+            HALT,
             "getHalt",
             json(schema::<HaltState>),
             on(MethodFilter::GET, node::halt_state),
@@ -149,7 +152,7 @@ pub(super) fn routes() -> Vec<Route> {
         .about("Whether new faults are refused."),
         Route::new(
             Method::POST,
-            "/v1/halt",
+            HALT,
             "halt",
             json(schema::<HaltState>),
             on(MethodFilter::POST, node::halt),
@@ -158,7 +161,7 @@ pub(super) fn routes() -> Vec<Route> {
         .takes::<HaltRequest>(),
         Route::new(
             Method::DELETE,
-            "/v1/halt",
+            HALT,
             "release",
             json(schema::<HaltState>),
             on(MethodFilter::DELETE, node::release),

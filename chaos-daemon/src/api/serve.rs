@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
 use super::ApiSocket;
-use crate::safety::Caller;
+use crate::safety::{Caller, UnixPeer};
 
 /// Connections at the same time.
 const CONNECTIONS: usize = 256;
@@ -120,10 +120,16 @@ fn caller(stream: &UnixStream) -> std::io::Result<Caller> {
         .ok()
         .flatten()
         .map(|user| user.name);
-    Ok(Caller {
+    let exe = peer
+        .pid()
+        .and_then(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok())
+        .map(|path| path.to_string_lossy().into_owned());
+    Ok(Caller::Unix(UnixPeer {
         uid: peer.uid(),
         gid: peer.gid(),
+        groups: crate::sys::socket::peer_groups(stream)?,
         pid: peer.pid(),
         user,
-    })
+        exe,
+    }))
 }

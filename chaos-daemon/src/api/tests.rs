@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 use super::{Access, Api, ApiSocket, serve};
 use crate::engine::fake::{Bench, eventually, fault};
-use crate::safety::Caller;
+use crate::safety::{Caller, UnixPeer};
 
 fn router(bench: &Bench) -> Router {
     Api::new(bench.engine.clone()).unwrap().router()
@@ -47,12 +47,13 @@ impl Answer {
 }
 
 async fn send(router: &Router, method: &str, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
-    let caller = Caller {
+    let caller = Caller::Unix(UnixPeer {
         uid: 7,
         gid: 8,
         pid: Some(9),
         user: Some("tester".to_owned()),
-    };
+        ..UnixPeer::default()
+    });
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -370,7 +371,7 @@ async fn events_are_streamed_and_caught_up_with() {
     let served = served(&bench);
     bench
         .engine
-        .apply(vec![fault("a", 60)], Caller::signal())
+        .apply(vec![fault("a", 60)], Caller::Signal)
         .await
         .unwrap();
     let mut stream = UnixStream::connect(&served.path).await.unwrap();
@@ -392,7 +393,7 @@ async fn events_are_streamed_and_caught_up_with() {
     };
     read_until("event: FaultActive").await;
     read_until("id: 2").await;
-    bench.engine.delete("a", Caller::signal()).await.unwrap();
+    bench.engine.delete("a", Caller::Signal).await.unwrap();
     read_until("event: FaultEnded").await;
     bench.engine.shutdown().await;
     read_until("event: DaemonStopping").await;
@@ -405,7 +406,7 @@ async fn a_halt_is_one_even_when_the_caller_hangs_up() {
     let served = served(&bench);
     bench
         .engine
-        .apply(vec![fault("a", 60)], Caller::signal())
+        .apply(vec![fault("a", 60)], Caller::Signal)
         .await
         .unwrap();
     let mut stream = UnixStream::connect(&served.path).await.unwrap();

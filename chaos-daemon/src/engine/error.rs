@@ -2,6 +2,7 @@ use chaos_spec::SpecError;
 use chaos_spec::api::HaltState;
 
 use crate::datapath::DatapathError;
+use crate::observe::audit::AuditError;
 use crate::safety::halt::HaltError;
 use crate::target::TargetError;
 
@@ -27,6 +28,8 @@ pub enum EngineError {
     Datapath(#[from] DatapathError),
     #[error(transparent)]
     Halt(#[from] HaltError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error(
         "the engine has not answered for {0:?} – faults are void once the lease is over; restart the daemon if it stays so"
     )]

@@ -11,6 +11,7 @@ use chaos_spec::{Chance, Drop as Loss, Fault, FaultSpec, NetworkFault, Target, W
 
 use super::{Engine, EngineOptions, Kernel, Resolve};
 use crate::datapath::{Arm, Armed, DatapathError, FaultId};
+use crate::observe::Audit;
 use crate::safety::{GuardList, Heart};
 use crate::target::names::Servers;
 use crate::target::{self, Liveness, Resolved, TargetError};
@@ -200,6 +201,7 @@ impl Bench {
             guards: GuardList::default(),
             state_dir: dir.path().to_owned(),
             servers: Servers::Addresses(vec!["127.0.0.1:9".parse().unwrap()]),
+            audit: Audit::default(),
         };
         let engine = Engine::start(fake.clone(), fake.clone(), fake.clone(), options).unwrap();
         Self { engine, fake, dir }

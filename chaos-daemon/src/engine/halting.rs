@@ -79,7 +79,7 @@ impl Engine {
             self.ask(HALT_PATIENCE, |reply| Command::Halt { why, reply })
         );
         let (kept, ended) = (kept?, ended?);
-        tracing::warn!(uid = caller.uid, pid = caller.pid, ended, "{message}");
+        tracing::warn!(ended, "{message}");
         shared.events.publish(
             EventKind::Halted,
             None,
@@ -121,7 +121,7 @@ impl Engine {
         blocking(move || file.clear()).await??;
         shared.halt.set(HaltState::default());
         self.lease().release();
-        tracing::warn!(uid = caller.uid, pid = caller.pid, "released by {caller}");
+        tracing::warn!("released by {caller}");
         shared
             .events
             .publish(EventKind::Released, None, format!("released by {caller}"));

@@ -12,6 +12,7 @@ mod kernel;
 mod newcomers;
 mod prepare;
 mod registry;
+mod resolved_plan;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use chaos_spec::NetworkFault;
 use chaos_spec::api::{Capability, Event, EventKind, FaultView, NodeInfo, Plan};
+use chaos_spec::audit::{Entry as AuditEntry, Kind};
 use jiff::Timestamp;
 use nix::sys::utsname::UtsName;
 use tokio::sync::{broadcast, oneshot, watch as signal};
@@ -35,7 +37,7 @@ pub use host::Host;
 pub use kernel::{Kernel, Resolve};
 pub use registry::ENDED_KEPT;
 
-use crate::observe::EventBus;
+use crate::observe::{Audit, EventBus};
 use crate::safety::journal::{Change, Entry};
 use crate::safety::{Caller, GuardList, HaltFile, Heart, Lease, LeaseKeeper, Pulse, Roster};
 use crate::target::names::{NameWatcher, NamesChanged, Servers};
@@ -56,6 +58,8 @@ pub struct EngineOptions {
     pub state_dir: PathBuf,
     /// Whom to ask for the hosts that faults name.
     pub servers: Servers,
+    /// What happens is taken down there.
+    pub audit: Audit,
 }
 
 /// A handle; clones are the same engine.
@@ -88,7 +92,7 @@ impl Engine {
         resolve: impl Resolve,
         options: EngineOptions,
     ) -> Result<Self, StartError> {
-        let events = EventBus::default();
+        let events = EventBus::new(options.audit.clone());
         let (commands, inbox) = mpsc::channel();
         let halt_file = HaltFile::new(&options.state_dir);
         let halt = Arc::new(Halt::new(halt_file.read()));
@@ -169,7 +173,7 @@ impl Engine {
             } else {
                 None
             };
-            tracing::info!(fault = name, uid = caller.uid, gid = caller.gid, pid = caller.pid, %error, "refused to {caller}");
+            tracing::info!(fault = name, %error, "refused to {caller}");
             let message = format!("refused to {caller}: {error}");
             self.shared.events.publish(EventKind::FaultRefused, name, message);
         }
@@ -184,6 +188,17 @@ impl Engine {
         self.shared.halt.check()?;
         let hosts: Vec<_> = faults.iter().flat_map(prepare::hosts).cloned().collect();
         let faults = self.shared.preparer.prepare(faults).await?;
+        self.shared
+            .options
+            .audit
+            .record(AuditEntry {
+                kind: Kind::Applying,
+                who: Some(caller.who()),
+                plan: Some(resolved_plan::hash(&faults)),
+                faults: resolved_plan::audited(&faults),
+                ..AuditEntry::default()
+            })
+            .await?;
         let views = self
             .ask(PATIENCE, |reply| Command::Apply {
                 faults,
@@ -279,12 +294,18 @@ impl Engine {
             uptime_seconds: u64::try_from(uptime).unwrap_or(0),
             lease: shared.options.lease.into(),
             counts,
+            audit_log: shared.options.audit.path().map(|path| path.display().to_string()),
         })
     }
 
     /// Remembered events after number `last`, and the stream of those to come.
     pub fn subscribe(&self, last: Option<u64>) -> (Vec<Event>, broadcast::Receiver<Event>) {
         self.shared.events.subscribe(last)
+    }
+
+    /// Where what happens is taken down.
+    pub fn audit(&self) -> &Audit {
+        &self.shared.options.audit
     }
 
     pub fn events(&self) -> &EventBus {

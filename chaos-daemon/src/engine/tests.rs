@@ -7,16 +7,17 @@ use chaos_spec::{NetworkFault, Safety};
 use super::fake::{Bench, eventually, fault, somewhere};
 use super::{ENDED_KEPT, EngineError, Why};
 use crate::datapath::FaultId;
-use crate::safety::Caller;
+use crate::safety::{Caller, UnixPeer};
 use crate::target::Liveness;
 
 fn me() -> Caller {
-    Caller {
+    Caller::Unix(UnixPeer {
         uid: 7,
         gid: 8,
         pid: Some(9),
         user: Some("tester".to_owned()),
-    }
+        ..UnixPeer::default()
+    })
 }
 
 async fn ended(bench: &Bench, name: &str) -> FaultView {
@@ -288,7 +289,7 @@ async fn a_halt_voids_the_lease_and_outlives_the_daemon() {
         Err(EngineError::Halted(_))
     ));
     // A second halt keeps the name of the first.
-    let again = bench.engine.halt(Caller::signal(), None).await.unwrap();
+    let again = bench.engine.halt(Caller::Signal, None).await.unwrap();
     assert!(again.by.unwrap().contains("tester"));
     bench.engine.release(me()).await.unwrap();
     assert!(bench.fake.lease.load(Ordering::SeqCst) > 0);

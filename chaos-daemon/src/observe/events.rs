@@ -7,6 +7,8 @@ use chaos_spec::api::{Event, EventKind};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
+use super::Audit;
+
 /// Events that a reader who comes back can still have.
 pub const MEMORY: usize = 1024;
 /// Events that a connected reader may lag behind; past that it is told that it missed some.
@@ -16,6 +18,7 @@ const LAG: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct EventBus {
     state: Arc<Mutex<State>>,
+    audit: Audit,
 }
 
 #[derive(Debug)]
@@ -27,6 +30,13 @@ struct State {
 
 impl Default for EventBus {
     fn default() -> Self {
+        Self::new(Audit::default())
+    }
+}
+
+impl EventBus {
+    /// A stream whose events are taken down as well.
+    pub fn new(audit: Audit) -> Self {
         let (sender, _) = broadcast::channel(LAG);
         let state = State {
             next: 1,
@@ -35,11 +45,10 @@ impl Default for EventBus {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
+            audit,
         }
     }
-}
 
-impl EventBus {
     /// Numbers the event, remembers it and tells every reader.
     pub fn publish(&self, kind: EventKind, fault: Option<&str>, message: impl Into<String>) -> Event {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,6 +64,7 @@ impl EventBus {
             state.memory.pop_front();
         }
         state.memory.push_back(event.clone());
+        self.audit.event(&event);
         // No reader is not an error.
         let _ = state.sender.send(event.clone());
         event

@@ -1,8 +1,10 @@
-//! What the outside may see: events, metrics, logs. Nothing here changes anything.
+//! What the outside may see: events, metrics, logs, and what is kept of them. Nothing here changes anything.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod events;
 pub mod log;
 pub mod metrics;
 
+pub use audit::Audit;
 pub use events::EventBus;

@@ -106,7 +106,7 @@ mod tests {
     fn a_halt_is_read_back_and_can_be_released() {
         let (_dir, file) = file();
         assert!(!file.read().halted);
-        let (state, kept) = file.write(&Caller::signal(), Some("lunch".to_owned()));
+        let (state, kept) = file.write(&Caller::Signal, Some("lunch".to_owned()));
         kept.unwrap();
         assert_eq!(file.read(), state);
         assert_eq!(state.reason.as_deref(), Some("lunch"));
@@ -145,7 +145,7 @@ mod tests {
     fn a_halt_that_cannot_be_kept_is_said_so() {
         let (dir, file) = file();
         drop(dir);
-        let (state, kept) = file.write(&Caller::signal(), None);
+        let (state, kept) = file.write(&Caller::Signal, None);
         assert!(state.halted);
         assert!(kept.unwrap_err().to_string().contains("restart would forget"));
     }

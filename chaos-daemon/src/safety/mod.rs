@@ -13,7 +13,7 @@ pub mod lock;
 pub mod privileges;
 pub mod roster;
 
-pub use caller::Caller;
+pub use caller::{Caller, CertificatePeer, UnixPeer};
 pub use guard::GuardList;
 pub use halt::HaltFile;
 pub use journal::Journal;

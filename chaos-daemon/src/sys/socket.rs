@@ -7,6 +7,7 @@ use std::{
 };
 
 const SO_NETNS_COOKIE: libc::c_int = 71;
+const SO_PEERGROUPS: libc::c_int = 59;
 
 /// The cookie of the calling thread's network namespace: a number never used twice (Linux 5.14).
 pub fn netns_cookie() -> io::Result<u64> {
@@ -36,6 +37,35 @@ fn number(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<u64> {
         Ok(number)
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// The groups of whoever is at the other end of a unix socket, as they were when it connected.
+pub fn peer_groups(socket: impl AsFd) -> io::Result<Vec<u32>> {
+    // The most that a process can have is NGROUPS_MAX, 65536; nearly everybody has a few.
+    let mut groups = vec![0u32; 64];
+    loop {
+        let mut length = (groups.len() * size_of::<u32>()) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes into `groups`.
+        let failed = unsafe {
+            libc::getsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let needed = length as usize / size_of::<u32>();
+        if failed == 0 {
+            groups.truncate(needed);
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::ERANGE) || needed <= groups.len() {
+            return Err(error);
+        }
+        groups.resize(needed, 0);
     }
 }
 

@@ -14,6 +14,7 @@ mod interfaces;
 mod link;
 pub mod names;
 mod netns;
+mod outline;
 mod process;
 mod watch;
 

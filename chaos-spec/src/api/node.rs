@@ -21,6 +21,9 @@ pub struct NodeInfo {
     /// How long faults outlive a daemon that hangs.
     pub lease: Duration,
     pub counts: Counts,
+    /// Path of the audit log on the daemon's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_log: Option<String>,
 }
 
 /// Something the host can or cannot do, found out by trying.

@@ -47,7 +47,8 @@ impl Refusal {
 
     pub(crate) fn exit(&self) -> Exit {
         match self.status {
-            403 | 423 => Exit::REFUSED,
+            // 507: what is done cannot be taken down, so nothing new is done.
+            401 | 403 | 423 | 507 => Exit::REFUSED,
             // What a conflict is about stands at the end of its type.
             409 if ["halted", "policy", "limit"].contains(&self.kind()) => Exit::REFUSED,
             500.. => Exit::INTERNAL,

@@ -1,6 +1,7 @@
 //! One file a verb: its arguments, and what it does.
 
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod doctor;

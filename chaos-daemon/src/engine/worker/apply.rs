@@ -114,14 +114,7 @@ impl<K: Kernel> Worker<K> {
             (EventKind::FaultActive, "applied")
         };
         let what = describe(&fault.spec);
-        tracing::info!(
-            fault = name,
-            uid = caller.uid,
-            gid = caller.gid,
-            pid = caller.pid,
-            seed = fault.seed,
-            "{verb} by {caller}: {what}"
-        );
+        tracing::info!(fault = name, seed = fault.seed, "{verb} by {caller}: {what}");
         for warning in &fault.warnings {
             tracing::debug!(fault = name, code = warning.code, "{}", warning.message);
         }

@@ -182,13 +182,7 @@ impl<K: Kernel> Worker<K> {
             Command::Delete { name, caller, reply } => {
                 if let Some(fault) = self.faults.named(&name) {
                     let id = fault.id;
-                    tracing::info!(
-                        fault = name,
-                        uid = caller.uid,
-                        gid = caller.gid,
-                        pid = caller.pid,
-                        "deleted by {caller}"
-                    );
+                    tracing::info!(fault = name, "deleted by {caller}");
                     self.end(&[id], Reason::Deleted, &format!("deleted by {caller}"));
                 }
                 let _ = reply.send(self.get(&name));
