@@ -157,6 +157,32 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Parsed {
     }
 }
 
+/// The headers of a packet as most are: Ethernet without tags, IPv4 without options or IPv6 without extension headers,
+/// whole. `None` for all others, which [`parse`] understands. `ethertype` as there.
+#[inline(always)]
+pub fn plain<F: Frame + ?Sized>(frame: &F, ethertype: u16) -> Option<Packet> {
+    let kind = frame.u16(12)?;
+    if ethertype != 0 && ethertype != kind {
+        return None;
+    }
+    let mut packet = match u16::from_be(kind) {
+        ETH_IPV4 => ipv4(frame, ETH_LEN)?,
+        ETH_IPV6 => ipv6(frame, ETH_LEN)?,
+        _ => return None,
+    };
+    let (l4, more) = if packet.version == 4 {
+        (ETH_LEN + 20, packet.fragment as u32 != Fragment::Whole as u32)
+    } else {
+        (ETH_LEN + 40, is_extension(packet.protocol))
+    };
+    if packet.l4 != l4 || more {
+        return None;
+    }
+    packet.l4 = l4;
+    transport(frame, &mut packet)?;
+    Some(packet)
+}
+
 /// Offset and EtherType of the network layer. A frame whose type field does not say what the kernel
 /// says has no link layer (tun, wireguard and the like): then it starts with the IP version.
 #[inline(always)]

@@ -70,13 +70,14 @@ pub enum Known {
     Ask,
 }
 
-/// Reads an answer: `value` was read before `same`, which says whether the key is that of the place.
+/// Reads an answer. `same` says whether the key is that of the place; it is asked after `value` was read, and only
+/// when it matters.
 #[inline(always)]
-pub const fn read(value: u64, same: bool) -> Known {
+pub fn read(value: u64, same: impl FnOnce() -> bool) -> Known {
     match value {
         ASK => Known::Ask,
         NONE => Known::Absent,
-        value if same => Known::Value(value),
+        value if same() => Known::Value(value),
         _ => Known::Absent,
     }
 }
@@ -142,10 +143,10 @@ mod tests {
             entry([(key(1), Some(7)), (key(2), Some(8))].into_iter()).value,
             ASK
         );
-        assert_eq!(read(7, true), Known::Value(7));
-        assert_eq!(read(7, false), Known::Absent);
-        assert_eq!(read(ASK, false), Known::Ask);
-        assert_eq!(read(NONE, true), Known::Absent);
+        assert_eq!(read(7, || true), Known::Value(7));
+        assert_eq!(read(7, || false), Known::Absent);
+        assert_eq!(read(ASK, || false), Known::Ask);
+        assert_eq!(read(NONE, || true), Known::Absent);
     }
 
     /// Ports in a row, addresses in a row, scopes in a row: what people really write.

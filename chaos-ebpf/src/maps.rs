@@ -135,7 +135,9 @@ pub fn known<K: Placed>(fronts: &Array<Front<K>>, key: &K) -> Known {
     // SAFETY: a map value; volatile, since userspace writes it, the value read before the key.
     unsafe {
         let value = core::ptr::read_volatile(&raw const (*front).value);
-        read(value, core::ptr::read_volatile(&raw const (*front).key) == *key)
+        read(value, || {
+            core::ptr::read_volatile(&raw const (*front).key) == *key
+        })
     }
 }
 

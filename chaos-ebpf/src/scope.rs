@@ -7,7 +7,7 @@ use aya_ebpf::{
     },
 };
 use chaos_ebpf_common::{
-    abi::{CGROUP_LEVELS, Hook, ScopeKey, Side, Tag, protocol, scope_kind},
+    abi::{CGROUP_LEVELS, Hook, Scope, ScopeKey, Side, Tag, protocol, scope_kind},
     flow::Flow,
     frame::Packet,
     front::{self, Known},
@@ -21,30 +21,83 @@ use crate::{
 
 /// Adds the scope of a cgroup or process, if there is one.
 #[inline(always)]
-fn add(work: &mut Work, kind: u32, id: u64, hook: Hook) {
+fn add(scopes: &mut impl Scopes, kind: u32, id: u64, hook: Hook) {
     let key = ScopeKey::new(kind, id, NETNS_INDEX.load(), hook as u32);
     match known(&SCOPE_FRONT, &key) {
         Known::Absent => {}
-        Known::Value(value) => work.add_scope(front::scope(value)),
+        Known::Value(value) => scopes.add(front::scope(value)),
         // SAFETY: a value of a map without preallocation; it is copied at once.
         Known::Ask => {
             if let Some(scope) = unsafe { SCOPES.get(&key) } {
-                work.add_scope(*scope);
+                scopes.add(*scope);
             }
         }
     }
 }
 
-/// Adds the targets that a leaving packet's socket belongs to.
+/// Where the scopes of a packet are gathered.
+pub trait Scopes {
+    /// One more.
+    fn add(&mut self, scope: Scope);
+}
+
+impl Scopes for Work {
+    #[inline(always)]
+    fn add(&mut self, scope: Scope) {
+        self.add_scope(scope);
+    }
+}
+
+/// The only scope of a packet.
+#[derive(Clone, Copy)]
+pub enum Sole {
+    /// It has none.
+    Nobody,
+    /// This is it.
+    One(Scope),
+    /// It has several.
+    Several,
+}
+
+impl Sole {
+    /// The scope of a namespace, whose id is 0 when it is no target.
+    #[inline(always)]
+    pub fn of(scope: Scope) -> Self {
+        if scope.id == 0 {
+            Self::Nobody
+        } else {
+            Self::One(scope)
+        }
+    }
+}
+
+impl Scopes for Sole {
+    #[inline(always)]
+    fn add(&mut self, scope: Scope) {
+        *self = match *self {
+            Self::Nobody => Self::One(scope),
+            _ => Self::Several,
+        };
+    }
+}
+
+/// Adds the targets that a leaving packet's socket belongs to. Never inlined where it is rarely asked.
+#[inline(never)]
+pub fn add_sender_to(work: &mut Work, raw: *mut __sk_buff, side: &Side) -> u32 {
+    add_sender(work, Skb::new(raw), side);
+    0
+}
+
+/// The same, wherever they are gathered.
 #[inline(always)]
-pub fn add_sender(work: &mut Work, skb: Skb, side: &Side) {
+pub fn add_sender(scopes: &mut impl Scopes, skb: Skb, side: &Side) {
     let mut level = 0;
     while level < CGROUP_LEVELS as u32 {
         if side.cgroup_levels & (1 << level) != 0 {
             // SAFETY: a helper on our own context; 0 when no socket is known.
             let id = unsafe { bpf_skb_ancestor_cgroup_id(skb.raw(), level as i32) };
             if id != 0 {
-                add(work, scope_kind::CGROUP, id, Hook::Egress);
+                add(scopes, scope_kind::CGROUP, id, Hook::Egress);
             }
         }
         level += 1;
@@ -65,7 +118,7 @@ pub fn add_sender(work: &mut Work, skb: Skb, side: &Side) {
     if !tag.is_null() {
         // SAFETY: not null, so a map value.
         let process = unsafe { (*tag).process } as u64;
-        add(work, scope_kind::PROCESS, process, Hook::Egress);
+        add(scopes, scope_kind::PROCESS, process, Hook::Egress);
     }
 }
 

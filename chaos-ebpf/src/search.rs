@@ -16,52 +16,17 @@ use crate::{
     work::{SCOPES_MAX, Work, forget},
 };
 
-/// Which rules name a packet.
-pub enum Named {
-    /// None.
-    Nobody,
-    /// This one. Its slot is the only match in `work`, too.
-    One(&'static Rule),
-    /// Those in `work`.
-    Several,
-}
-
-/// Finds all rules that name the packet at hand.
+/// Finds all rules that name the packet at hand; they are then in `work`, in their order.
 #[inline(always)]
-pub fn search(control: Control, work: &mut Work, ifindex: u32) -> Named {
-    let epoch = || control.read(control::EPOCH);
-    work.epoch = epoch();
+pub fn search(control: Control, work: &mut Work, ifindex: u32) {
+    work.epoch = control.read(control::EPOCH);
     work.ifindex = ifindex;
     let scopes = work.scope_count as u32;
-    // What most packets meet, one scope and at most one rule to look at, costs no callback. Rules are taken
-    // away only after a new epoch: when there is none, none can have been missed.
-    if scopes == 1 {
-        match probe(work, 0) {
-            NOTHING if epoch() == work.epoch => return Named::Nobody,
-            ONE_RULE => {
-                let slot = work.single[0];
-                if let Some(rule) = RULES.get(slot)
-                    && epoch() == work.epoch
-                {
-                    return if consider(work, rule, slot) {
-                        Named::One(rule)
-                    } else {
-                        Named::Nobody
-                    };
-                }
-            }
-            _ => {}
-        }
-    }
     let mut all = &mut *work;
     each(2 * scopes, scope, &mut all);
-    if work.match_count == 0 {
-        return Named::Nobody;
-    }
     if work.match_count > 1 {
         sort(work);
     }
-    Named::Several
 }
 
 /// One scope after the other, and all of them again when the epoch has changed meanwhile.
@@ -82,7 +47,7 @@ extern "C" fn scope(i: u32, work: &mut &mut Work) -> i64 {
     if i >= scopes {
         i -= scopes;
     }
-    if probe(work, i) != NOTHING {
+    if probe(work, i) {
         weigh(work, i);
     }
     GO
@@ -98,16 +63,11 @@ struct At<'a> {
     cell: *const Cell,
 }
 
-/// What [`probe`] says: nobody in the scope names the flow.
-const NOTHING: u64 = 0;
-/// One rule may, that in `work.single[0]`.
-const ONE_RULE: u64 = 1;
-
-/// Asks the fronts of all cells of scope `i`.
+/// Asks the fronts of all cells of scope `i`, and says whether there is anything to look at.
 #[inline(always)]
-fn probe(work: &mut Work, i: u32) -> u64 {
+fn probe(work: &mut Work, i: u32) -> bool {
     if i as usize >= SCOPES_MAX {
-        return NOTHING;
+        return false;
     }
     let scope = work.scopes[i as usize];
     // Kept in memory: of numbers in registers, the verifier would walk all combinations.
@@ -121,7 +81,7 @@ fn probe(work: &mut Work, i: u32) -> u64 {
     ask_front::<5>(work, scope);
     ask_front::<6>(work, scope);
     ask_front::<7>(work, scope);
-    forget(&work.found) as u64 | (forget(&work.ask) as u64) << 32
+    forget(&work.found) | forget(&work.ask) != 0
 }
 
 /// Asks the front of the cell of one shape.
@@ -202,9 +162,9 @@ extern "C" fn candidate(i: u32, at: &mut At<'_>) -> i64 {
     GO
 }
 
-/// Adds a rule to the matches if it names the packet, and says whether it does.
+/// Adds a rule to the matches if it names the packet.
 #[inline(always)]
-fn consider(work: &mut Work, rule: &Rule, slot: u32) -> bool {
+fn consider(work: &mut Work, rule: &Rule, slot: u32) {
     let subject = Subject {
         packet: &work.packet,
         flow: &work.flow,
@@ -212,13 +172,9 @@ fn consider(work: &mut Work, rule: &Rule, slot: u32) -> bool {
         epoch: work.epoch,
     };
     let remote = work.flow.remote;
-    if !matches(rule, &subject, |set| in_trie(set, remote)) {
-        return false;
-    }
-    if !work.add_match(rule.order, slot) {
+    if matches(rule, &subject, |set| in_trie(set, remote)) && !work.add_match(rule.order, slot) {
         count(stat::CROWDED);
     }
-    true
 }
 
 /// Puts matches into the order of creation: every neighbouring pair, as many times as there are matches.
@@ -251,9 +207,10 @@ extern "C" fn exchange(i: u32, work: &mut &mut Work) -> i64 {
     GO
 }
 
-/// Whether the longest prefix of an address set that holds the address includes it.
-#[inline(always)]
-fn in_trie(set: u32, address: Address) -> bool {
+/// Whether the longest prefix of an address set that holds the address includes it. A function of its own, because
+/// the key takes stack that others need.
+#[inline(never)]
+pub fn in_trie(set: u32, address: Address) -> bool {
     let key = Key::new(trie_bits(128), AddressKey::new(set, address));
     matches!(ADDRS.get(&key), Some(1))
 }

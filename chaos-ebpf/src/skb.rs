@@ -71,6 +71,17 @@ pub fn opaque(mut number: usize) -> usize {
     number
 }
 
+/// Makes the verifier forget what it knew of a number: whatever `unknown` is, twice exclusive or is nothing. It would
+/// else walk the code that follows once for each thing it can know.
+#[inline(always)]
+pub fn any(mut number: u64, unknown: u64) -> u64 {
+    // SAFETY: gives back the number.
+    unsafe {
+        core::arch::asm!("{n} ^= {u}", "{n} ^= {u}", n = inout(reg) number, u = in(reg) unknown);
+    }
+    number
+}
+
 impl Window {
     /// The bytes between two packet pointers.
     #[inline(always)]

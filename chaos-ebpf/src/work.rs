@@ -45,9 +45,6 @@ pub struct Work {
     pub wire_packets: u32,
     /// The published epoch.
     pub epoch: u64,
-    /// The tick that `now` was read in.
-    tick: u64,
-    now: u64,
 }
 
 /// Scratch space of one CPU.
@@ -55,6 +52,9 @@ pub struct Work {
 pub struct Desk {
     /// How deep our programs stand in one another on this CPU.
     depth: u64,
+    /// The tick that `now` was read in.
+    tick: u64,
+    now: u64,
     /// By depth.
     works: [Work; DEPTH_MAX],
 }
@@ -75,6 +75,22 @@ pub fn work() -> Option<&'static mut Work> {
     work.match_count = 0;
     work.notes.clear();
     Some(work)
+}
+
+/// CLOCK_MONOTONIC_COARSE, nanoseconds. That clock moves with the tick, so it is read once a tick; the number of the
+/// tick comes as two instructions, where the clock is a call.
+#[inline(always)]
+pub fn now() -> u64 {
+    let Some(desk) = WORK.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a per-CPU map value, and helpers without arguments.
+    unsafe {
+        let tick = bpf_jiffies64();
+        if (*desk).tick != tick {
+            (*desk).tick = tick;
+            (*desk).now = bpf_ktime_get_coarse_ns();
+        }
+        (*desk).now
+    }
 }
 
 /// Runs something during which other programs of ours may run on this CPU.
@@ -102,21 +118,6 @@ pub fn forget(number: &u32) -> u32 {
 }
 
 impl Work {
-    /// CLOCK_MONOTONIC_COARSE, nanoseconds. That clock moves with the tick, so it is read once a tick; the
-    /// number of the tick comes as two instructions, where the clock is a call.
-    #[inline(always)]
-    pub fn now(&mut self) -> u64 {
-        // SAFETY: helpers without arguments.
-        unsafe {
-            let tick = bpf_jiffies64();
-            if self.tick != tick {
-                self.tick = tick;
-                self.now = bpf_ktime_get_coarse_ns();
-            }
-        }
-        self.now
-    }
-
     /// Adds a scope.
     #[inline(always)]
     pub fn add_scope(&mut self, scope: Scope) {

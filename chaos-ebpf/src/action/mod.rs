@@ -67,17 +67,27 @@ impl Treated<'_> {
     /// Loses the packet without telling anybody.
     #[inline(always)]
     pub fn lost(&self) -> i32 {
-        if self.leaving() { vanish() } else { SHOT }
+        silently(self.hook)
     }
+}
 
-    /// What becomes of the packet after its loss was decided.
-    #[inline(always)]
-    pub fn after(&self, loss: Loses) -> Next {
-        match loss {
-            Loses::Not => Next::Go,
-            Loses::Silently => Next::End(self.lost()),
-            Loses::Loudly => Next::End(SHOT),
-        }
+/// What becomes of a packet at a hook after its loss was decided.
+#[inline(always)]
+pub fn after(loss: Loses, hook: u32) -> Next {
+    match loss {
+        Loses::Not => Next::Go,
+        Loses::Silently => Next::End(silently(hook)),
+        Loses::Loudly => Next::End(SHOT),
+    }
+}
+
+/// The verdict that loses a packet without telling anybody.
+#[inline(always)]
+fn silently(hook: u32) -> i32 {
+    if hook == Hook::Egress as u32 {
+        vanish()
+    } else {
+        SHOT
     }
 }
 
@@ -123,7 +133,7 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
         return Next::Go;
     }
     if rule.faults & (fault::PARTITION | fault::DROP) != 0 {
-        if let Next::End(verdict) = treated.after(drop::decide(&tally)) {
+        if let Next::End(verdict) = after(drop::decide(&tally), treated.hook) {
             return Next::End(verdict);
         }
     }

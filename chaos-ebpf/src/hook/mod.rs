@@ -1,6 +1,7 @@
 //! One module a hook.
 
 pub mod back;
+mod glance;
 pub mod parse;
 pub mod sock;
 pub mod tc;

@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_boot_ns, programs::TcContext};
 use aya_log_ebpf::debug;
 use chaos_ebpf_common::{
-    abi::{Hook, Netns, Rule, control, stat},
+    abi::{Hook, Netns, Rule, Scope, control, stat},
     clock::{deadline_over, lease_held},
     flow::Flow,
 };
@@ -12,12 +12,13 @@ use crate::{
     action::{self, Next, Treated, line},
     each::{GO, STOP, each},
     guard::guarded,
+    hook::glance::{Glance, Sight, glance},
     hook::parse::{Outcome, Source, parse},
     maps::{Control, NETNS, NETNS_INDEX, RULES, count},
-    scope::{add_receiver, add_sender},
-    search::{Named, search},
+    scope::{Sole, add_receiver, add_sender, add_sender_to},
+    search::search,
     skb::{Skb, Window},
-    work::{Work, work},
+    work::{Work, now, work},
 };
 
 const NEXT: i32 = action::STAYS;
@@ -42,15 +43,38 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
     if hook == Hook::Egress as u32 && netns.lines != 0 && line::is_back(skb) {
         return NEXT;
     }
+    let mut sole = Sole::of(side.scope);
+    if by_socket {
+        if hook == Hook::Egress as u32 {
+            add_sender(&mut sole, skb, side);
+        } else {
+            // The socket is found by what the headers say.
+            sole = Sole::Several;
+        }
+    }
+    match sole {
+        Sole::Nobody => return NEXT,
+        Sole::One(scope) => {
+            let said = if hook == Hook::Egress as u32 {
+                at_a_glance::<{ Hook::Egress as u32 }>(skb.raw(), netns, scope.id, scope.shapes)
+            } else {
+                at_a_glance::<{ Hook::Ingress as u32 }>(skb.raw(), netns, scope.id, scope.shapes)
+            };
+            if said != UNSURE {
+                return said;
+            }
+        }
+        Sole::Several => {}
+    }
+    let Some(control) = Control::get() else {
+        return NEXT;
+    };
     let Some(work) = work() else { return NEXT };
     if side.scope.id != 0 {
         work.add_scope(side.scope);
     }
     if by_socket && hook == Hook::Egress as u32 {
-        add_sender(work, skb, side);
-        if work.scope_count == 0 {
-            return NEXT;
-        }
+        add_sender_to(work, skb.raw(), side);
     }
     match understand(skb, work) {
         UNDERSTOOD => {}
@@ -69,11 +93,8 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
     if by_socket && hook == Hook::Ingress as u32 {
         add_receiver(work, skb.raw(), side);
     }
-    let Some(control) = Control::get() else {
-        return NEXT;
-    };
-    let named = search(control, work, skb.ifindex());
-    if matches!(named, Named::Nobody) {
+    search(control, work, skb.ifindex());
+    if work.match_count == 0 {
         return NEXT;
     }
     work.wire_packets = skb.wire_packets();
@@ -87,7 +108,46 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
         );
         return NEXT;
     }
-    treat(control, skb, netns, hook, work, &named)
+    treat(control, skb, netns, hook, work)
+}
+
+/// What [`at_a_glance`] says when it takes a closer look; no verdict.
+const UNSURE: i32 = i32::MIN;
+
+/// The verdict on a packet that plainly belongs to nobody, or to one rule that does nothing but lose. Whatever is
+/// rare, a safety net that says no included, is left to the careful way, which then counts and tells.
+///
+/// A function of its own, for a stack and registers of its own.
+#[inline(never)]
+fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff, netns: &Netns, scope: u32, shapes: u32) -> i32 {
+    let skb = Skb::new(raw);
+    let Some(control) = Control::get() else {
+        return UNSURE;
+    };
+    let sight = Sight {
+        window: skb.window(),
+        ethertype: skb.protocol() as u16,
+        ifindex: skb.ifindex(),
+        hook: HOOK,
+    };
+    let seen = match glance(control, &sight, Scope { id: scope, shapes }) {
+        Glance::Nobody => return NEXT,
+        Glance::One(seen) => seen,
+        Glance::Unsure => return UNSURE,
+    };
+    if !action::only_loses(seen.rule) || guarded(control, &seen.packet, &seen.flow, netns) {
+        return UNSURE;
+    }
+    let now = now();
+    if !lease_held(control.read(control::LEASE), now)
+        || over(seen.rule, now, control.read(control::BOOT_OFFSET))
+    {
+        return UNSURE;
+    }
+    match action::after(action::lose(seen.rule, skb.wire_packets()), HOOK) {
+        Next::Go => NEXT,
+        Next::End(verdict) => verdict,
+    }
 }
 
 /// What [`understand`] says of a packet that is not IP.
@@ -137,8 +197,8 @@ impl Source for Skb {
 }
 
 #[inline(always)]
-fn treat(control: Control, skb: Skb, netns: &Netns, hook: u32, work: &mut Work, named: &Named) -> i32 {
-    let now = work.now();
+fn treat(control: Control, skb: Skb, netns: &Netns, hook: u32, work: &mut Work) -> i32 {
+    let now = now();
     if !lease_held(control.read(control::LEASE), now) {
         count(stat::LEASE_OVER);
         return NEXT;
@@ -155,18 +215,6 @@ fn treat(control: Control, skb: Skb, netns: &Netns, hook: u32, work: &mut Work, 
         boot_offset: control.read(control::BOOT_OFFSET),
         verdict: NEXT,
     };
-    // One rule that does nothing but lose: what most packets meet, without the price of a callback.
-    if let Named::One(rule) = named
-        && action::only_loses(rule)
-    {
-        if pass.over(rule) {
-            return NEXT;
-        }
-        return match pass.treated.after(action::lose(rule, work.wire_packets)) {
-            Next::Go => NEXT,
-            Next::End(verdict) => verdict,
-        };
-    }
     each(matches, one, &mut pass);
     if pass.verdict == NEXT && pass.treated.work.notes.any() {
         return line::send(&pass.treated);
@@ -182,15 +230,13 @@ struct Pass<'a> {
     verdict: i32,
 }
 
-impl Pass<'_> {
-    /// Whether the time of a rule is over.
-    #[inline(always)]
-    fn over(&self, rule: &Rule) -> bool {
-        // SAFETY: a helper without arguments.
-        deadline_over(rule.deadline, self.now, self.boot_offset, || unsafe {
-            bpf_ktime_get_boot_ns()
-        })
-    }
+/// Whether the time of a rule is over.
+#[inline(always)]
+fn over(rule: &Rule, now: u64, boot_offset: u64) -> bool {
+    // SAFETY: a helper without arguments.
+    deadline_over(rule.deadline, now, boot_offset, || unsafe {
+        bpf_ktime_get_boot_ns()
+    })
 }
 
 extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
@@ -200,7 +246,7 @@ extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
     let Some(rule) = RULES.get(slot) else {
         return STOP;
     };
-    if pass.over(rule) {
+    if over(rule, pass.now, pass.boot_offset) {
         return GO;
     }
     match action::apply(&pass.treated, rule, slot) {

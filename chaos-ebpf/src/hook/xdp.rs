@@ -15,11 +15,12 @@ use crate::{
     action::{self, Loses},
     each::{GO, STOP, each},
     guard::guarded,
+    hook::glance::{Glance, Sight, glance},
     hook::parse::{Outcome, Source, parse},
     maps::{Control, NETNS, NETNS_INDEX, RULES, count},
-    search::{Named, search},
+    search::search,
     skb::Window,
-    work::{Work, work},
+    work::{Work, now, work},
 };
 
 /// The program.
@@ -33,8 +34,23 @@ pub fn run(ctx: &XdpContext) -> u32 {
     if scope.id == 0 {
         return PASS;
     }
+    let Some(control) = Control::get() else {
+        return PASS;
+    };
+    let raw = Raw(ctx.ctx);
+    // SAFETY: the context of the program.
+    let ifindex = unsafe { core::ptr::read_volatile(&raw const (*ctx.ctx).ingress_ifindex) };
+    let sight = Sight {
+        window: raw.window(),
+        ethertype: 0,
+        ifindex,
+        hook: Hook::Xdp as u32,
+    };
+    if matches!(glance(control, &sight, scope), Glance::Nobody) {
+        return PASS;
+    }
     let Some(work) = work() else { return PASS };
-    match parse(Raw(ctx.ctx), 0, work) {
+    match parse(raw, 0, work) {
         Outcome::Ip => {}
         Outcome::Other => return PASS,
         Outcome::Broken => {
@@ -43,20 +59,16 @@ pub fn run(ctx: &XdpContext) -> u32 {
         }
     }
     work.add_scope(scope);
-    // SAFETY: the context of the program.
-    let ifindex = unsafe { core::ptr::read_volatile(&raw const (*ctx.ctx).ingress_ifindex) };
     work.flow = Flow::of(&work.packet, Hook::Xdp as u32);
-    let Some(control) = Control::get() else {
-        return PASS;
-    };
-    if matches!(search(control, work, ifindex), Named::Nobody) {
+    search(control, work, ifindex);
+    if work.match_count == 0 {
         return PASS;
     }
     if guarded(control, &work.packet, &work.flow, netns) {
         count(stat::GUARDED);
         return PASS;
     }
-    let now = work.now();
+    let now = now();
     if !lease_held(control.read(control::LEASE), now) {
         count(stat::LEASE_OVER);
         return PASS;
