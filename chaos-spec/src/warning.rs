@@ -82,7 +82,7 @@ impl WarningKind {
             Self::HostTarget => "the target is the whole host: every process in its network namespace is hit".to_owned(),
             Self::NeverActs { what } => format!("{what}: packets are matched and counted, but nothing happens to them"),
             Self::ClsactFallback { interface } => {
-                format!("{interface} gets a clsact qdisc and filter (no TCX in this kernel, or --attach clsact), which outlive a killed daemon")
+                format!("{interface} gets a clsact qdisc and filter (no TCX in this kernel, or --attach clsact), which outlive a killed daemon; while the qdisc comes and goes the kernel stops the device and loses what it would send, for about a millisecond, unless the device has one already (tc qdisc add dev {interface} clsact)")
             }
             Self::UnresolvedHost { host } => format!("{host} has no address now, so nothing matches it yet"),
             Self::InterfaceDown { interface } => format!("{interface} is down: no traffic passes it now"),

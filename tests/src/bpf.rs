@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aya::Ebpf;
@@ -120,9 +121,21 @@ impl ForeignTcx {
 /// # Errors
 /// This kernel has none.
 pub fn require_tcx() -> Result<(), Skip> {
-    let net = Pair::new();
-    let works = ForeignTcx::attach(&net.client.device, TcAttachType::Egress).is_some();
-    require_feature("TCX", Since::Kernel(6, 6), works)
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    let works =
+        WORKS.get_or_init(|| ForeignTcx::attach(&Pair::new().client.device, TcAttachType::Egress).is_some());
+    require_feature("TCX", Since::Kernel(6, 6), *works)
+}
+
+/// Where there is no TCX, gives a device a clsact qdisc: the kernel stops a device for the moment in which it gets or
+/// loses one (`qdisc_graft` calls `dev_deactivate`), and loses what it would send meanwhile. With one that is there
+/// before, no packet may be lost when a fault begins or ends.
+pub fn keep_running_without_tcx(device: &Device) {
+    if require_tcx().is_err() {
+        device
+            .netns()
+            .tc(&format!("qdisc add dev {} clsact", device.name()));
+    }
 }
 
 impl Drop for ForeignTcx {

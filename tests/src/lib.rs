@@ -28,7 +28,7 @@ mod wait;
 pub mod workload;
 
 pub use api::{Answer, Api};
-pub use bpf::{BpfObjects, ForeignTcx, require_tcx};
+pub use bpf::{BpfObjects, ForeignTcx, keep_running_without_tcx, require_tcx};
 pub use capture::{Capture, Frame, Way};
 pub use cgroup::Cgroup;
 pub use chaosctl::{Chaosctl, Output, View};

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     plan::{self, Context, Draft, Filing, LinePlan, TriePrefix},
+    safety::clock::boot_ns,
     target::{Identity, Interface, Netns, Place},
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Armed {
     pub order: u32,
     pub name: String,
     pub arm: Arm,
+    /// CLOCK_BOOTTIME nanoseconds; 0 while it does not act yet.
+    deadline: u64,
     identity: Identity,
     pub places: Vec<ArmedPlace>,
     pub rules: Vec<ArmedRule>,
@@ -87,7 +90,10 @@ impl Datapath {
             .iter()
             .filter_map(|(id, _)| self.faults.remove(id))
             .collect();
-        if let Err(error) = self.end_rules(&replaced, next) {
+        let ready = self
+            .start_clocks(&mut staged)
+            .and_then(|()| self.end_rules(&replaced, next));
+        if let Err(error) = ready {
             // The old rules go on: their end is an epoch that will not come before it is written anew.
             for record in replaced {
                 self.faults.insert(record.arm.id, record);
@@ -160,6 +166,23 @@ impl Datapath {
         Ok(())
     }
 
+    /// Writes deadlines into rules that are about to act, and tells their lines.
+    fn start_clocks(&mut self, staged: &mut [(FaultId, Armed)]) -> Result<(), DatapathError> {
+        let now = boot_ns();
+        for (_, record) in staged {
+            record.deadline = record.arm.ends.at(now);
+            for armed in &mut record.rules {
+                armed.rule.deadline = record.deadline;
+                self.maps
+                    .rules
+                    .set(armed.slot, armed.rule, 0)
+                    .map_err(|e| DatapathError::map("RULES", e))?;
+            }
+            self.put_lined(record);
+        }
+        Ok(())
+    }
+
     /// Lets rules end with an epoch that is not published yet.
     fn end_rules(&mut self, records: &[Armed], until: u64) -> Result<(), DatapathError> {
         for armed in records.iter().flat_map(|record| &record.rules) {
@@ -179,7 +202,6 @@ impl Datapath {
     fn stage(&mut self, arm: &Arm) -> Result<Armed, DatapathError> {
         let context = Context {
             seed: arm.seed,
-            deadline: arm.deadline_boot_ns,
             addresses: &arm.addresses,
         };
         let mut drafts = plan::drafts(&arm.spec, &context)?;
@@ -194,6 +216,7 @@ impl Datapath {
             name: arm.name.clone(),
             identity: arm.target.identity.clone(),
             arm: arm.clone(),
+            deadline: 0,
             places: Vec::new(),
             rules: Vec::new(),
             tagged: None,
@@ -342,7 +365,6 @@ impl Datapath {
         } else {
             vec![0]
         };
-        let before = record.rules.len();
         for draft in drafts {
             for ifindex in &devices {
                 let rule = Rule {
@@ -356,9 +378,6 @@ impl Datapath {
                 let armed = self.stage_rule(name, rule, draft)?;
                 record.rules.push(armed);
             }
-        }
-        if lined {
-            self.put_lined(space, &record.rules[before..], record);
         }
         Ok(())
     }
@@ -533,7 +552,10 @@ impl Datapath {
     }
 
     fn answer(&self, record: &Armed) -> super::Armed {
-        let mut answer = super::Armed::default();
+        let mut answer = super::Armed {
+            deadline_boot_ns: record.deadline,
+            ..super::Armed::default()
+        };
         for place in &record.places {
             let Some(space) = self.spaces.get(&place.space) else {
                 continue;

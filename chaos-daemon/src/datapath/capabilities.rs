@@ -74,7 +74,6 @@ impl Capabilities {
         };
         let no_line = match line {
             LineUse::Never => Some("the daemon was started with --line never"),
-            _ if !tcx => Some("the line needs TCX, which came with Linux 6.6"),
             _ if !Tap::available() => Some(
                 "this kernel has no TUN/TAP, or /dev/net/tun is missing or closed to the daemon (modprobe tun; in a container, pass the device)",
             ),

@@ -112,6 +112,25 @@ pub fn add(
     }
 }
 
+/// Attaches a program to what arrives at a device of our own in the calling thread's namespace: qdisc and filter go with
+/// the device, which goes with the process.
+pub fn add_to_own(device: &str, program: &mut SchedClassifier) -> io::Result<()> {
+    tc::qdisc_add_clsact(device).map_err(io::Error::other)?;
+    let options = NlOptions {
+        priority: PRIORITY,
+        handle: HANDLE,
+        classid: None,
+    };
+    let attached =
+        program.attach_with_options(device, TcAttachType::Ingress, TcAttachOptions::Netlink(options));
+    let link = attached
+        .and_then(|link| program.take_link(link))
+        .map_err(io::Error::other)?;
+    // Dropped, it would look for the filter in whatever namespace the thread is in then.
+    std::mem::forget(link);
+    Ok(())
+}
+
 /// Takes filters away, then qdiscs, unless somebody else has put filters there meanwhile.
 pub fn remove(netns: &Netns, filters: Vec<Filter>, qdiscs: Vec<Qdisc>, journal: &mut Journal) {
     let (links, entries): (Vec<_>, Vec<_>) = filters.into_iter().map(|f| (f.link, f.entry)).unzip();

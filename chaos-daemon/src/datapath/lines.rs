@@ -7,7 +7,8 @@ use chaos_ebpf_common::abi::{Hook, flags};
 use super::{
     Arm, Datapath, DatapathError,
     arm::{Armed, ArmedRule},
-    line::{Line, LineRule},
+    line::{Back, Line, LineRule},
+    space::TcMode,
 };
 use crate::{plan::Draft, target::Interface};
 
@@ -50,8 +51,12 @@ impl Datapath {
             Some(line) => line,
             none => none.insert(Line::start(open.netns.clone(), &self.maps)?),
         };
+        let mut back = match self.capabilities.tc {
+            TcMode::Tcx => Back::Link(&open.programs.back),
+            TcMode::Clsact => Back::Filter(Box::new(self.object.classifier(&open.programs.back)?)),
+        };
         for (done, interface) in interfaces.iter().enumerate() {
-            let held = line.hold(&open.netns, space, interface, &open.programs.back, &mut self.maps);
+            let held = line.hold(&open.netns, space, interface, &mut back, &mut self.maps);
             if let Err(error) = held {
                 for interface in &interfaces[..done] {
                     line.let_go(space, interface.index, &mut self.maps);
@@ -81,23 +86,24 @@ impl Datapath {
         }
     }
 
-    /// Tells the line of a namespace of the rules that a fault brings.
-    pub(super) fn put_lined(&self, space: u32, rules: &[ArmedRule], record: &Armed) {
-        let Some(line) = self.spaces.get(&space).and_then(|open| open.line.as_ref()) else {
-            return;
-        };
-        let rules = rules
-            .iter()
-            .filter_map(|armed| {
-                let rule = LineRule {
-                    rule: armed.rule,
-                    plan: Arc::clone(armed.line.as_ref()?),
-                    counters: Arc::clone(&record.lined),
-                };
-                Some((armed.slot, rule))
-            })
-            .collect();
-        line.put(rules);
+    /// Tells lines of the rules that a fault brings.
+    pub(super) fn put_lined(&self, record: &Armed) {
+        for (space, open) in &self.spaces {
+            let Some(line) = &open.line else { continue };
+            let rules: Vec<_> = lined(record, *space)
+                .filter_map(|armed| {
+                    let rule = LineRule {
+                        rule: armed.rule,
+                        plan: Arc::clone(armed.line.as_ref()?),
+                        counters: Arc::clone(&record.lined),
+                    };
+                    Some((armed.slot, rule))
+                })
+                .collect();
+            if !rules.is_empty() {
+                line.put(rules);
+            }
+        }
     }
 
     /// Lets the lines know of rules that end now, and of those that come after them.
@@ -120,13 +126,13 @@ impl Datapath {
     }
 }
 
-/// Slots of the rules that a fault has on the line of a namespace.
+/// The rules that a fault has on the line of a namespace.
+fn lined(record: &Armed, space: u32) -> impl Iterator<Item = &ArmedRule> {
+    record.rules.iter().filter(move |armed| {
+        armed.name.netns == space && armed.name.hook != Hook::Xdp && armed.line.is_some()
+    })
+}
+
 fn lined_slots(record: &Armed, space: u32) -> impl Iterator<Item = u32> {
-    record
-        .rules
-        .iter()
-        .filter(move |armed| {
-            armed.name.netns == space && armed.name.hook != Hook::Xdp && armed.line.is_some()
-        })
-        .map(|armed| armed.slot)
+    lined(record, space).map(|armed| armed.slot)
 }

@@ -84,6 +84,26 @@ pub enum LineUse {
     Never,
 }
 
+/// When a fault ends by itself, nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// So long after the instant at which it begins to act: verifying and attaching programs, which takes seconds
+    /// on a slow host, is not part of it.
+    After(u64),
+    /// At this reading of CLOCK_BOOTTIME.
+    At(u64),
+}
+
+impl Ends {
+    /// As a reading of CLOCK_BOOTTIME, for a fault that begins to act at `now`.
+    pub fn at(self, now: u64) -> u64 {
+        match self {
+            Self::After(length) => now.saturating_add(length),
+            Self::At(deadline) => deadline,
+        }
+    }
+}
+
 /// A fault to be armed, or changed.
 #[derive(Clone, Debug)]
 pub struct Arm {
@@ -97,8 +117,8 @@ pub struct Arm {
     pub name: String,
     /// Seed of its decisions.
     pub seed: u64,
-    /// CLOCK_BOOTTIME nanoseconds at which it ends by itself.
-    pub deadline_boot_ns: u64,
+    /// When it ends by itself.
+    pub ends: Ends,
     /// Where its packets pass.
     pub target: Resolved,
     /// Addresses of `remote.hosts`, as resolved now.
@@ -108,6 +128,8 @@ pub struct Arm {
 /// What arming came to.
 #[derive(Clone, Debug, Default)]
 pub struct Armed {
+    /// CLOCK_BOOTTIME nanoseconds at which it ends by itself.
+    pub deadline_boot_ns: u64,
     /// Where programs sit for this fault.
     pub attachments: Vec<Attachment>,
     /// What a person should know.

@@ -1,6 +1,6 @@
 //! The embedded object: maps made once, programs loaded once for each target namespace.
 
-use std::sync::Arc;
+use std::{os::fd::AsFd, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -14,7 +14,7 @@ use chaos_ebpf_common::abi::{
 };
 
 use super::DatapathError;
-use crate::sys::{bpffs::Bpffs, shared::Words};
+use crate::sys::{bpf, bpffs::Bpffs, shared::Words};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
 
@@ -141,13 +141,15 @@ impl Object {
         )
     }
 
-    /// A tc program as aya's own type, for the netlink way of attaching.
-    pub fn classifier(&self, index: u32) -> Result<Ebpf, DatapathError> {
-        let mut ebpf = load(&self.bpffs, self.sizes, index, self.log_level)?;
-        for name in ["chaos_egress", "chaos_ingress"] {
-            program::<SchedClassifier>(&mut ebpf, name)?;
-        }
-        Ok(ebpf)
+    /// A loaded tc program as aya's own type, for the netlink way of attaching. aya takes a program that it has not
+    /// loaded itself from a file only.
+    pub fn classifier(&self, program: &ProgramFd) -> Result<SchedClassifier, DatapathError> {
+        let path = self.bpffs.path("classifier");
+        let failed = |e: std::io::Error| DatapathError::system("hand a program to netlink", e);
+        bpf::pin(program.as_fd(), &path).map_err(failed)?;
+        let taken = SchedClassifier::from_pin(&path).map_err(|e| failed(std::io::Error::other(e)));
+        std::fs::remove_file(&path).map_err(failed)?;
+        taken
     }
 }
 

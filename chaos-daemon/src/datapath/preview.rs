@@ -13,7 +13,6 @@ use crate::{
 pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, DatapathError> {
     let context = Context {
         seed: arm.seed,
-        deadline: arm.deadline_boot_ns,
         addresses: &arm.addresses,
     };
     let mut drafts = plan::drafts(&arm.spec, &context)?;

@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-use aya::programs::{ProgramFd, SchedClassifier};
+use aya::programs::ProgramFd;
 use chaos_ebpf_common::abi::Hook;
 use chaos_spec::api::Mode;
 
@@ -259,19 +259,15 @@ impl Space {
         hook: Hook,
         journal: &mut Journal,
     ) -> Result<Vec<Attached>, DatapathError> {
-        let mut ebpf = object.classifier(self.index)?;
         let egress = hook == Hook::Egress;
-        let name = if egress { "chaos_egress" } else { "chaos_ingress" };
-        let program: &mut SchedClassifier = ebpf
-            .program_mut(name)
-            .and_then(|program| program.try_into().ok())
-            .ok_or_else(|| DatapathError::Load {
-                program: name.into(),
-                summary: "not in the object".into(),
-            })?;
+        let mut program = object.classifier(if egress {
+            &self.programs.egress
+        } else {
+            &self.programs.ingress
+        })?;
         let mut made = Vec::new();
         for interface in interfaces {
-            match clsact::add(&self.netns, interface, egress, program, journal) {
+            match clsact::add(&self.netns, interface, egress, &mut program, journal) {
                 Ok((filter, qdisc)) => {
                     made.push(filter);
                     self.qdiscs.extend(qdisc.map(|qdisc| (interface.index, qdisc)));

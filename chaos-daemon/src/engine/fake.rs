@@ -12,6 +12,7 @@ use chaos_spec::{Chance, Drop as Loss, Fault, FaultSpec, NetworkFault, Target, W
 use super::{Engine, EngineOptions, Kernel, Resolve};
 use crate::datapath::{Arm, Armed, DatapathError, FaultId};
 use crate::observe::Audit;
+use crate::safety::clock::boot_ns;
 use crate::safety::{GuardList, Heart};
 use crate::target::names::Servers;
 use crate::target::{self, Liveness, Resolved, TargetError};
@@ -79,13 +80,13 @@ impl Kernel for Fake {
             mode: Mode::Tcx,
             line: None,
         };
-        Ok(vec![
-            Armed {
-                attachments: vec![attachment],
-                warnings: Vec::new()
-            };
-            arms.len()
-        ])
+        let now = boot_ns();
+        let armed = arms.iter().map(|arm| Armed {
+            deadline_boot_ns: arm.ends.at(now),
+            attachments: vec![attachment.clone()],
+            warnings: Vec::new(),
+        });
+        Ok(armed.collect())
     }
 
     fn quiet(&mut self, _: &[FaultId]) -> Result<(), DatapathError> {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use chaos_spec::api::{Attachment, Counts, FaultView, Packets, Phase, Reason, Status};
 use chaos_spec::{FaultSpec, Hostname, Metadata, Warning};
 use ipnet::IpNet;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::watch::TargetKey;
-use crate::datapath::{Arm, FaultId};
+use crate::datapath::{Arm, Ends, FaultId};
 use crate::target::Resolved;
 use crate::target::names::Watched;
 
@@ -41,17 +41,30 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// How the data path is told of it.
-    pub(super) fn arm(&self) -> Arm {
+    /// How the data path is told of it, and of its end.
+    pub(super) fn arm(&self, ends: Ends) -> Arm {
         Arm {
             id: self.id,
             order: self.order,
             spec: Arc::clone(&self.spec),
             name: self.metadata.name.clone(),
             seed: self.seed,
-            deadline_boot_ns: self.deadline,
+            ends,
             target: Resolved::clone(&self.target),
             addresses: self.names.values().flatten().copied().map(IpNet::from).collect(),
+        }
+    }
+
+    /// Sets its times, once it acts: `now` is the same instant by CLOCK_BOOTTIME and by the wall clock.
+    pub(super) fn set_clock(&mut self, deadline: u64, changed: bool, (boot, wall): (u64, Timestamp)) {
+        let nanos = |n: u64| SignedDuration::from_nanos(i64::try_from(n).unwrap_or(i64::MAX));
+        self.deadline = deadline;
+        let ends_at = wall.saturating_add(nanos(deadline.saturating_sub(boot)));
+        self.ends_at = ends_at.unwrap_or(Timestamp::MAX);
+        if !changed {
+            let began = deadline.saturating_sub(self.spec.duration.as_nanos());
+            let started_at = wall.saturating_sub(nanos(boot.saturating_sub(began)));
+            self.started_at = started_at.unwrap_or(wall);
         }
     }
 

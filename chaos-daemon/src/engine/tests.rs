@@ -131,6 +131,26 @@ async fn the_deadline_ends_a_fault_in_time() {
     assert_eq!(bench.fake.armed(), 0);
 }
 
+/// Verifying and attaching takes seconds on a slow host: none of it is part of the fault's time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duration_counts_from_when_the_fault_acts() {
+    let bench = Bench::new();
+    bench.fake.state().slow = Duration::from_millis(600);
+    let mut short = fault("short", 1);
+    short.spec.duration = chaos_spec::Duration::from_millis(300);
+    let asked = jiff::Timestamp::now();
+    let view = apply_one(&bench, short).await;
+    let (started, ends) = (view.status.started_at.unwrap(), view.status.ends_at.unwrap());
+    assert!(
+        started.duration_since(asked).as_millis() >= 600,
+        "{asked} {started}"
+    );
+    assert_eq!(ends.duration_since(started).as_millis(), 300);
+    let last = ended(&bench, "short").await;
+    assert_eq!(last.status.reason, Some(Reason::Deadline));
+    assert!(last.status.ended_at.unwrap() >= ends);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spent_budget_ends_a_fault() {
     let bench = Bench::new();

@@ -62,8 +62,6 @@ pub struct Draft {
 pub struct Context<'a> {
     /// Seed, given or drawn.
     pub seed: u64,
-    /// CLOCK_BOOTTIME nanoseconds.
-    pub deadline: u64,
     /// Addresses of `remote.hosts`, as resolved now.
     pub addresses: &'a [IpNet],
 }
@@ -89,7 +87,6 @@ pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, Pla
     let mut rule = Rule {
         prefixes: [Prefix::NONE; PREFIXES],
         until_epoch: u64::MAX,
-        deadline: context.deadline,
         seed: context.seed,
         budget: spec.safety.max_packets.unwrap_or(u64::MAX),
         flows: traffic.flows.map_or(CERTAIN, |share| share.threshold()),

@@ -19,7 +19,6 @@ fn spec(traffic: &str) -> FaultSpec {
 fn context() -> Context<'static> {
     Context {
         seed: 42,
-        deadline: 7,
         addresses: &[],
     }
 }
@@ -85,7 +84,8 @@ fn no_filter_is_one_rule_in_one_cell() {
     );
     assert_eq!(
         (draft.rule.flows, draft.rule.budget, draft.rule.deadline),
-        (CERTAIN, u64::MAX, 7)
+        (CERTAIN, u64::MAX, 0),
+        "it has no time to act before it is armed"
     );
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chaos_daemon::datapath::{
-    Arm, Armed, Attach, Datapath, DatapathError, DatapathOptions, FaultId, Lease, LineUse, XdpUse,
+    Arm, Armed, Attach, Datapath, DatapathError, DatapathOptions, Ends, FaultId, Lease, LineUse, XdpUse,
 };
-use chaos_daemon::safety::clock::{boot_ns, monotonic_ns};
+use chaos_daemon::safety::clock::monotonic_ns;
 use chaos_daemon::safety::guard::GuardList;
 use chaos_daemon::safety::journal::Journal;
 use chaos_daemon::safety::lease::Heart as _;
@@ -331,9 +331,9 @@ impl Lab {
             spec: Arc::new(spec),
             name: format!("lab-{id}"),
             seed: injection.seed,
-            deadline_boot_ns: injection
+            ends: injection
                 .deadline
-                .unwrap_or_else(|| boot_ns() + nanos(Duration::from_secs(3600))),
+                .map_or(Ends::After(nanos(Duration::from_secs(3600))), Ends::At),
             target,
             addresses: Vec::new(),
         }

@@ -6,7 +6,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use chaos_tests::workload::{Handle, SinkReport};
-use chaos_tests::{Chaosctl, Daemon, FaultFile, Pair, Snapshot, View, Workload, eventually, settled};
+use chaos_tests::{
+    Chaosctl, Daemon, FaultFile, Pair, Snapshot, View, Workload, eventually, keep_running_without_tcx,
+    settled,
+};
 
 pub(crate) const SOON: Duration = Duration::from_secs(2);
 /// Long enough for a reply that is on its way, short enough to wait for one that never comes.
@@ -29,6 +32,9 @@ pub(crate) struct Bed {
 impl Bed {
     pub(crate) fn new() -> Self {
         let net = Pair::new();
+        for device in [&net.client.device, &net.server.device] {
+            keep_running_without_tcx(device);
+        }
         let before = Snapshot::of_devices(&[&net.client.device, &net.server.device]);
         let daemon = Daemon::start();
         Self {

@@ -44,6 +44,15 @@ impl Bed {
         }
     }
 
+    /// Milliseconds that a question takes.
+    fn takes(&self, port: u16) -> f64 {
+        let socket = self.client.udp_open(None, Some(self.net.server.at(port)));
+        let asked = self.client.udp_ask(socket, LATER);
+        self.client.close(socket);
+        assert_eq!(asked.result, Ok(()), "{port}");
+        asked.micros as f64 / 1000.0
+    }
+
     fn asks(&self, port: u16) -> bool {
         let socket = self.client.udp_open(None, Some(self.net.server.at(port)));
         let answered = self.client.udp_ask(socket, BRIEF).result.is_ok();
@@ -121,6 +130,74 @@ fn faults_of_both_directions_act_beside_a_filter_of_somebody_else() {
         bed.assert_untouched();
         assert!(bed.asks(9000), "{direction}: after");
     }
+}
+
+/// The kernel stops a device for the moment in which it gets a clsact qdisc or loses it. One that is there before stays,
+/// and then nobody beside the fault may lose a packet to its beginning or end.
+#[test]
+fn nobody_loses_a_packet_where_the_qdisc_is_there_before() {
+    let mut bed = Bed::new();
+    for end in [&bed.net.client, &bed.net.server] {
+        put_foreign_filter(&end.device);
+    }
+    bed.before = bed.now();
+    let probe = bed
+        .client
+        .probe(bed.net.server.at(9001), Duration::from_micros(500));
+    for _ in 0..5 {
+        bed.cut("both");
+        bed.daemon.ctl().delete("cut");
+        assert!(bed.asks(9000));
+        bed.assert_untouched();
+    }
+    let report = bed.client.probe_report(probe);
+    let settled = report.now - 1_000_000_000;
+    assert!(report.samples.len() > 1000, "{}", report.samples.len());
+    assert_eq!(report.last_lost(settled), None);
+}
+
+/// The line's own device carries its filter, and takes it along.
+#[test]
+fn a_line_makes_packets_wait_and_goes_with_its_daemon() {
+    let mut bed = Bed::new();
+    let late = |direction: &str| {
+        let traffic = json!({"direction": direction, "protocol": "udp", "remote": {"ports": [9000]}});
+        FaultFile::on_netns(
+            "late",
+            &bed.net.client.netns,
+            json!({"delay": {"latency": "60ms"}}),
+        )
+        .traffic(traffic)
+    };
+    let faults = ["egress", "ingress", "both"].map(late);
+    let healthy = bed.takes(9000);
+    for (fault, least) in faults.iter().zip([60.0, 60.0, 120.0]) {
+        bed.daemon.ctl().apply(std::slice::from_ref(fault));
+        let took = bed.takes(9000);
+        assert!(
+            (least..least + 50.0 + 4.0 * healthy).contains(&took),
+            "{took} ms for {least}"
+        );
+        let beside = bed.takes(9001);
+        assert!(beside < least, "the port beside it: {beside} ms");
+        bed.daemon.ctl().delete("late");
+        bed.assert_untouched();
+        assert!(bed.takes(9000) < least, "after");
+    }
+
+    bed.daemon.ctl().apply(&faults[2..]);
+    assert!(bed.takes(9000) >= 120.0);
+    let devices = |bed: &Bed| bed.net.client.netns.ip("-br link show");
+    assert!(devices(&bed).contains("chaos-line"), "{}", devices(&bed));
+    bed.daemon.sigkill();
+    eventually(LATER, "its device is gone", || {
+        !devices(&bed).contains("chaos-line")
+    });
+    // Until the lease is over, the filter sends what it matches to a device that is not there.
+    eventually(LATER, "the lease is over", || bed.asks(9000));
+    bed.daemon.start_again();
+    bed.assert_untouched();
+    assert!(bed.takes(9000) < 120.0);
 }
 
 #[test]

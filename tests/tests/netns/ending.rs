@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chaos_tests::workload::{Handle, Probed};
 use chaos_tests::{
-    Api, Daemon, FaultFile, Pair, Snapshot, Workload, eventually, monotonic_nanos, need, patience,
-    require_tcx,
+    Api, Daemon, FaultFile, Pair, Snapshot, Workload, eventually, keep_running_without_tcx, monotonic_nanos,
+    need, patience, require_tcx,
 };
 use serde_json::json;
 
@@ -31,6 +31,7 @@ struct Watched {
 impl Watched {
     fn new(daemon_args: &[&str]) -> Self {
         let net = Pair::new();
+        keep_running_without_tcx(&net.client.device);
         let before = Snapshot::of_devices(&[&net.client.device, &net.server.device]);
         let (client, server) = (
             Workload::start(&net.client.netns, None),

@@ -17,8 +17,8 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// Builds all of them.
-    pub(super) fn build(ws: &Workspace) -> Result<Self> {
+    /// Builds all of them, with the test program of this name.
+    pub(super) fn build(ws: &Workspace, program: &'static str) -> Result<Self> {
         build::binaries(ws)?;
         step("building the tests");
         let mut command = cargo(ws)?;
@@ -29,18 +29,18 @@ impl Binaries {
             "-p",
             "chaos-tests",
             "--test",
-            "netns",
+            program,
             "--no-run",
         ]);
         command.arg("--message-format=json-render-diagnostics");
-        let tests = built_test(&mut command)?;
+        let tests = built_test(&mut command, program)?;
         let bin = |name: &str| ws.release_bins().join(name);
         Ok(Self {
             files: vec![
                 (ws.daemon(), "chaos-daemon"),
                 (ws.ctl(), "chaosctl"),
                 (bin("chaos-traffic"), "chaos-traffic"),
-                (tests.clone(), "netns"),
+                (tests.clone(), program),
             ],
             tests,
         })
@@ -62,7 +62,7 @@ impl Binaries {
 }
 
 /// Runs cargo and takes the test program's path out of its messages.
-fn built_test(command: &mut Command) -> Result<PathBuf> {
+fn built_test(command: &mut Command, program: &str) -> Result<PathBuf> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -71,18 +71,18 @@ fn built_test(command: &mut Command) -> Result<PathBuf> {
     let output = child.stdout.take().context("the child's stdout is a pipe")?;
     let mut found = None;
     for line in BufReader::new(output).lines() {
-        found = test_program(&line.context("reading cargo's messages")?).or(found);
+        found = test_program(&line.context("reading cargo's messages")?, program).or(found);
     }
     let status = child.wait().context("waiting for cargo")?;
     if !status.success() {
         bail!("`{}` failed: {status}", describe(command));
     }
-    found.context("cargo built no test program `netns`")
+    found.with_context(|| format!("cargo built no test program `{program}`"))
 }
 
-fn test_program(message: &str) -> Option<PathBuf> {
+fn test_program(message: &str, program: &str) -> Option<PathBuf> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    let is_ours = message["target"]["name"] == "netns" && message["target"]["kind"][0] == "test";
+    let is_ours = message["target"]["name"] == program && message["target"]["kind"][0] == "test";
     is_ours
         .then(|| message["executable"].as_str().map(PathBuf::from))
         .flatten()
@@ -95,10 +95,11 @@ mod tests {
     #[test]
     fn the_test_program_is_found_among_cargos_messages() {
         let ours = r#"{"reason":"compiler-artifact","target":{"kind":["test"],"name":"netns"},"executable":"/t/netns-1"}"#;
-        assert_eq!(test_program(ours), Some("/t/netns-1".into()));
+        assert_eq!(test_program(ours, "netns"), Some("/t/netns-1".into()));
         let other =
             r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"netns"},"executable":null}"#;
-        assert_eq!(test_program(other), None);
-        assert_eq!(test_program("warning: text"), None);
+        assert_eq!(test_program(ours, "netem"), None);
+        assert_eq!(test_program(other, "netns"), None);
+        assert_eq!(test_program("warning: text", "netns"), None);
     }
 }

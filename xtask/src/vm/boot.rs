@@ -32,6 +32,8 @@ const JOB_BYTES: usize = 64 * 1024;
 pub(super) struct Machine<'a> {
     pub(super) emulator: &'a Emulator,
     pub(super) kernel: &'a Kernel,
+    /// The program that the guest runs, once for each test.
+    pub(super) program: &'static str,
     pub(super) disk: &'a Path,
     pub(super) initrd: &'a Path,
     /// Folder of job disk and console log.
@@ -62,7 +64,8 @@ impl Machine<'_> {
     /// Boots, runs `tests`, and calls `seen` for each as it ends.
     pub(super) fn run(&self, tests: &[String], mut seen: impl FnMut(&Ended)) -> Result<Report> {
         let job = self.dir.join("job");
-        fs::write(&job, job_text(tests)).with_context(|| format!("cannot write {}", job.display()))?;
+        fs::write(&job, job_text(self.program, tests))
+            .with_context(|| format!("cannot write {}", job.display()))?;
         let log_path = self.dir.join(format!("console-{}.log", self.kernel.release()));
         let log = File::options().create(true).append(true).open(&log_path);
         let mut log = log.with_context(|| format!("cannot open {}", log_path.display()))?;
@@ -189,8 +192,8 @@ fn tsc_khz(cpuinfo: &str) -> Option<u64> {
     Some((bogomips * 500.0).round() as u64)
 }
 
-fn job_text(tests: &[String]) -> Vec<u8> {
-    let mut text = format!("limit {TEST_SECONDS}\n");
+fn job_text(program: &str, tests: &[String]) -> Vec<u8> {
+    let mut text = format!("limit {TEST_SECONDS}\nprogram {program}\n");
     for test in tests {
         text += &format!("test {test}\n");
     }
@@ -328,9 +331,9 @@ mod tests {
 
     #[test]
     fn the_job_fills_whole_sectors() {
-        let job = job_text(&["a::b".to_owned()]);
+        let job = job_text("netns", &["a::b".to_owned()]);
         assert_eq!(job.len() % 512, 0);
-        assert!(job.starts_with(b"limit 240\ntest a::b\n\0"));
+        assert!(job.starts_with(b"limit 240\nprogram netns\ntest a::b\n\0"));
     }
 
     #[test]

@@ -73,7 +73,7 @@ const PROGRAMS: [&str; 51] = [
 const TEST_PROGRAMS: [&str; 3] = ["bpftool", "crun", "dnsmasq"];
 
 /// Data of those programs, where the machine has it.
-const DATA: [&str; 12] = [
+const DATA: [&str; 13] = [
     "/etc/group",
     "/etc/iproute2",
     "/etc/ld.so.cache",
@@ -85,6 +85,7 @@ const DATA: [&str; 12] = [
     "/etc/protocols",
     "/etc/services",
     "/usr/lib/tc",
+    "/usr/lib/x86_64-linux-gnu/tc",
     "/usr/share/iproute2",
 ];
 

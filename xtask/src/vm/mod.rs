@@ -12,6 +12,7 @@ mod session;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum as _;
@@ -19,8 +20,8 @@ use clap::ValueEnum as _;
 use self::binaries::Binaries;
 use self::boot::Machine;
 pub(crate) use self::session::Outcome;
-use crate::process::{find_program, step};
-use crate::setup::{self, Purpose, Series};
+use crate::process::{find_program, note, step};
+use crate::setup::{self, Emulator, Kernel, Purpose, Series};
 use crate::test::{LayerOutcome, table_of};
 use crate::workspace::Workspace;
 
@@ -93,35 +94,108 @@ pub(crate) fn test(
     choice: Choice,
     filter: &[String],
 ) -> Result<Vec<(Series, Outcome)>> {
-    if let Some(reason) = obstacle() {
-        bail!("{reason}");
-    }
-    setup::programs_for(Purpose::Tests)?;
-    let (emulator, kernels) = setup::virtual_machine(kernels)?;
-    let binaries = Binaries::build(ws)?;
-    let tests = choose(&binaries.test_names()?, choice, filter)?;
-
-    let dir = ws.target().join("vm");
-    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let all: Vec<_> = kernels.iter().map(|(_, kernel)| kernel).collect();
-    let disk = disk::build(&dir, &emulator, &all, &binaries)?;
+    let stand = Stand::build(ws, kernels, "netns")?;
+    let tests = choose(&stand.binaries.test_names()?, choice, filter)?;
     let mut outcomes = Vec::new();
-    for (series, kernel) in &kernels {
+    for (series, kernel) in &stand.kernels {
         step(format_args!("kernel {}: {} tests", kernel.release(), tests.len()));
-        let initrd = dir.join("initrd");
-        initrd::write(&initrd, &emulator, kernel)?;
-        let log = dir.join(format!("console-{}.log", kernel.release()));
-        fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
-        let machine = Machine {
-            emulator: &emulator,
-            kernel,
-            disk: &disk,
-            initrd: &initrd,
-            dir: &dir,
-        };
-        outcomes.push((*series, session::run(&machine, &tests)?));
+        outcomes.push((*series, session::run(&stand.machine(kernel)?, &tests)?));
     }
     Ok(outcomes)
+}
+
+/// Measures in one boot of a kernel: runs `program` once for each of `groups`.
+pub(crate) fn measure(
+    ws: &Workspace,
+    kernel: Series,
+    program: &'static str,
+    groups: &[String],
+) -> Result<Measured> {
+    let stand = Stand::build(ws, &[kernel], program)?;
+    let (_, kernel) = stand.kernels.first().context("no kernel was set up")?;
+    step(format_args!("kernel {}: {}", kernel.release(), groups.join(", ")));
+    let report = stand.machine(kernel)?.run(groups, |ended| {
+        for line in &ended.output {
+            println!("{line}");
+        }
+    })?;
+    if let Some(why) = &report.died {
+        let during = report.during.as_deref().unwrap_or("no group");
+        note(format_args!(
+            "the guest died during {during}: {why}; what it had measured is kept"
+        ));
+    }
+    let broke: Vec<String> = groups
+        .iter()
+        .filter(|group| !report.ended.iter().any(|e| e.test == **group && e.code == 0))
+        .cloned()
+        .collect();
+    Ok(Measured {
+        release: kernel.release().to_owned(),
+        lines: report.ended.into_iter().flat_map(|ended| ended.output).collect(),
+        broke,
+    })
+}
+
+/// What a program has said that measures.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// The kernel.
+    pub(crate) release: String,
+    pub(crate) lines: Vec<String>,
+    /// Groups that did not come to their end.
+    pub(crate) broke: Vec<String>,
+}
+
+/// All that boots need.
+struct Stand {
+    emulator: Emulator,
+    kernels: Vec<(Series, Kernel)>,
+    binaries: Binaries,
+    program: &'static str,
+    dir: PathBuf,
+    disk: PathBuf,
+    initrd: PathBuf,
+}
+
+impl Stand {
+    /// Builds the product, the program that guests run, and their disk.
+    fn build(ws: &Workspace, kernels: &[Series], program: &'static str) -> Result<Self> {
+        if let Some(reason) = obstacle() {
+            bail!("{reason}");
+        }
+        setup::programs_for(Purpose::Tests)?;
+        let (emulator, kernels) = setup::virtual_machine(kernels)?;
+        let binaries = Binaries::build(ws, program)?;
+        let dir = ws.target().join("vm");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let all: Vec<_> = kernels.iter().map(|(_, kernel)| kernel).collect();
+        let disk = disk::build(&dir, &emulator, &all, &binaries)?;
+        Ok(Self {
+            initrd: dir.join("initrd"),
+            emulator,
+            kernels,
+            binaries,
+            program,
+            dir,
+            disk,
+        })
+    }
+
+    /// The guest of a kernel. One at a time: they share their first file system.
+    fn machine<'a>(&'a self, kernel: &'a Kernel) -> Result<Machine<'a>> {
+        initrd::write(&self.initrd, &self.emulator, kernel)?;
+        let log = self.dir.join(format!("console-{}.log", kernel.release()));
+        fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
+        Ok(Machine {
+            emulator: &self.emulator,
+            kernel,
+            program: self.program,
+            disk: &self.disk,
+            initrd: &self.initrd,
+            dir: &self.dir,
+        })
+    }
 }
 
 fn choose(all: &[String], choice: Choice, filter: &[String]) -> Result<Vec<String>> {

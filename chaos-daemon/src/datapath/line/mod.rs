@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use aya::programs::ProgramFd;
+use aya::programs::{ProgramFd, SchedClassifier};
 use chaos_ebpf_common::abi::{Line as LineEntry, LineKey};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -34,7 +34,7 @@ use self::{
     rules::Rules,
     thread::{Order, Worker},
 };
-use super::{DatapathError, object::Maps};
+use super::{DatapathError, clsact, object::Maps};
 use crate::{
     sys::{bpf, packet::Sender, tap::Tap},
     target::{Interface, Netns, OURS},
@@ -62,7 +62,27 @@ struct Device {
     users: usize,
     /// Index of the entrance.
     entrance: u32,
-    _link: bpf::Link,
+    _link: Option<bpf::Link>,
+}
+
+/// The program at the far end, and how it gets there.
+pub enum Back<'a> {
+    /// By TCX.
+    Link(&'a ProgramFd),
+    /// By netlink, which leaves it to the device.
+    Filter(Box<SchedClassifier>),
+}
+
+impl Back<'_> {
+    /// Attaches it in the calling thread's namespace.
+    fn attach(&mut self, tap: &Tap) -> std::io::Result<Option<bpf::Link>> {
+        match self {
+            Self::Link(program) => {
+                bpf::Link::device(program.as_fd(), tap.ifindex(), bpf::Hook::TcxIngress).map(Some)
+            }
+            Self::Filter(program) => clsact::add_to_own(tap.name(), program).map(|()| None),
+        }
+    }
 }
 
 impl Line {
@@ -100,7 +120,7 @@ impl Line {
         netns: &Netns,
         index: u32,
         interface: &Interface,
-        back: &ProgramFd,
+        back: &mut Back<'_>,
         maps: &mut Maps,
     ) -> Result<(), DatapathError> {
         if let Some(device) = self.devices.get_mut(&interface.index) {
@@ -110,7 +130,7 @@ impl Line {
         let opened = netns.run(|| {
             let tap = Tap::open(&format!("{OURS}%d"), MTU, BACKLOG)?;
             let sender = Sender::open(interface.index)?;
-            let link = bpf::Link::device(back.as_fd(), tap.ifindex(), bpf::Hook::TcxIngress)?;
+            let link = back.attach(&tap)?;
             Ok::<_, std::io::Error>((tap, sender, link))
         })?;
         let (tap, sender, link) = opened.map_err(|e| {

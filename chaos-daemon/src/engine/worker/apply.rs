@@ -11,7 +11,7 @@ use super::super::command::Prepared;
 use super::super::kernel::Kernel;
 use super::super::registry::Active;
 use super::{Worker, add_warnings};
-use crate::datapath::{Arm, FaultId};
+use crate::datapath::{Arm, Ends, FaultId};
 use crate::safety::Caller;
 use crate::safety::clock::boot_ns;
 
@@ -23,7 +23,6 @@ impl<K: Kernel> Worker<K> {
     ) -> Result<Vec<FaultView>, EngineError> {
         // Halted since the caller was let in? Then the halt came first.
         self.parts.halt.check()?;
-        let now = (boot_ns(), Timestamp::now());
         let mut due = Vec::new();
         let mut names = Vec::with_capacity(faults.len());
         let mut fresh = 0;
@@ -34,7 +33,7 @@ impl<K: Kernel> Worker<K> {
                 continue;
             }
             let changed = running.is_some();
-            let fault = self.candidate(prepared, fresh, now);
+            let fault = self.candidate(prepared, fresh);
             if !changed {
                 fresh += 1;
             }
@@ -50,7 +49,10 @@ impl<K: Kernel> Worker<K> {
             });
         }
         if !due.is_empty() {
-            let arms: Vec<Arm> = due.iter().map(|(fault, _)| fault.arm()).collect();
+            let arms: Vec<Arm> = due
+                .iter()
+                .map(|(fault, _)| fault.arm(Ends::After(fault.spec.duration.as_nanos())))
+                .collect();
             let armed = self.arm(&arms)?;
             self.next_id += u64::from(fresh);
             self.next_order += fresh;
@@ -58,7 +60,9 @@ impl<K: Kernel> Worker<K> {
             self.parts
                 .roster
                 .began(began.map(|(fault, _)| fault.metadata.name.clone()).collect());
+            let now = (boot_ns(), Timestamp::now());
             for ((mut fault, changed), armed) in due.into_iter().zip(armed) {
+                fault.set_clock(armed.deadline_boot_ns, changed, now);
                 fault.attachments = armed.attachments;
                 add_warnings(&mut fault.warnings, armed.warnings.into_iter().map(Warning::from));
                 self.adopt(fault, changed, caller);
@@ -68,7 +72,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     /// The fault as it would be; `fresh` counts the new ones of the same request before it.
-    fn candidate(&self, prepared: Prepared, fresh: u32, (boot, wall): (u64, Timestamp)) -> Active {
+    fn candidate(&self, prepared: Prepared, fresh: u32) -> Active {
         let Prepared {
             fault,
             key,
@@ -82,17 +86,15 @@ impl<K: Kernel> Worker<K> {
             Some(running) if running.spec.seed.is_none() => running.seed,
             _ => draw_seed(),
         });
-        let length = fault.spec.duration;
-        let length_signed =
-            jiff::SignedDuration::try_from(length.as_std()).unwrap_or(jiff::SignedDuration::MAX);
         Active {
             id: running.map_or(FaultId(self.next_id + u64::from(fresh)), |running| running.id),
             order: running.map_or(self.next_order + fresh, |running| running.order),
             metadata: fault.metadata,
             seed,
-            deadline: boot.saturating_add(length.as_nanos()),
-            started_at: running.map_or(wall, |running| running.started_at),
-            ends_at: wall.saturating_add(length_signed).unwrap_or(Timestamp::MAX),
+            // Known when it acts.
+            deadline: 0,
+            started_at: running.map_or(Timestamp::MAX, |running| running.started_at),
+            ends_at: Timestamp::MAX,
             spec: Arc::new(fault.spec),
             key,
             target,
@@ -134,14 +136,15 @@ impl<K: Kernel> Worker<K> {
     }
 
     pub(super) fn plan(&self, faults: Vec<Prepared>) -> Result<Plan, EngineError> {
-        let now = (boot_ns(), Timestamp::now());
         let mut plan = Plan::default();
         let mut fresh = 0;
         for prepared in faults {
             let is_new = self.faults.named(prepared.fault.name()).is_none();
-            let fault = self.candidate(prepared, fresh, now);
+            let fault = self.candidate(prepared, fresh);
             fresh += u32::from(is_new);
-            let mut planned = self.kernel.plan(&fault.arm())?;
+            let mut planned = self
+                .kernel
+                .plan(&fault.arm(Ends::After(fault.spec.duration.as_nanos())))?;
             add_warnings(&mut planned.warnings, fault.warnings);
             plan.faults.push(planned);
         }

@@ -10,7 +10,7 @@ use super::super::kernel::Kernel;
 use super::super::registry::Active;
 use super::super::watch::TargetKey;
 use super::{Worker, add_warnings};
-use crate::datapath::Arm;
+use crate::datapath::{Arm, Ends};
 use crate::target::Resolved;
 
 impl<K: Kernel> Worker<K> {
@@ -58,7 +58,10 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn rearm(&mut self, faults: Vec<Active>, why: &str) -> Result<(), ()> {
-        let arms: Vec<Arm> = faults.iter().map(Active::arm).collect();
+        let arms: Vec<Arm> = faults
+            .iter()
+            .map(|fault| fault.arm(Ends::At(fault.deadline)))
+            .collect();
         let armed = match self.arm(&arms) {
             Ok(armed) => armed,
             Err(error) => {

@@ -25,9 +25,10 @@ echo "@vm up $(uname -r)"
 job=/tmp/job
 tr -d '\000' </dev/vdb >"$job"
 limit=$(sed -n 's/^limit //p' "$job")
+program=$(sed -n 's/^program //p' "$job")
 sed -n 's/^test //p' "$job" | while read -r test; do
     echo "@vm begin $test"
-    timeout -s KILL "$limit" /chaos/bin/netns --exact "$test" --test-threads=1 --show-output \
+    timeout -s KILL "$limit" "/chaos/bin/$program" --exact "$test" --test-threads=1 --show-output \
         </dev/null >/tmp/out 2>&1
     status=$?
     # Each line of the output is marked, so that what the kernel prints between them is told apart.

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what a packet pays, measured by the kernel itself.
 
+mod netem;
+
 use anyhow::{Result, bail};
 
 use crate::process::{self, is_root, run as run_command, step};
@@ -8,13 +10,24 @@ use crate::{build, workspace::Workspace};
 
 /// Measure ns per packet and print the tables of docs/limitations.md. Needs root.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    beside: Option<Beside>,
     /// Arguments for the bench program.
     #[arg(last = true)]
     pass_on: Vec<String>,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Beside {
+    Netem(netem::Args),
+}
+
 pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
+    if let Some(Beside::Netem(args)) = &args.beside {
+        return netem::run(ws, args);
+    }
     if !is_root() {
         bail!(
             "the benches load BPF programs and make network namespaces, which needs root: sudo -E cargo xtask bench"

@@ -1,0 +1,119 @@
+//! How long each datagram takes from the sender's call to the other end of the cable. The kernel there notes the
+//! time, so that a receiver who is slow to be woken does not count.
+
+use std::io::IoSliceMut;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
+
+use crate::bed::Bed;
+
+const PORT: u16 = 7000;
+/// Longer than anything is on its way.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// What became of the datagrams.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// Milliseconds each was on its way, in the order of sending; none for those lost.
+    pub(crate) took: Vec<Option<f64>>,
+    /// Numbers in the order of their coming.
+    pub(crate) came: Vec<usize>,
+}
+
+impl Run {
+    /// Of those that came, less what a healthy cable takes.
+    pub(crate) fn delays(&self, healthy: f64) -> Vec<f64> {
+        self.took.iter().flatten().map(|took| took - healthy).collect()
+    }
+
+    /// Share of those that came after a later one.
+    pub(crate) fn reordered(&self) -> f64 {
+        let mut last = 0;
+        let late = self.came.iter().filter(|number| {
+            let late = **number < last;
+            last = last.max(**number);
+            late
+        });
+        late.count() as f64 / self.came.len() as f64
+    }
+
+    pub(crate) fn lost(&self) -> f64 {
+        1.0 - self.came.len() as f64 / self.took.len() as f64
+    }
+}
+
+/// Sends `count` datagrams, one each `pace`.
+pub(crate) fn run(bed: &Bed, count: usize, pace: Duration) -> Run {
+    let to = bed.net.server.at(PORT);
+    let receiver = bed.net.server.netns.enter(|| {
+        let socket = UdpSocket::bind(to).expect("a free port");
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true).expect("Linux has it");
+        setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).expect("root may");
+        socket.set_read_timeout(Some(SILENCE)).expect("not zero");
+        socket
+    });
+    let sender = bed.net.client.netns.enter(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a free port");
+        socket.connect(to).expect("the way is known");
+        socket
+    });
+    std::thread::scope(|scope| {
+        let received = scope.spawn(|| receive(&receiver, count));
+        let mut sent = Vec::with_capacity(count);
+        let start = Instant::now();
+        for number in 0..count {
+            let due = start + pace * u32::try_from(number).expect("a small number");
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            sent.push(nanos(
+                clock_gettime(ClockId::CLOCK_REALTIME).expect("there is a clock"),
+            ));
+            sender
+                .send(&(number as u64).to_le_bytes())
+                .expect("the sender notices nothing");
+        }
+        let received = received.join().expect("the receiver does not panic");
+        let mut took = vec![None; count];
+        let mut came = Vec::with_capacity(count);
+        for (number, at) in received {
+            took[number] = Some((at - sent[number]) as f64 / 1e6);
+            came.push(number);
+        }
+        Run { took, came }
+    })
+}
+
+fn receive(socket: &UdpSocket, count: usize) -> Vec<(usize, i64)> {
+    let mut received = Vec::with_capacity(count);
+    let mut seen = vec![false; count];
+    while received.len() < count {
+        let mut bytes = [0; 8];
+        let mut space = nix::cmsg_space!(TimeSpec);
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let Ok(message) = recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut space), MsgFlags::empty())
+        else {
+            break;
+        };
+        let at = message
+            .cmsgs()
+            .expect("the space is large enough")
+            .find_map(|note| match note {
+                ControlMessageOwned::ScmTimestampns(at) => Some(nanos(at)),
+                _ => None,
+            });
+        let number = usize::try_from(u64::from_le_bytes(bytes)).expect("a small number");
+        if let (Some(at), false) = (at, seen[number]) {
+            seen[number] = true;
+            received.push((number, at));
+        }
+    }
+    received
+}
+
+fn nanos(time: TimeSpec) -> i64 {
+    time.tv_sec() * 1_000_000_000 + time.tv_nsec()
+}
