@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chaos_spec::Duration;
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -12,8 +13,9 @@ use crate::datapath::{self, DatapathOptions};
 use crate::engine::EngineOptions;
 use crate::observe::Audit;
 use crate::observe::log::{self, LogError};
-use crate::safety::GuardList;
 use crate::safety::guard::GuardError;
+use crate::safety::policy::PolicyError;
+use crate::safety::{GuardList, PolicyKeeper};
 use crate::target::names::Servers;
 
 /// The settled configuration.
@@ -32,6 +34,8 @@ pub struct Config {
     pub log: String,
     pub log_format: LogFormat,
     pub servers: Servers,
+    /// What the node's owner allows.
+    pub policy: Arc<PolicyKeeper>,
 }
 
 /// Where programs are attached for traffic control.
@@ -94,7 +98,7 @@ struct Settings {
     /// Where the halt, the journal and the lock are kept [default: /var/lib/chaos-daemon]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Who may do what (not in this version)
+    /// What faults are allowed on this node, and who may do what; SIGHUP reads it again
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// How long faults outlive a daemon that hangs, 100ms to 1m [default: 2s]
@@ -148,8 +152,8 @@ pub enum ConfigError {
         "{place}: {message} – `chaos-daemon --help` lists the settings; the file has their long names as keys"
     )]
     File { place: String, message: String },
-    #[error("--policy {}: policies are not in this version – leave it out; whoever may open the socket may do everything", .0.display())]
-    Policy(PathBuf),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error(
         "--listen {0}: remote access needs mTLS, not in this version – use the unix socket, for instance through `ssh -L`"
     )]
@@ -185,9 +189,6 @@ impl Config {
             Some(path) => flags.clone().over(read(path)?),
             None => flags,
         };
-        if let Some(policy) = settings.policy {
-            return Err(ConfigError::Policy(policy));
-        }
         if let Some(address) = settings.listen.into_iter().next() {
             return Err(ConfigError::Listen(address));
         }
@@ -228,6 +229,7 @@ impl Config {
             log,
             log_format: settings.log_format.unwrap_or_default(),
             servers,
+            policy: Arc::new(PolicyKeeper::load(settings.policy)?),
         })
     }
 
@@ -263,6 +265,7 @@ impl Config {
             state_dir: self.state_dir.clone(),
             servers: self.servers.clone(),
             audit: Audit::default(),
+            policy: Arc::clone(&self.policy),
         }
     }
 
@@ -399,7 +402,7 @@ mod tests {
     #[test]
     fn what_this_version_lacks_is_refused_by_name() {
         for (args, word) in [
-            (["--policy", "p.yaml"], "not in this version"),
+            (["--policy", "/nonexistent/p.yaml"], "check --policy"),
             (["--listen", "0.0.0.0:7000"], "mTLS"),
             (["--lease", "1ms"], "100ms"),
             (["--max-faults", "0"], "65536"),

@@ -11,6 +11,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     halt: Signal,
+    reload: Signal,
 }
 
 /// The engine's thread ended by itself.
@@ -28,10 +29,12 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             halt: signal(SignalKind::user_defined1())?,
+            reload: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for SIGTERM or SIGINT. SIGUSR1 halts every fault and goes on waiting.
+    /// Waits for SIGTERM or SIGINT. Meanwhile SIGUSR1 halts every fault, and SIGHUP has the
+    /// policy read again.
     ///
     /// # Errors
     /// The engine died first.
@@ -41,6 +44,10 @@ impl Signals {
                 _ = self.terminate.recv() => return Ok(()),
                 _ = self.interrupt.recv() => return Ok(()),
                 () = engine.stopped() => return Err(EngineDied),
+                _ = self.reload.recv() => {
+                    // An engine that has stopped ends this loop as well.
+                    let _ = engine.reload_policy().await;
+                }
                 _ = self.halt.recv() => {
                     let reason = Some("SIGUSR1".to_owned());
                     if let Err(error) = engine.halt(Caller::Signal, reason).await {

@@ -142,6 +142,7 @@ impl From<Diagnostic> for ProblemError {
             column: diagnostic.mark.map(|mark| mark.column),
             message: diagnostic.message,
             remedy: diagnostic.remedy,
+            rule: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::engine::{EngineError, Refused, Why};
 mod kind {
     pub(super) const HALTED: &str = "halted";
     pub(super) const INVALID: &str = "invalid";
+    pub(super) const POLICY: &str = "policy";
     pub(super) const LIMIT: &str = "limit";
     pub(super) const NO_SUCH_FAULT: &str = "no-such-fault";
     pub(super) const UNSUPPORTED: &str = "unsupported";
@@ -78,6 +79,12 @@ impl Refusal {
                     .map(|refused| locate(refused, single))
                     .collect(),
             ),
+            EngineError::Policy(refused) => {
+                let errors = refused.into_iter().map(|refused| locate(refused, single));
+                Self::new(StatusCode::FORBIDDEN, "nothing has been changed")
+                    .of_kind(kind::POLICY, "refused by this node's policy")
+                    .with_errors(errors.collect())
+            }
             EngineError::TooMany { .. } => {
                 Self::new(StatusCode::CONFLICT, text).of_kind(kind::LIMIT, "too many faults")
             }
@@ -115,8 +122,13 @@ impl Refusal {
 fn locate(refused: Refused, single: bool) -> ProblemError {
     let Refused { index, name, why } = refused;
     let spec = SpecPath::root().field("spec");
+    let mut rule = None;
     let error = match why {
         Why::Spec(error) => error,
+        Why::Policy(violation) => {
+            rule = Some(format!("{}: {}", violation.at, violation.rule));
+            SpecError::new(violation.path, violation.message, violation.remedy)
+        }
         Why::Target(error) => {
             let text = error.to_string();
             // The messages of that room end with the remedy behind a dash.
@@ -135,6 +147,7 @@ fn locate(refused: Refused, single: bool) -> ProblemError {
     };
     ProblemError {
         fault: Some(name),
+        rule,
         ..ProblemError::from(error)
     }
 }

@@ -4,6 +4,7 @@ use chaos_spec::api::HaltState;
 use crate::datapath::DatapathError;
 use crate::observe::audit::AuditError;
 use crate::safety::halt::HaltError;
+use crate::safety::policy::Violation;
 use crate::target::TargetError;
 
 /// Why the engine did not do what it was asked to.
@@ -13,6 +14,8 @@ pub enum EngineError {
     Halted(HaltState),
     #[error("{}", summary(.0))]
     Invalid(Vec<Refused>),
+    #[error("refused by policy: {}", summary(.0))]
+    Policy(Vec<Refused>),
     #[error(
         "{running} faults run and {asked} more were asked for, but this daemon takes {limit} – end some, or start it \
          with a higher --max-faults"
@@ -62,6 +65,7 @@ pub struct Refused {
 pub enum Why {
     Spec(SpecError),
     Target(TargetError),
+    Policy(Violation),
 }
 
 /// The first refusal in full, and how many more there are.
@@ -72,6 +76,7 @@ fn summary(refused: &[Refused]) -> String {
     let why = match &first.why {
         Why::Spec(error) => error.to_string(),
         Why::Target(error) => error.to_string(),
+        Why::Policy(violation) => violation.to_string(),
     };
     match refused.len() {
         1 => format!("{}: {why}", first.name),

@@ -13,7 +13,7 @@ use super::{Engine, EngineOptions, Kernel, Resolve};
 use crate::datapath::{Arm, Armed, DatapathError, FaultId};
 use crate::observe::Audit;
 use crate::safety::clock::boot_ns;
-use crate::safety::{GuardList, Heart};
+use crate::safety::{GuardList, Heart, PolicyKeeper};
 use crate::target::names::Servers;
 use crate::target::{self, Liveness, Resolved, TargetError};
 
@@ -195,6 +195,10 @@ impl Bench {
     }
 
     pub(crate) fn at(dir: tempfile::TempDir) -> Self {
+        Self::with_policy(dir, PolicyKeeper::default())
+    }
+
+    pub(crate) fn with_policy(dir: tempfile::TempDir, policy: PolicyKeeper) -> Self {
         let fake = Fake::default();
         let options = EngineOptions {
             lease: Duration::from_secs(2),
@@ -203,6 +207,7 @@ impl Bench {
             state_dir: dir.path().to_owned(),
             servers: Servers::Addresses(vec!["127.0.0.1:9".parse().unwrap()]),
             audit: Audit::default(),
+            policy: Arc::new(policy),
         };
         let engine = Engine::start(fake.clone(), fake.clone(), fake.clone(), options).unwrap();
         Self { engine, fake, dir }

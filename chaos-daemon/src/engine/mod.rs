@@ -39,7 +39,7 @@ pub use registry::ENDED_KEPT;
 
 use crate::observe::{Audit, EventBus};
 use crate::safety::journal::{Change, Entry};
-use crate::safety::{Caller, GuardList, HaltFile, Heart, Lease, LeaseKeeper, Pulse, Roster};
+use crate::safety::{Caller, GuardList, HaltFile, Heart, Lease, LeaseKeeper, PolicyKeeper, Pulse, Roster};
 use crate::target::names::{NameWatcher, NamesChanged, Servers};
 use command::Command;
 use halting::Halt;
@@ -60,6 +60,8 @@ pub struct EngineOptions {
     pub servers: Servers,
     /// What happens is taken down there.
     pub audit: Audit,
+    /// What the node's owner allows.
+    pub policy: Arc<PolicyKeeper>,
 }
 
 /// A handle; clones are the same engine.
@@ -105,7 +107,11 @@ impl Engine {
         let resolve: Arc<dyn Resolve> = Arc::new(resolve);
         let (changes, names) = tokio::sync::mpsc::channel(64);
         let watch = watch::Watch::start(Arc::clone(&resolve), commands.clone())?;
-        let preparer = Preparer::new(resolve, NameWatcher::new(&options.servers, changes)?);
+        let preparer = Preparer::new(
+            resolve,
+            NameWatcher::new(&options.servers, changes)?,
+            Arc::clone(&options.policy),
+        );
         let keeper = LeaseKeeper::start(heart, options.lease, pulse.clone(), halt.is_on())?;
         let worker = worker::Worker::new(
             kernel,
@@ -116,6 +122,7 @@ impl Engine {
                 lease: keeper.lease().clone(),
                 roster,
                 watch,
+                policy: Arc::clone(&options.policy),
                 max_faults: options.max_faults,
                 tick: options.lease / 4,
             },
@@ -337,6 +344,31 @@ impl Engine {
             let message = format!("a previous daemon left {change} behind; it is undone");
             self.shared.events.publish(EventKind::Recovered, None, message);
         }
+    }
+
+    /// Reads the policy again. What runs goes on; what is asked for from now on meets the new one.
+    ///
+    /// A file that is refused leaves the old policy in force, and says so in the log and the events.
+    ///
+    /// # Errors
+    /// The daemon is ending.
+    pub async fn reload_policy(&self) -> Result<(), EngineError> {
+        let policy = Arc::clone(&self.shared.options.policy);
+        let events = &self.shared.events;
+        match blocking(move || policy.reload()).await? {
+            Ok(None) => tracing::info!("there is no policy to read again (--policy)"),
+            Ok(Some(path)) => {
+                tracing::warn!(path = %path.display(), "the policy was read again and is in force");
+                let message = format!("{} was read again and is in force", path.display());
+                events.publish(EventKind::PolicyReloaded, None, message);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new policy is refused; the old one stays in force");
+                let message = format!("the new policy is refused; the old one stays in force: {error}");
+                events.publish(EventKind::Warning, None, message);
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the engine's thread to end: after [`Engine::shutdown`], or because it panicked.

@@ -6,33 +6,49 @@ use std::sync::Arc;
 
 use chaos_spec::{Hostname, NetworkFault, SpecError, SpecPath};
 use futures_util::future::join_all;
+use jiff::Timestamp;
 
 use super::command::Prepared;
 use super::error::{Refused, Why};
 use super::kernel::Resolve;
 use super::watch::{self, TargetKey};
 use super::{EngineError, blocking};
+use crate::safety::PolicyKeeper;
+use crate::safety::policy::{Violation, check_reach, check_spec};
 use crate::target::names::NameWatcher;
 use crate::target::{Resolved, TargetError};
 
 pub(super) struct Preparer {
     resolve: Arc<dyn Resolve>,
     names: NameWatcher,
+    policy: Arc<PolicyKeeper>,
 }
 
 impl Preparer {
-    pub(super) fn new(resolve: Arc<dyn Resolve>, names: NameWatcher) -> Self {
-        Self { resolve, names }
+    pub(super) fn new(resolve: Arc<dyn Resolve>, names: NameWatcher, policy: Arc<PolicyKeeper>) -> Self {
+        Self {
+            resolve,
+            names,
+            policy,
+        }
     }
 
     /// Validates, finds the targets (each once, however many faults name it) and the addresses of host names.
     ///
     /// # Errors
-    /// Everything that is wrong with any of the faults.
+    /// Everything that is wrong with any of the faults, or that the policy does not allow of them.
     pub(super) async fn prepare(&self, faults: Vec<NetworkFault>) -> Result<Vec<Prepared>, EngineError> {
         let refused = validate(&faults);
         if !refused.is_empty() {
             return Err(EngineError::Invalid(refused));
+        }
+        let policy = self.policy.current();
+        if let Some(policy) = &policy {
+            let now = Timestamp::now();
+            let refused = violations(faults.iter(), |fault| check_spec(policy, &fault.spec, now));
+            if !refused.is_empty() {
+                return Err(EngineError::Policy(refused));
+            }
         }
         let resolve = Arc::clone(&self.resolve);
         let mut prepared = blocking(move || find_targets(&*resolve, faults)).await??;
@@ -46,7 +62,29 @@ impl Preparer {
                 prepared.names = Some(Arc::new(watched));
             });
         join_all(lookups).await;
-        Ok(prepared)
+        let Some(policy) = policy else {
+            return Ok(prepared);
+        };
+        blocking(move || {
+            let reach = |prepared: &Prepared| {
+                let addresses = prepared
+                    .names
+                    .as_ref()
+                    .map(|names| names.addresses.values().flatten().copied());
+                let addresses: Vec<IpAddr> = addresses.into_iter().flatten().collect();
+                check_reach(&policy, &prepared.fault.spec, &prepared.target, &addresses)
+            };
+            let mut refused = Vec::new();
+            for (index, one) in prepared.iter().enumerate() {
+                refused.extend(refusals(index, &one.fault, reach(one)));
+            }
+            if refused.is_empty() {
+                Ok(prepared)
+            } else {
+                Err(EngineError::Policy(refused))
+            }
+        })
+        .await?
     }
 
     /// What is known now of a host that is watched.
@@ -83,6 +121,25 @@ fn validate(faults: &[NetworkFault]) -> Vec<Refused> {
         }));
     }
     refused
+}
+
+fn violations<'a>(
+    faults: impl Iterator<Item = &'a NetworkFault>,
+    check: impl Fn(&NetworkFault) -> Vec<Violation>,
+) -> Vec<Refused> {
+    let each = faults.enumerate();
+    each.flat_map(|(index, fault)| refusals(index, fault, check(fault)))
+        .collect()
+}
+
+/// What the policy says against the fault in place `index` of a request.
+pub(super) fn refusals(index: usize, fault: &NetworkFault, violations: Vec<Violation>) -> Vec<Refused> {
+    let refuse = |violation| Refused {
+        index,
+        name: fault.name().to_owned(),
+        why: Why::Policy(violation),
+    };
+    violations.into_iter().map(refuse).collect()
 }
 
 fn find_targets(resolve: &dyn Resolve, faults: Vec<NetworkFault>) -> Result<Vec<Prepared>, EngineError> {

@@ -1,4 +1,4 @@
-//! What keeps a fault from outliving its welcome: the lease, the halt, the journal, the guard list, and the lock
+//! What keeps a fault from outliving its welcome: the lease, the halt, the journal, the guard list, the policy, and the lock
 //! that keeps two daemons from stepping on each other.
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ pub mod halt;
 pub mod journal;
 pub mod lease;
 pub mod lock;
+pub mod policy;
 pub mod privileges;
 pub mod roster;
 
@@ -19,4 +20,5 @@ pub use halt::HaltFile;
 pub use journal::Journal;
 pub use lease::{Heart, Lease, LeaseKeeper, Pulse};
 pub use lock::HostLock;
+pub use policy::PolicyKeeper;
 pub use roster::Roster;

@@ -28,6 +28,8 @@ pub enum EventKind {
     Released,
     /// What a previous daemon left behind was undone.
     Recovered,
+    /// The node's policy was read again.
+    PolicyReloaded,
     DaemonStarted,
     DaemonStopping,
     /// A kind that this version does not know yet.

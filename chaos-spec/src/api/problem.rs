@@ -49,6 +49,9 @@ pub struct ProblemError {
     pub message: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remedy: String,
+    /// The rule of the node's policy that says no: `/etc/chaos-daemon/policy.yaml:7:13: limits.duration`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }
 
 fn about_blank() -> String {

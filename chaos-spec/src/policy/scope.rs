@@ -52,6 +52,13 @@ pub struct Scope {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub ports: Vec<PortRange>,
+    /// Guards that faults may lift (`safety.unguard`): `ssh`, `dhcp`, …
+    #[serde(
+        default,
+        deserialize_with = "not_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub unguard: Vec<String>,
 }
 
 /// The field that names a target in a spec.

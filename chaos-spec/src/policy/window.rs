@@ -48,11 +48,11 @@ pub struct TimeZoneName(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     #[error("`{0}` is no day – write `mon`, or a run of days such as `mon-fri`")]
-    NotADay(String),
+    Day(String),
     #[error("`{0}` is no time of day – write hours and minutes, such as \"09:30\"")]
-    NotATime(String),
+    Time(String),
     #[error("`{0}` is no time zone that is known – write a name such as `Europe/Berlin` or `UTC`")]
-    NotAZone(String),
+    Zone(String),
 }
 
 const DAYS: [(&str, Weekday); 7] = [
@@ -83,7 +83,7 @@ impl FromStr for Days {
             let found = DAYS.iter().find(|(name, _)| *name == word);
             found
                 .map(|(_, day)| *day)
-                .ok_or_else(|| WindowError::NotADay(text.to_owned()))
+                .ok_or_else(|| WindowError::Day(text.to_owned()))
         };
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         Ok(Self {
@@ -121,7 +121,7 @@ impl FromStr for ClockTime {
     type Err = WindowError;
 
     fn from_str(text: &str) -> Result<Self, WindowError> {
-        let wrong = || WindowError::NotATime(text.to_owned());
+        let wrong = || WindowError::Time(text.to_owned());
         let (hours, minutes) = text.trim().split_once(':').ok_or_else(wrong)?;
         let number = |part: &str, most: u16| {
             let two = part.len() <= 2 && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -158,7 +158,7 @@ impl FromStr for TimeZoneName {
     fn from_str(text: &str) -> Result<Self, WindowError> {
         match TimeZone::get(text.trim()) {
             Ok(_) => Ok(Self(text.trim().to_owned())),
-            Err(_) => Err(WindowError::NotAZone(text.to_owned())),
+            Err(_) => Err(WindowError::Zone(text.to_owned())),
         }
     }
 }

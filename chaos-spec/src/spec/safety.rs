@@ -12,6 +12,17 @@ pub struct Safety {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_packets: Option<u64>,
+    /// The fault acts on the first so many flows it meets, and leaves every other alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_flows: Option<u64>,
+    /// Guards that do not hold for this fault, one by one: `ssh`, `dhcp`, … (`chaosctl status` lists them).
+    #[serde(
+        default,
+        deserialize_with = "not_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub unguard: Vec<String>,
     /// The fault does not start unless all of these are well, and ends when one of them fails.
     #[serde(
         default,

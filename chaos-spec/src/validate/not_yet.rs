@@ -57,6 +57,18 @@ const NOT_YET: &[NotYet] = &[
         instead: "write `partition` or `drop` with `remote: {ports: [53]}`",
     },
     NotYet {
+        path: "spec.safety.maxFlows",
+        asked_for: |fault| fault.spec.safety.max_flows.is_some(),
+        what: "budgets of flows",
+        instead: "leave it out; `traffic.flows` bounds the share of flows",
+    },
+    NotYet {
+        path: "spec.safety.unguard",
+        asked_for: |fault| !fault.spec.safety.unguard.is_empty(),
+        what: "lifting guards",
+        instead: "leave it out",
+    },
+    NotYet {
         path: "spec.safety.health",
         asked_for: |fault| !fault.spec.safety.health.is_empty(),
         what: "health checks",

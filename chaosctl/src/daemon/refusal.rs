@@ -107,6 +107,9 @@ fn write_error(f: &mut fmt::Formatter<'_>, error: &ProblemError) -> fmt::Result 
         write!(f, "{path}: ")?;
     }
     f.write_str(&error.message)?;
+    if let Some(rule) = &error.rule {
+        write!(f, " (policy {rule})")?;
+    }
     if error.remedy.is_empty() {
         Ok(())
     } else {

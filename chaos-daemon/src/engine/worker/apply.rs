@@ -9,11 +9,15 @@ use jiff::Timestamp;
 use super::super::EngineError;
 use super::super::command::Prepared;
 use super::super::kernel::Kernel;
+use super::super::prepare::refusals;
 use super::super::registry::Active;
+use super::super::watch::TargetKey;
 use super::{Worker, add_warnings};
 use crate::datapath::{Arm, Ends, FaultId};
 use crate::safety::Caller;
 use crate::safety::clock::boot_ns;
+use crate::safety::policy::{Caps, Load};
+use crate::target::Resolved;
 
 impl<K: Kernel> Worker<K> {
     pub(super) fn apply(
@@ -23,6 +27,7 @@ impl<K: Kernel> Worker<K> {
     ) -> Result<Vec<FaultView>, EngineError> {
         // Halted since the caller was let in? Then the halt came first.
         self.parts.halt.check()?;
+        self.within_caps(&faults)?;
         let mut due = Vec::new();
         let mut names = Vec::with_capacity(faults.len());
         let mut fresh = 0;
@@ -135,7 +140,39 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
+    /// Whether the policy has room for these beside what runs.
+    fn within_caps(&self, faults: &[Prepared]) -> Result<(), EngineError> {
+        let Some(policy) = self.parts.policy.current() else {
+            return Ok(());
+        };
+        let load = |key: &TargetKey, target: &Resolved| Load {
+            target: Arc::clone(key),
+            netns: target
+                .places
+                .iter()
+                .map(|place| (place.netns.dev, place.netns.inode))
+                .collect(),
+        };
+        let running = self.faults.active();
+        let mut caps = Caps::new(running.map(|fault| {
+            let name = fault.metadata.name.clone();
+            (name, load(&fault.key, &fault.target))
+        }));
+        let mut refused = Vec::new();
+        for (index, prepared) in faults.iter().enumerate() {
+            let name = prepared.fault.name().to_owned();
+            let violations = caps.add(&policy, name, load(&prepared.key, &prepared.target));
+            refused.extend(refusals(index, &prepared.fault, violations));
+        }
+        if refused.is_empty() {
+            Ok(())
+        } else {
+            Err(EngineError::Policy(refused))
+        }
+    }
+
     pub(super) fn plan(&self, faults: Vec<Prepared>) -> Result<Plan, EngineError> {
+        self.within_caps(&faults)?;
         let mut plan = Plan::default();
         let mut fresh = 0;
         for prepared in faults {

@@ -20,7 +20,7 @@ use super::watch::{TargetKey, Watch};
 use crate::datapath::{Arm, Armed, DatapathError, FaultId};
 use crate::observe::EventBus;
 use crate::safety::clock::boot_ns;
-use crate::safety::{Lease, Pulse, Roster};
+use crate::safety::{Lease, PolicyKeeper, Pulse, Roster};
 
 /// Between two looks at budgets and devices while faults are active.
 const POLL: Duration = Duration::from_millis(100);
@@ -39,6 +39,7 @@ pub(super) struct Parts {
     pub(super) lease: Lease,
     pub(super) roster: Roster,
     pub(super) watch: Watch,
+    pub(super) policy: Arc<PolicyKeeper>,
     pub(super) max_faults: usize,
     /// Longest time between two signs of life.
     pub(super) tick: Duration,
