@@ -158,6 +158,8 @@ fn network_fault() -> impl Strategy<Value = NetworkFault> {
                 seed,
                 safety: Safety {
                     max_packets,
+                    max_flows: None,
+                    unguard: Vec::new(),
                     health: Vec::new(),
                 },
             },

@@ -92,15 +92,28 @@ impl Chaosctl {
         self.apply_text(&text)
     }
 
+    /// `plan -f` with these documents in one request.
+    pub fn try_plan(&self, faults: &[FaultFile]) -> Output {
+        let mut text = String::new();
+        for fault in faults {
+            let _ = writeln!(text, "---\n{fault}");
+        }
+        self.with_file("plan", &text)
+    }
+
     /// `apply -f` with any text.
     pub fn apply_text(&self, text: &str) -> Output {
+        self.with_file("apply", text)
+    }
+
+    fn with_file(&self, verb: &str, text: &str) -> Output {
         let mut file = tempfile::Builder::new()
             .suffix(".yaml")
             .tempfile()
             .expect("a temporary file can be made");
         file.write_all(text.as_bytes())
             .expect("a temporary file can be written");
-        self.run(&[OsStr::new("apply"), OsStr::new("-f"), file.path().as_os_str()])
+        self.run(&[OsStr::new(verb), OsStr::new("-f"), file.path().as_os_str()])
     }
 
     /// Applies and waits until each of them acts.

@@ -160,6 +160,11 @@ impl Daemon {
         self.signal(Signal::SIGCONT);
     }
 
+    /// Has it read its policy again.
+    pub fn hangup(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
     /// Ends it in order and returns its status.
     pub fn stop(&mut self) -> ExitStatus {
         self.killed = true;

@@ -37,6 +37,8 @@ mod harness;
 mod hostname;
 #[path = "netns/partition.rs"]
 mod partition;
+#[path = "netns/policy.rs"]
+mod policy;
 #[path = "netns/reject.rs"]
 mod reject;
 #[path = "netns/scale.rs"]
