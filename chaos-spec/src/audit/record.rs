@@ -60,6 +60,8 @@ pub enum Kind {
     /// What a previous daemon left behind was undone.
     Recovered,
     Warning,
+    /// Another policy is in force from here on.
+    PolicyReloaded,
     /// The log itself was mended, or goes on in another file.
     Log,
     /// A kind that this version does not know.

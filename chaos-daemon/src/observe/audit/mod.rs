@@ -123,6 +123,7 @@ impl Audit {
             EventKind::DaemonStarted => Kind::DaemonStarted,
             EventKind::DaemonStopping => Kind::DaemonStopping,
             EventKind::Warning => Kind::Warning,
+            EventKind::PolicyReloaded => Kind::PolicyReloaded,
             // Refusals are taken down with their caller, where the request came in.
             EventKind::FaultRefused => return,
             EventKind::FaultAccepted | EventKind::Unknown => Kind::Other,
