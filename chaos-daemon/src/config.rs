@@ -1,6 +1,8 @@
 //! How the daemon was started: flags, then environment, then the file, then the defaults.
 #![forbid(unsafe_code)]
 
+mod listen;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,12 +13,13 @@ use serde::Deserialize;
 
 use crate::datapath::{self, DatapathOptions};
 use crate::engine::EngineOptions;
-use crate::observe::Audit;
 use crate::observe::log::{self, LogError};
+use crate::observe::{Audit, History};
 use crate::safety::guard::GuardError;
 use crate::safety::policy::PolicyError;
 use crate::safety::{GuardList, PolicyKeeper};
 use crate::target::names::Servers;
+pub use listen::{Listen, ListenError};
 
 /// The settled configuration.
 #[derive(Clone, Debug)]
@@ -36,6 +39,7 @@ pub struct Config {
     pub servers: Servers,
     /// What the node's owner allows.
     pub policy: Arc<PolicyKeeper>,
+    pub listen: Listen,
 }
 
 /// Where programs are attached for traffic control.
@@ -104,10 +108,22 @@ struct Settings {
     /// How long faults outlive a daemon that hangs, 100ms to 1m [default: 2s]
     #[arg(long, value_name = "TIME")]
     lease: Option<Duration>,
-    /// Listen on the network (not in this version)
+    /// Listen on the network with mTLS, IP:PORT; http://127.0.0.1:PORT: for reading with a token
     #[arg(long, value_name = "ADDR")]
     #[serde(default)]
     listen: Vec<String>,
+    /// Certificate that the daemon shows, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Key of that certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// CA whose certificates clients must have, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Bearer tokens that may read, one a line; mode 0600
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Ports that no fault touches, such as etcd=tcp/2379-2380; ssh and dhcp always are
     #[arg(long, value_name = "NAME=PROTO/PORTS")]
     #[serde(default)]
@@ -154,10 +170,8 @@ pub enum ConfigError {
     File { place: String, message: String },
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    #[error(
-        "--listen {0}: remote access needs mTLS, not in this version – use the unix socket, for instance through `ssh -L`"
-    )]
-    Listen(String),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error("--lease {0}: out of range – write 100ms to 1m")]
     Lease(Duration),
     #[error("--max-faults {0}: out of range – write 1 to 65536")]
@@ -189,9 +203,15 @@ impl Config {
             Some(path) => flags.clone().over(read(path)?),
             None => flags,
         };
-        if let Some(address) = settings.listen.into_iter().next() {
-            return Err(ConfigError::Listen(address));
-        }
+        let listen = Listen::settle(listen::Wanted {
+            addresses: settings.listen,
+            certificate: settings.tls_cert,
+            key: settings.tls_key,
+            client_ca: settings.tls_client_ca,
+            tokens: settings.token_file,
+        })?;
+        let mut guards = GuardList::with(&settings.guard, &settings.guard_cidr)?;
+        guards.protect_api(&listen.ports());
         let lease = settings.lease.unwrap_or(Duration::from_secs(2));
         if lease < Duration::from_millis(100) || lease > Duration::from_secs(60) {
             return Err(ConfigError::Lease(lease));
@@ -221,7 +241,8 @@ impl Config {
                 .state_dir
                 .unwrap_or_else(|| "/var/lib/chaos-daemon".into()),
             lease: lease.as_std(),
-            guards: GuardList::with(&settings.guard, &settings.guard_cidr)?,
+            guards,
+            listen,
             attach: settings.attach.unwrap_or_default(),
             xdp: settings.xdp.unwrap_or_default(),
             line: settings.line.unwrap_or_default(),
@@ -265,6 +286,7 @@ impl Config {
             state_dir: self.state_dir.clone(),
             servers: self.servers.clone(),
             audit: Audit::default(),
+            history: History::default(),
             policy: Arc::clone(&self.policy),
         }
     }
@@ -294,6 +316,10 @@ impl Settings {
             policy: self.policy.or(below.policy),
             lease: self.lease.or(below.lease),
             listen: list(self.listen, below.listen),
+            tls_cert: self.tls_cert.or(below.tls_cert),
+            tls_key: self.tls_key.or(below.tls_key),
+            tls_client_ca: self.tls_client_ca.or(below.tls_client_ca),
+            token_file: self.token_file.or(below.token_file),
             guard: list(self.guard, below.guard),
             guard_cidr: list(self.guard_cidr, below.guard_cidr),
             attach: self.attach.or(below.attach),

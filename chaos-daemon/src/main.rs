@@ -2,14 +2,15 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use chaos_daemon::api::{Access, Api, ApiSocket, serve};
+use chaos_daemon::api::{Access, Api, ApiSocket, Doors, TlsDoor, TokenDoor, Tokens};
 use chaos_daemon::config::Config;
 use chaos_daemon::datapath::Datapath;
 use chaos_daemon::engine::{Engine, EngineOptions, Host};
-use chaos_daemon::observe::{Audit, log};
+use chaos_daemon::observe::{Audit, History, log};
 use chaos_daemon::safety::{HostLock, Journal, privileges};
 use chaos_daemon::signals::Signals;
 use tokio::sync::watch;
@@ -49,14 +50,14 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let audit = Audit::start(&config.state_dir).context("start the audit log")?;
     let engine = EngineOptions {
         audit: audit.clone(),
+        history: History::start(&config.state_dir),
         ..config.engine()
     };
     let engine = Engine::start(datapath, lease, Host, engine)?;
     engine.recovered(&leftovers);
-    let socket = ApiSocket::bind(&config.socket, &Access::find())?;
+    let doors = open_doors(config, &audit).await?;
     let (stop, stopped) = watch::channel(false);
-    let router = Api::new(engine.clone())?.router();
-    let api = async { serve(&socket, router, stopped).await };
+    let api = Api::new(engine.clone(), Arc::clone(&config.policy))?.serve(doors, stopped);
     ready(config)?;
     let life = async {
         let end = signals.until_stop(&engine).await;
@@ -64,6 +65,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         engine.shutdown().await;
         audit.settle(LAST_WORDS).await;
+        let _ = tokio::time::timeout(LAST_WORDS, engine.history().settle()).await;
         stop.send_replace(true);
         end.context("stop")
     };
@@ -71,11 +73,50 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     end
 }
 
+/// The socket, and what the configuration adds.
+async fn open_doors(config: &Config, audit: &Audit) -> anyhow::Result<Doors> {
+    let policy = config.policy.current();
+    let access = match &policy {
+        // The policy says who may do what, and whoever it does not name is to be told so.
+        Some(policy) if policy.policy.roles.is_some() => Access::Everybody,
+        _ => Access::find(),
+    };
+    let mut doors = Doors {
+        socket: ApiSocket::bind(&config.socket, &access)?,
+        mtls: Vec::new(),
+        tokens: Vec::new(),
+    };
+    let listen = &config.listen;
+    if let Some(files) = &listen.files {
+        for address in &listen.mtls {
+            doors
+                .mtls
+                .push(TlsDoor::open(*address, files, audit.clone()).await?);
+        }
+    }
+    if let Some(file) = &listen.tokens {
+        let tokens = Tokens::read(file)?;
+        for address in &listen.reading {
+            doors
+                .tokens
+                .push(TokenDoor::open(*address, tokens.clone()).await?);
+        }
+    }
+    Ok(doors)
+}
+
 /// Says so to whoever started the daemon: a person or script on stdout, systemd on its socket.
 fn ready(config: &Config) -> anyhow::Result<()> {
     let (socket, lease) = (config.socket.display(), humantime::format_duration(config.lease));
+    let listen = &config.listen;
+    let mtls = listen.mtls.iter().map(|address| format!(", https://{address}"));
+    let reading = listen
+        .reading
+        .iter()
+        .map(|address| format!(", http://{address} for reading"));
     println!(
-        "chaos-daemon ready on {socket}, pid {}, lease {lease}",
+        "chaos-daemon ready on {socket}{}, pid {}, lease {lease}",
+        mtls.chain(reading).collect::<String>(),
         std::process::id()
     );
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("tell systemd")

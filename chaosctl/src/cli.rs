@@ -7,15 +7,17 @@ use chaos_spec::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::daemon::{Client, Daemon};
+use crate::daemon::{Client, Credentials, Daemon, Place, PlaceError};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{ColorWhen, Output};
-use crate::verb::{apply, audit, completions, delete, doctor, explain, get, halt, inject, man, plan, status};
+use crate::verb::{
+    apply, approve, audit, completions, delete, doctor, explain, get, halt, inject, man, pki, plan, status,
+};
 
 /// Inject network faults that behave like a real network, and that end by themselves.
 ///
-/// chaosctl talks to the chaos-daemon of this host over its unix socket.
+/// chaosctl talks to the chaos-daemon of this host over its unix socket, or to one elsewhere with --server.
 ///
 /// Example:
 ///   chaosctl inject drop 30% --cgroup /system.slice/orders.service --for 60s --wait
@@ -46,6 +48,51 @@ struct Global {
     )]
     #[arg(default_value = "/run/chaos-daemon/api.sock")]
     socket: PathBuf,
+    /// A daemon on another host, https://HOST:PORT, in place of the socket.
+    #[arg(
+        long,
+        global = true,
+        env = "CHAOS_SERVER",
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
+    server: Option<String>,
+    /// With --server: your certificate.
+    #[arg(
+        long,
+        global = true,
+        env = "CHAOS_CERT",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    cert: Option<PathBuf>,
+    /// With --server: the key of your certificate.
+    #[arg(
+        long,
+        global = true,
+        env = "CHAOS_KEY",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    key: Option<PathBuf>,
+    /// With --server: the CA that the daemon's certificate is of.
+    #[arg(
+        long,
+        global = true,
+        env = "CHAOS_CA",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    ca: Option<PathBuf>,
+    /// With --server http://…: a file with a token that may read.
+    #[arg(
+        long,
+        global = true,
+        env = "CHAOS_TOKEN_FILE",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    token_file: Option<PathBuf>,
     /// How long to wait for an answer of the daemon.
     #[arg(
         long,
@@ -66,6 +113,24 @@ struct Global {
     color: ColorWhen,
 }
 
+impl Global {
+    /// Where the daemon is.
+    fn place(self) -> Result<Place, PlaceError> {
+        match self.server {
+            None => Ok(Place::Socket(self.socket)),
+            Some(url) => Place::server(
+                &url,
+                &Credentials {
+                    certificate: self.cert,
+                    key: self.key,
+                    ca: self.ca,
+                    token_file: self.token_file,
+                },
+            ),
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     Doctor(doctor::Doctor),
@@ -77,7 +142,9 @@ enum Verb {
     Halt(halt::Halt),
     Status(status::Status),
     Explain(explain::Explain),
+    Approve(approve::Approve),
     Audit(audit::Audit),
+    Pki(pki::Pki),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -129,7 +196,8 @@ impl Cli {
             .enable_all()
             .build()
             .map_err(Failure::Runtime)?;
-        let client = Client::new(self.global.socket, self.global.timeout.as_std());
+        let timeout = self.global.timeout.as_std();
+        let client = Client::new(self.global.place()?, timeout);
         let session = Session {
             daemon: Daemon::new(client),
             out: Output::new(),
@@ -151,7 +219,9 @@ impl Verb {
             Self::Halt(verb) => verb.run(session).await,
             Self::Status(verb) => verb.run(session).await,
             Self::Explain(verb) => verb.run(session),
+            Self::Approve(verb) => verb.run(session).await,
             Self::Audit(verb) => verb.run(session).await,
+            Self::Pki(verb) => verb.run(session),
             Self::Completions(verb) => verb.run(session),
             Self::Man(verb) => verb.run(session),
         }

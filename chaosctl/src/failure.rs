@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::daemon::{ClientError, Refusal};
+use crate::daemon::{ClientError, PlaceError, Refusal};
 use crate::exit::Exit;
 use crate::manifest::ManifestError;
 use crate::output::Paint;
+use crate::verb::pki::PkiError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -15,6 +16,10 @@ pub(crate) enum Failure {
     Usage(String),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    #[error(transparent)]
+    Pki(#[from] PkiError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("{0}")]
@@ -46,7 +51,10 @@ impl From<Refusal> for Failure {
 impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Manifest(_) | Self::Read { .. } => Exit::USAGE,
+            Self::Usage(_) | Self::Manifest(_) | Self::Place(_) | Self::Pki(_) | Self::Read { .. } => {
+                Exit::USAGE
+            }
+            Self::Client(error) if error.is_refusal() => Exit::REFUSED,
             Self::Client(error) if error.is_unreachable() => Exit::UNREACHABLE,
             Self::Refused(refusal) => refusal.exit(),
             Self::RollbackIncomplete(_) => Exit::ROLLBACK_INCOMPLETE,

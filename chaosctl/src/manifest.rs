@@ -46,6 +46,10 @@ impl fmt::Display for ManifestError {
 impl std::error::Error for ManifestError {}
 
 impl Sources {
+    pub(crate) const fn of(file: Vec<PathBuf>) -> Self {
+        Self { file }
+    }
+
     /// The faults of all sources, in their order, or everything that is wrong with them.
     pub(crate) fn read(&self) -> Result<Vec<Located>, Failure> {
         let mut faults = Vec::new();

@@ -18,6 +18,7 @@ use crate::{BpfObjects, Chaosctl, Netns, eventually, monotonic_nanos};
 pub struct DaemonBuilder {
     netns: Option<Netns>,
     resolv_conf: Option<String>,
+    wrapper: Vec<String>,
     args: Vec<String>,
 }
 
@@ -27,6 +28,7 @@ pub struct Daemon {
     folder: TempDir,
     netns: Netns,
     resolv_conf: Option<PathBuf>,
+    wrapper: Vec<String>,
     args: Vec<String>,
     child: Child,
     /// Ended on purpose: nothing is expected of it any more.
@@ -63,6 +65,13 @@ impl DaemonBuilder {
         self
     }
 
+    /// A command that runs the daemon, such as `setpriv --no-new-privs`.
+    #[must_use]
+    pub fn wrapper(mut self, words: &[&str]) -> Self {
+        self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Further arguments.
     #[must_use]
     pub fn args(mut self, args: &[&str]) -> Self {
@@ -79,11 +88,13 @@ impl DaemonBuilder {
             path
         });
         let netns = self.netns.unwrap_or_else(Netns::new);
-        let child = launch(folder.path(), &netns, resolv_conf.as_deref(), &self.args);
+        let command = command(folder.path(), resolv_conf.as_deref(), &self.wrapper, &self.args);
+        let child = launch(folder.path(), &netns, command);
         let mut daemon = Daemon {
             folder,
             netns,
             resolv_conf,
+            wrapper: self.wrapper,
             args: self.args,
             child,
             killed: false,
@@ -102,6 +113,7 @@ impl Daemon {
         DaemonBuilder {
             netns: None,
             resolv_conf: None,
+            wrapper: Vec::new(),
             args: Vec::new(),
         }
     }
@@ -177,19 +189,20 @@ impl Daemon {
     /// Starts it again with the same socket, state and arguments.
     pub fn start_again(&mut self) {
         assert!(self.killed, "the daemon still runs");
-        self.child = launch(
-            self.folder.path(),
-            &self.netns,
-            self.resolv_conf.as_deref(),
-            &self.args,
-        );
+        let command = self.second();
+        self.child = launch(self.folder.path(), &self.netns, command);
         self.killed = false;
         self.wait_until_ready();
     }
 
     /// The command line of a second daemon beside this one, on its socket and state.
     pub fn second(&self) -> Command {
-        command(self.folder.path(), self.resolv_conf.as_deref(), &self.args)
+        command(
+            self.folder.path(),
+            self.resolv_conf.as_deref(),
+            &self.wrapper,
+            &self.args,
+        )
     }
 
     fn signal(&self, signal: Signal) {
@@ -267,8 +280,7 @@ impl Daemon {
     }
 }
 
-fn launch(folder: &Path, netns: &Netns, resolv_conf: Option<&Path>, args: &[String]) -> Child {
-    let mut command = command(folder, resolv_conf, args);
+fn launch(folder: &Path, netns: &Netns, mut command: Command) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -282,8 +294,16 @@ fn launch(folder: &Path, netns: &Netns, resolv_conf: Option<&Path>, args: &[Stri
         .expect("the daemon can be started")
 }
 
-fn command(folder: &Path, resolv_conf: Option<&Path>, args: &[String]) -> Command {
-    let mut command = Command::new(binary("chaos-daemon"));
+fn command(folder: &Path, resolv_conf: Option<&Path>, wrapper: &[String], args: &[String]) -> Command {
+    let binary = binary("chaos-daemon");
+    let mut command = match wrapper {
+        [] => Command::new(binary),
+        [program, words @ ..] => {
+            let mut command = Command::new(program);
+            command.args(words).arg(binary);
+            command
+        }
+    };
     if let Some(file) = resolv_conf {
         command.arg("--resolv-conf").arg(file);
     }

@@ -1,6 +1,10 @@
 //! End to end: a real daemon, real clients and servers, in namespaces and cgroups that the tests make.
 #![forbid(unsafe_code)]
 
+#[path = "netns/approval.rs"]
+mod approval;
+#[path = "netns/audit.rs"]
+mod audit;
 #[path = "netns/bad_input.rs"]
 mod bad_input;
 #[path = "netns/bandwidth.rs"]
@@ -33,17 +37,27 @@ mod guard;
 mod halt;
 #[path = "netns/harness.rs"]
 mod harness;
+#[path = "netns/history.rs"]
+mod history;
 #[path = "netns/hostname.rs"]
 mod hostname;
+#[path = "netns/mtls.rs"]
+mod mtls;
 #[path = "netns/partition.rs"]
 mod partition;
+#[path = "netns/people.rs"]
+mod people;
 #[path = "netns/policy.rs"]
 mod policy;
 #[path = "netns/reject.rs"]
 mod reject;
+#[path = "netns/roles.rs"]
+mod roles;
 #[path = "netns/scale.rs"]
 mod scale;
 #[path = "netns/segmentation.rs"]
 mod segmentation;
 #[path = "netns/targets.rs"]
 mod targets;
+#[path = "netns/unit_file.rs"]
+mod unit_file;

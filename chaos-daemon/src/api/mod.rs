@@ -1,9 +1,13 @@
 //! HTTP/1.1 and JSON on a unix socket.
 #![forbid(unsafe_code)]
 
+mod approvals;
+mod authorize;
 mod body;
+mod door;
 mod events;
 mod faults;
+mod history;
 mod node;
 mod openapi;
 mod problem;
@@ -22,14 +26,16 @@ use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use chaos_spec::api::PROBLEM_CONTENT_TYPE;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
-pub use serve::serve;
+pub use door::{TlsDoor, TlsError, TlsFiles, TokenDoor, TokenError, Tokens};
 pub use socket::{Access, ApiSocket, SocketError};
 
 use crate::engine::Engine;
 use crate::observe::metrics::{self, Metrics};
-use crate::safety::Caller;
+use crate::safety::roles::{self, Standing};
+use crate::safety::{Caller, PolicyKeeper};
 use problem::Refusal;
 
 /// Readers of events at the same time: fewer than connections, so that there is always one left for a halt.
@@ -40,16 +46,26 @@ const READERS: usize = 64;
 pub struct Api {
     engine: Engine,
     metrics: Metrics,
+    policy: Arc<PolicyKeeper>,
     readers: Arc<Semaphore>,
+}
+
+/// The ways in that are open.
+#[derive(Debug)]
+pub struct Doors {
+    pub socket: ApiSocket,
+    pub mtls: Vec<TlsDoor>,
+    pub tokens: Vec<TokenDoor>,
 }
 
 impl Api {
     /// # Errors
     /// See [`Metrics::new`].
-    pub fn new(engine: Engine) -> prometheus::Result<Self> {
+    pub fn new(engine: Engine, policy: Arc<PolicyKeeper>) -> prometheus::Result<Self> {
         Ok(Self {
             engine,
             metrics: Metrics::new()?,
+            policy,
             readers: Arc::new(Semaphore::new(READERS)),
         })
     }
@@ -58,13 +74,34 @@ impl Api {
     pub fn router(self) -> Router {
         let mut router = Router::new();
         for route in routes::routes() {
-            router = router.route(route.path, route.handler);
+            let gate = from_fn_with_state(route.needs, authorize::authorize);
+            router = router.route(route.path, route.handler.route_layer(gate));
         }
         router
             .fallback(no_such_path)
             .method_not_allowed_fallback(no_such_method)
             .layer(from_fn_with_state(self.clone(), finish))
             .with_state(self)
+    }
+
+    /// Serves all ways in until `stop` turns true.
+    pub async fn serve(self, doors: Doors, stop: watch::Receiver<bool>) {
+        let Doors { socket, mtls, tokens } = doors;
+        let mut serving = JoinSet::new();
+        let socket = Arc::new(socket);
+        serving.spawn(serve::serve(socket, self.clone(), stop.clone()));
+        for door in mtls {
+            serving.spawn(serve::serve(Arc::new(door), self.clone(), stop.clone()));
+        }
+        for door in tokens {
+            serving.spawn(serve::serve(Arc::new(door), self.clone(), stop.clone()));
+        }
+        serving.join_all().await;
+    }
+
+    /// What a caller may do now.
+    fn standing(&self, caller: &Caller) -> Standing {
+        roles::standing(caller, self.policy.current().as_deref())
     }
 }
 
@@ -93,11 +130,14 @@ async fn no_such_method(request: Request) -> Refusal {
 }
 
 /// Counts the request, and gives every refusal its form, also those that the framework made.
-async fn finish(State(api): State<Api>, request: Request, next: Next) -> Response {
+async fn finish(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let caller = request.extensions().get::<Caller>().cloned();
+    let standing = caller.as_ref().map(|caller| api.standing(caller));
     let asked = record::Asked {
-        caller: request.extensions().get::<Caller>().cloned(),
+        role: standing.as_ref().and_then(|standing| standing.role),
+        caller,
         method: method.clone(),
         path: request
             .uri()
@@ -106,6 +146,9 @@ async fn finish(State(api): State<Api>, request: Request, next: Next) -> Respons
         is_harmless: method.is_safe() || path == routes::PLAN,
         is_urgent: path == routes::HALT,
     };
+    if let Some(standing) = standing {
+        request.extensions_mut().insert(standing);
+    }
     let route = request
         .extensions()
         .get::<MatchedPath>()

@@ -71,7 +71,7 @@ fn operation(route: &Route, problem: &Value, generator: &mut SchemaGenerator) ->
         route
             .query
             .iter()
-            .map(|name| json!({"name": name, "in": "query", "schema": {"type": "boolean"}})),
+            .map(|(name, kind)| json!({"name": name, "in": "query", "schema": {"type": kind}})),
     );
     if matches!(route.gives, Gives::Events(_)) {
         parameters.push(json!({"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer"}}));

@@ -7,6 +7,7 @@ use chaos_spec::{SpecError, SpecPath};
 
 use crate::datapath::DatapathError;
 use crate::engine::{EngineError, Refused, Why};
+use crate::safety::approvals::ApprovalError;
 
 /// Names of the kinds of problem, as they end the `type` URI.
 mod kind {
@@ -17,6 +18,7 @@ mod kind {
     pub(super) const NO_SUCH_FAULT: &str = "no-such-fault";
     pub(super) const UNSUPPORTED: &str = "unsupported";
     pub(super) const DATAPATH: &str = "datapath";
+    pub(super) const APPROVAL: &str = "approval";
     pub(super) const AUDIT: &str = "audit";
     pub(super) const NOT_KEPT: &str = "halt-not-kept";
     pub(super) const STOPPED: &str = "stopped";
@@ -94,6 +96,15 @@ impl Refusal {
             EngineError::Datapath(error) => Self::from_datapath(&error, text),
             EngineError::Halt(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, text)
                 .of_kind(kind::NOT_KEPT, "the halt file is stuck"),
+            EngineError::NeedsApproval(_) => Self::new(StatusCode::FORBIDDEN, text)
+                .of_kind(kind::APPROVAL, "a second person has to approve this"),
+            EngineError::Approval(ApprovalError::Unknown(_)) => Self::new(StatusCode::NOT_FOUND, text),
+            EngineError::Approval(ApprovalError::Own) => {
+                Self::new(StatusCode::FORBIDDEN, text).of_kind(kind::APPROVAL, "not by yourself")
+            }
+            EngineError::Approval(ApprovalError::NotKept { .. }) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, text)
+            }
             EngineError::Audit(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, text)
                 .of_kind(kind::AUDIT, "nothing is done that cannot be taken down"),
             EngineError::Stopped | EngineError::Hung(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, text)

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use chaos_spec::audit::{Entry, Kind};
+use chaos_spec::audit::{Entry, Kind, Who};
+use chaos_spec::policy::Role;
 
 use super::problem::Refusal;
 use crate::observe::Audit;
@@ -17,6 +18,7 @@ const MOST: usize = 2000;
 /// A request, as the audit log names it.
 pub(super) struct Asked {
     pub(super) caller: Option<Caller>,
+    pub(super) role: Option<Role>,
     pub(super) method: Method,
     /// With its query.
     pub(super) path: String,
@@ -30,7 +32,10 @@ impl Asked {
     fn entry(&self, kind: Kind) -> Entry {
         Entry {
             kind,
-            who: self.caller.as_ref().map(Caller::who),
+            who: self.caller.as_ref().map(|caller| Who {
+                role: self.role.map(|role| role.word().to_owned()),
+                ..caller.who()
+            }),
             request: Some(format!("{} {}", self.method, self.path)),
             ..Entry::default()
         }

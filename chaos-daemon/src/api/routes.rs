@@ -3,10 +3,15 @@
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use chaos_spec::NetworkFault;
-use chaos_spec::api::{Event, FaultList, FaultView, HaltRequest, HaltState, NodeInfo, Plan, Submission};
+use chaos_spec::api::{
+    Approval, ApprovalList, ApprovalRequest, Event, FaultList, FaultView, HaltRequest, HaltState, History,
+    NodeInfo, Plan, Submission,
+};
+use chaos_spec::policy::Role;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Api, events, faults, metrics, node, openapi};
+use super::authorize::Needs;
+use super::{Api, approvals, events, faults, history, metrics, node, openapi};
 
 pub(super) const PLAN: &str = "/v1/plan";
 pub(super) const HALT: &str = "/v1/halt";
@@ -18,10 +23,12 @@ pub(super) struct Route {
     /// Also its `operationId`.
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
-    pub(super) query: &'static [&'static str],
+    /// Name and JSON type of each parameter.
+    pub(super) query: &'static [(&'static str, &'static str)],
     /// Schemas of which the body fits one; none: no body.
     pub(super) takes: Vec<SchemaOf>,
     pub(super) gives: Gives,
+    pub(super) needs: Needs,
     pub(super) handler: MethodRouter<Api>,
 }
 
@@ -58,8 +65,15 @@ impl Route {
             query: &[],
             takes: Vec::new(),
             gives,
+            needs: Some(Role::Viewer),
             handler,
         }
+    }
+
+    /// Who may ask for it, instead of a viewer.
+    fn needs(mut self, needs: Needs) -> Self {
+        self.needs = needs;
+        self
     }
 
     fn about(mut self, summary: &'static str) -> Self {
@@ -73,7 +87,7 @@ impl Route {
     }
 }
 
-/// Every route there is.
+/// Every route there is. One that does not say whom it is for is for viewers: they look, and they halt.
 pub(super) fn routes() -> Vec<Route> {
     const GET: Method = Method::GET;
     let json = Gives::Json;
@@ -95,7 +109,7 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .about("Active faults, and the last 1000 that ended."),
         Route {
-            query: &["dryRun"],
+            query: &[("dryRun", "boolean")],
             ..Route::new(
                 Method::POST,
                 "/v1/faults",
@@ -104,6 +118,7 @@ pub(super) fn routes() -> Vec<Route> {
                 on(MethodFilter::POST, faults::apply),
             )
         }
+        .needs(Some(Role::Operator))
         .about("Makes these faults so, all or none; with dryRun=true answers with the plan instead.")
         .takes::<NetworkFault>()
         .takes::<Submission>(),
@@ -122,6 +137,7 @@ pub(super) fn routes() -> Vec<Route> {
             json(schema::<FaultView>),
             on(MethodFilter::PUT, faults::put),
         )
+        .needs(Some(Role::Operator))
         .about("Makes this fault so.")
         .takes::<NetworkFault>(),
         Route::new(
@@ -131,6 +147,7 @@ pub(super) fn routes() -> Vec<Route> {
             json(schema::<FaultView>),
             on(MethodFilter::DELETE, faults::delete),
         )
+        .needs(Some(Role::Operator))
         .about("Ends a fault and answers with its last state."),
         Route::new(
             Method::POST,
@@ -166,6 +183,7 @@ pub(super) fn routes() -> Vec<Route> {
             json(schema::<HaltState>),
             on(MethodFilter::DELETE, node::release),
         )
+        .needs(Some(Role::Admin))
         .about("Lets new faults in again."),
         Route::new(
             GET,
@@ -175,6 +193,41 @@ pub(super) fn routes() -> Vec<Route> {
             on(MethodFilter::GET, events::events),
         )
         .about("What happens, as server-sent events; Last-Event-ID brings back what was missed."),
+        Route {
+            query: &[
+                ("name", "string"),
+                ("since", "string"),
+                ("until", "string"),
+                ("before", "integer"),
+                ("limit", "integer"),
+            ],
+            ..Route::new(
+                GET,
+                "/v1/history",
+                "history",
+                json(schema::<History>),
+                on(MethodFilter::GET, history::history),
+            )
+        }
+        .about("What ran on this node, the newest first, also before a restart."),
+        Route::new(
+            GET,
+            "/v1/approvals",
+            "listApprovals",
+            json(schema::<ApprovalList>),
+            on(MethodFilter::GET, approvals::list),
+        )
+        .about("Plans that need a second person, and those that have one."),
+        Route::new(
+            Method::POST,
+            "/v1/approvals",
+            "approve",
+            json(schema::<Approval>),
+            on(MethodFilter::POST, approvals::approve),
+        )
+        .needs(Some(Role::Approver))
+        .about("Says yes to a plan that somebody else wants to carry out.")
+        .takes::<ApprovalRequest>(),
         Route::new(
             GET,
             "/metrics",
@@ -190,6 +243,7 @@ pub(super) fn routes() -> Vec<Route> {
             Gives::Text,
             on(MethodFilter::GET, node::live),
         )
+        .needs(None)
         .about("The daemon answers."),
         Route::new(
             GET,
@@ -198,6 +252,7 @@ pub(super) fn routes() -> Vec<Route> {
             Gives::Text,
             on(MethodFilter::GET, node::ready),
         )
+        .needs(None)
         .about("The engine ticks and the lease is fresh."),
         Route::new(
             GET,

@@ -8,32 +8,35 @@ use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
-use super::ApiSocket;
-use crate::safety::{Caller, UnixPeer};
+use super::Api;
+use super::door::{Door, Guest};
 
-/// Connections at the same time.
+/// Connections at the same time through one door.
 const CONNECTIONS: usize = 256;
+/// Of those, connections of callers without a role, or who have not shown one yet.
+const STRANGERS: usize = 32;
 /// How long a client may take to send a request's head, or keep a connection without one.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a refused connection may take to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Serves until `stop` turns true: then accepts no more and lets requests under way finish.
-pub async fn serve(socket: &ApiSocket, router: Router, stop: watch::Receiver<bool>) {
+/// Serves one way in until `stop` turns true: then accepts no more and lets requests under way finish.
+pub(super) async fn serve<D: Door>(door: Arc<D>, api: Api, stop: watch::Receiver<bool>) {
     let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    let router = api.clone().router();
     let mut stopping = stop.clone();
     loop {
         let accepted = tokio::select! {
-            accepted = socket.listener().accept() => accepted,
+            accepted = door.accept() => accepted,
             () = told(&mut stopping) => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let raw = match accepted {
+            Ok(raw) => raw,
             Err(error) => {
                 // Out of descriptors, most likely: one will be closed.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -43,14 +46,28 @@ pub async fn serve(socket: &ApiSocket, router: Router, stop: watch::Receiver<boo
         };
         match Arc::clone(&seats).try_acquire_owned() {
             Ok(seat) => {
-                let connection = connection(stream, router.clone(), stop.clone());
+                let (door, api) = (Arc::clone(&door), api.clone());
+                let (router, stop, strangers) = (router.clone(), stop.clone(), Arc::clone(&strangers));
                 tokio::spawn(async move {
-                    connection.await;
-                    drop(seat);
+                    let Some((guest, stream)) = door.admit(raw).await else {
+                        return;
+                    };
+                    let stranger = match &guest {
+                        Guest::Known(caller) if api.standing(caller).role.is_some() => None,
+                        // Those who may do nothing must not keep the others from a halt.
+                        _ => match strangers.try_acquire_owned() {
+                            Ok(seat) => Some(seat),
+                            Err(_) => return turn_away(stream).await,
+                        },
+                    };
+                    connection(guest, stream, router, stop).await;
+                    drop((stranger, seat));
                 });
             }
             Err(_) => {
-                tokio::spawn(turn_away(stream));
+                if let Some(stream) = D::plain(raw) {
+                    tokio::spawn(turn_away(stream));
+                }
             }
         }
     }
@@ -58,17 +75,19 @@ pub async fn serve(socket: &ApiSocket, router: Router, stop: watch::Receiver<boo
     let _ = tokio::time::timeout(FAREWELL, seats.acquire_many(CONNECTIONS as u32)).await;
 }
 
-async fn connection(stream: UnixStream, router: Router, mut stop: watch::Receiver<bool>) {
-    let caller = match caller(&stream) {
-        Ok(caller) => caller,
-        Err(error) => {
-            tracing::warn!(%error, "a connection without credentials is closed");
-            return;
-        }
-    };
+async fn connection(
+    guest: Guest,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(caller.clone());
+        // A request without a caller is refused by the router, and taken down there.
+        match guest.caller(request.headers()) {
+            Ok(caller) => drop(request.extensions_mut().insert(caller)),
+            Err(refusal) => drop(request.extensions_mut().insert(refusal)),
+        }
         router.clone().oneshot(request)
     });
     let mut connection = std::pin::pin!(
@@ -98,7 +117,7 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 }
 
 /// One sentence instead of a connection that hangs.
-async fn turn_away(mut stream: UnixStream) {
+async fn turn_away(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     const BODY: &str = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"too many connections; close one and try again"}"#;
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{BODY}",
@@ -112,24 +131,4 @@ async fn turn_away(mut stream: UnixStream) {
     };
     // Whoever does not read it in time was told by the closing.
     let _ = tokio::time::timeout(FAREWELL, tell).await;
-}
-
-fn caller(stream: &UnixStream) -> std::io::Result<Caller> {
-    let peer = stream.peer_cred()?;
-    let user = nix::unistd::User::from_uid(peer.uid().into())
-        .ok()
-        .flatten()
-        .map(|user| user.name);
-    let exe = peer
-        .pid()
-        .and_then(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok())
-        .map(|path| path.to_string_lossy().into_owned());
-    Ok(Caller::Unix(UnixPeer {
-        uid: peer.uid(),
-        gid: peer.gid(),
-        groups: crate::sys::socket::peer_groups(stream)?,
-        pid: peer.pid(),
-        user,
-        exe,
-    }))
 }

@@ -17,6 +17,8 @@ const GROUP: &str = "chaos";
 pub enum Access {
     /// 0660 root:chaos.
     Group(Gid),
+    /// 0666: whoever comes is asked who it is, for a policy says what each may do.
+    Everybody,
     /// 0600: the daemon's own user. There is no such group, and it could not be made.
     OwnUser,
 }
@@ -91,6 +93,7 @@ impl ApiSocket {
                 chown(&fresh, None, Some(*group)).map_err(|error| failed("chown")(error.into()))?;
                 0o660
             }
+            Access::Everybody => 0o666,
             Access::OwnUser => 0o600,
         };
         std::fs::set_permissions(&fresh, Permissions::from_mode(mode)).map_err(failed("chmod"))?;

@@ -12,12 +12,16 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::{Access, Api, ApiSocket, serve};
+use super::{Access, Api, ApiSocket, Doors};
 use crate::engine::fake::{Bench, eventually, fault};
 use crate::safety::{Caller, UnixPeer};
 
+fn api(bench: &Bench) -> Api {
+    Api::new(bench.engine.clone(), std::sync::Arc::default()).unwrap()
+}
+
 fn router(bench: &Bench) -> Router {
-    Api::new(bench.engine.clone()).unwrap().router()
+    api(bench).router()
 }
 
 struct Answer {
@@ -48,7 +52,7 @@ impl Answer {
 
 async fn send(router: &Router, method: &str, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
     let caller = Caller::Unix(UnixPeer {
-        uid: 7,
+        uid: 0,
         gid: 8,
         pid: Some(9),
         user: Some("tester".to_owned()),
@@ -280,8 +284,12 @@ fn served(bench: &Bench) -> Served {
     let path = dir.path().join("api.sock");
     let socket = ApiSocket::bind(&path, &Access::OwnUser).unwrap();
     let (stop, stopped) = watch::channel(false);
-    let router = router(bench);
-    tokio::spawn(async move { serve(&socket, router, stopped).await });
+    let doors = Doors {
+        socket,
+        mtls: Vec::new(),
+        tokens: Vec::new(),
+    };
+    tokio::spawn(api(bench).serve(doors, stopped));
     Served {
         path,
         _dir: dir,

@@ -3,6 +3,7 @@ use chaos_spec::api::HaltState;
 
 use crate::datapath::DatapathError;
 use crate::observe::audit::AuditError;
+use crate::safety::approvals::{ApprovalError, NeedsApproval};
 use crate::safety::halt::HaltError;
 use crate::safety::policy::Violation;
 use crate::target::TargetError;
@@ -33,6 +34,10 @@ pub enum EngineError {
     Halt(#[from] HaltError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error(transparent)]
+    NeedsApproval(#[from] NeedsApproval),
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
     #[error(
         "the engine has not answered for {0:?} – faults are void once the lease is over; restart the daemon if it stays so"
     )]

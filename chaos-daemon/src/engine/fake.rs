@@ -11,7 +11,7 @@ use chaos_spec::{Chance, Drop as Loss, Fault, FaultSpec, NetworkFault, Target, W
 
 use super::{Engine, EngineOptions, Kernel, Resolve};
 use crate::datapath::{Arm, Armed, DatapathError, FaultId};
-use crate::observe::Audit;
+use crate::observe::{Audit, History};
 use crate::safety::clock::boot_ns;
 use crate::safety::{GuardList, Heart, PolicyKeeper};
 use crate::target::names::Servers;
@@ -207,6 +207,7 @@ impl Bench {
             state_dir: dir.path().to_owned(),
             servers: Servers::Addresses(vec!["127.0.0.1:9".parse().unwrap()]),
             audit: Audit::default(),
+            history: History::default(),
             policy: Arc::new(policy),
         };
         let engine = Engine::start(fake.clone(), fake.clone(), fake.clone(), options).unwrap();

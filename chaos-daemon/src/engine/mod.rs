@@ -2,6 +2,7 @@
 //! commands one after another; everybody else holds an [`Engine`] and asks.
 #![forbid(unsafe_code)]
 
+mod approving;
 mod command;
 mod error;
 #[cfg(test)]
@@ -37,10 +38,13 @@ pub use host::Host;
 pub use kernel::{Kernel, Resolve};
 pub use registry::ENDED_KEPT;
 
-use crate::observe::{Audit, EventBus};
+use crate::observe::{Audit, EventBus, History};
 use crate::safety::journal::{Change, Entry};
-use crate::safety::{Caller, GuardList, HaltFile, Heart, Lease, LeaseKeeper, PolicyKeeper, Pulse, Roster};
+use crate::safety::{
+    Approvals, Caller, GuardList, HaltFile, Heart, Lease, LeaseKeeper, PolicyKeeper, Pulse, Roster,
+};
 use crate::target::names::{NameWatcher, NamesChanged, Servers};
+use approving::Weighed;
 use command::Command;
 use halting::Halt;
 use prepare::Preparer;
@@ -60,6 +64,8 @@ pub struct EngineOptions {
     pub servers: Servers,
     /// What happens is taken down there.
     pub audit: Audit,
+    /// What runs is kept there.
+    pub history: History,
     /// What the node's owner allows.
     pub policy: Arc<PolicyKeeper>,
 }
@@ -77,6 +83,7 @@ struct Shared {
     halt: Arc<Halt>,
     halt_file: HaltFile,
     preparer: Preparer,
+    approvals: Approvals,
     capabilities: Vec<Capability>,
     options: EngineOptions,
     started: Timestamp,
@@ -94,10 +101,11 @@ impl Engine {
         resolve: impl Resolve,
         options: EngineOptions,
     ) -> Result<Self, StartError> {
-        let events = EventBus::new(options.audit.clone());
+        let events = EventBus::new(options.audit.clone(), options.history.clone());
         let (commands, inbox) = mpsc::channel();
         let halt_file = HaltFile::new(&options.state_dir);
         let halt = Arc::new(Halt::new(halt_file.read()));
+        let approvals = Approvals::open(&options.state_dir);
         let (roster, crashed) = Roster::open(&options.state_dir);
         let capabilities = kernel.capabilities();
         if let Some(signal) = kernel.newcomer_signal() {
@@ -120,6 +128,7 @@ impl Engine {
                 halt: Arc::clone(&halt),
                 pulse,
                 lease: keeper.lease().clone(),
+                history: options.history.clone(),
                 roster,
                 watch,
                 policy: Arc::clone(&options.policy),
@@ -152,6 +161,7 @@ impl Engine {
             halt,
             halt_file,
             preparer,
+            approvals,
             capabilities,
             options,
             started,
@@ -195,13 +205,15 @@ impl Engine {
         self.shared.halt.check()?;
         let hosts: Vec<_> = faults.iter().flat_map(prepare::hosts).cloned().collect();
         let faults = self.shared.preparer.prepare(faults).await?;
+        let weighed = Weighed::of(&faults);
+        self.check_approval(&weighed, &caller)?;
         self.shared
             .options
             .audit
             .record(AuditEntry {
                 kind: Kind::Applying,
                 who: Some(caller.who()),
-                plan: Some(resolved_plan::hash(&faults)),
+                plan: Some(weighed.plan),
                 faults: resolved_plan::audited(&faults),
                 ..AuditEntry::default()
             })
@@ -228,8 +240,12 @@ impl Engine {
     /// What [`Engine::apply`] would refuse.
     pub async fn plan(&self, faults: Vec<NetworkFault>) -> Result<Plan, EngineError> {
         let faults = self.shared.preparer.prepare(faults).await?;
-        self.ask(PATIENCE, |reply| Command::Plan { faults, reply })
-            .await?
+        let weighed = Weighed::of(&faults);
+        let mut plan = self
+            .ask(PATIENCE, |reply| Command::Plan { faults, reply })
+            .await??;
+        plan.approval = Some(self.weigh(&weighed));
+        Ok(plan)
     }
 
     /// One fault, active or ended, with its counters as they are now.
@@ -313,6 +329,11 @@ impl Engine {
     /// Where what happens is taken down.
     pub fn audit(&self) -> &Audit {
         &self.shared.options.audit
+    }
+
+    /// What ran.
+    pub fn history(&self) -> &History {
+        &self.shared.options.history
     }
 
     pub fn events(&self) -> &EventBus {

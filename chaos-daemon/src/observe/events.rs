@@ -7,7 +7,7 @@ use chaos_spec::api::{Event, EventKind};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use super::Audit;
+use super::{Audit, History};
 
 /// Events that a reader who comes back can still have.
 pub const MEMORY: usize = 1024;
@@ -19,6 +19,7 @@ const LAG: usize = 4096;
 pub struct EventBus {
     state: Arc<Mutex<State>>,
     audit: Audit,
+    history: History,
 }
 
 #[derive(Debug)]
@@ -30,13 +31,13 @@ struct State {
 
 impl Default for EventBus {
     fn default() -> Self {
-        Self::new(Audit::default())
+        Self::new(Audit::default(), History::default())
     }
 }
 
 impl EventBus {
     /// A stream whose events are taken down as well.
-    pub fn new(audit: Audit) -> Self {
+    pub fn new(audit: Audit, history: History) -> Self {
         let (sender, _) = broadcast::channel(LAG);
         let state = State {
             next: 1,
@@ -46,6 +47,7 @@ impl EventBus {
         Self {
             state: Arc::new(Mutex::new(state)),
             audit,
+            history,
         }
     }
 
@@ -65,6 +67,7 @@ impl EventBus {
         }
         state.memory.push_back(event.clone());
         self.audit.event(&event);
+        self.history.event(&event);
         // No reader is not an error.
         let _ = state.sender.send(event.clone());
         event

@@ -3,8 +3,10 @@
 
 pub mod audit;
 pub mod events;
+pub mod history;
 pub mod log;
 pub mod metrics;
 
 pub use audit::Audit;
 pub use events::EventBus;
+pub use history::History;

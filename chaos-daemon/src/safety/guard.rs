@@ -85,6 +85,17 @@ impl GuardList {
         Ok(list)
     }
 
+    /// Keeps the ports that the API listens on out of every fault: whoever could start one must be able to end it.
+    pub fn protect_api(&mut self, ports: &[u16]) {
+        self.entries.extend(ports.iter().map(|port| GuardEntry {
+            name: "api".to_owned(),
+            what: GuardWhat::Ports {
+                protocol: GuardProtocol::Tcp,
+                ports: *port..=*port,
+            },
+        }));
+    }
+
     /// For people, one line for each name, what is always protected first.
     pub fn describe(&self) -> Vec<Guard> {
         let always = [

@@ -2,6 +2,7 @@
 //! that keeps two daemons from stepping on each other.
 #![forbid(unsafe_code)]
 
+pub mod approvals;
 pub mod caller;
 pub mod clock;
 pub mod durable;
@@ -12,8 +13,10 @@ pub mod lease;
 pub mod lock;
 pub mod policy;
 pub mod privileges;
+pub mod roles;
 pub mod roster;
 
+pub use approvals::Approvals;
 pub use caller::{Caller, CertificatePeer, UnixPeer};
 pub use guard::GuardList;
 pub use halt::HaltFile;

@@ -1,16 +1,20 @@
 //! What goes over the wire, in JSON. Answers are read leniently, all but the spec inside them: an unknown field is
 //! ignored, so that an older `chaosctl` talks to a newer daemon. What people send is as strict as a file.
 
+mod approval;
 mod event;
 mod fault;
+mod history;
 mod node;
 mod plan;
 mod problem;
 
+pub use approval::{Approval, ApprovalList, ApprovalRequest};
 pub use event::{Event, EventKind};
 pub use fault::{
     Attachment, FaultList, FaultView, Hook, Line, Mode, Packets, Phase, Reason, Status, Submission,
 };
+pub use history::{History, Run, RunPhase, Transition};
 pub use node::{Capability, Counts, Guard, HaltRequest, HaltState, NodeInfo};
-pub use plan::{HostChange, Plan, PlannedFault, PlannedRule, ResolvedTarget};
+pub use plan::{HostChange, Plan, PlanApproval, PlannedFault, PlannedRule, ResolvedTarget};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem, ProblemError};

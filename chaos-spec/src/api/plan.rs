@@ -3,12 +3,27 @@ use serde::{Deserialize, Serialize};
 
 use super::Attachment;
 use crate::Warning;
+use crate::policy::Severity;
 
 /// What the daemon would do, without doing it: `POST /v1/plan`, `POST /v1/faults?dryRun=true`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     pub faults: Vec<PlannedFault>,
+    /// Absent from daemons before this was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<PlanApproval>,
+}
+
+/// What the node's policy makes of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanApproval {
+    /// SHA-256 over the faults and their targets as they were found.
+    pub plan: String,
+    pub severity: Severity,
+    /// Somebody else has to approve it before it goes ahead.
+    pub needed: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use read::LocatedPolicy;
 pub use scope::{Scope, TargetWord};
-pub use who::{Account, Approval, Role, Roles, Severity, Who};
+pub use who::{Account, Approval, ROLE_URI, Role, Roles, Severity, Who};
 pub use window::{ClockTime, Days, TimeZoneName, Window};
 
 use crate::{Chance, Duration, FaultKind, Rate};

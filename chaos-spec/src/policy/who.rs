@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Duration;
 
+/// In a certificate's alternative names, followed by a role: what its issuer says of its owner.
+pub const ROLE_URI: &str = "urn:chaos-daemon:role:";
+
 /// Who has which role. Each role may do what the ones before it may.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -21,6 +24,9 @@ pub struct Roles {
     /// Also takes a halt back.
     #[serde(default)]
     pub admin: Who,
+    /// Certificates that are worth nothing any more, by the SHA-256 of the whole certificate in hex: stolen ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
 }
 
 /// Some people, by what the kernel or their certificate says of them.

@@ -1,6 +1,10 @@
 use chaos_spec::NetworkFault;
-use chaos_spec::api::{FaultList, FaultView, HaltRequest, HaltState, NodeInfo, Plan, Submission};
+use chaos_spec::api::{
+    Approval, ApprovalList, ApprovalRequest, FaultList, FaultView, HaltRequest, HaltState, History, NodeInfo,
+    Plan, Submission,
+};
 use hyper::{Method, StatusCode};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -34,6 +38,38 @@ impl Daemon {
     /// `None` when the daemon knows no fault of this name.
     pub(crate) async fn fault(&self, name: &str) -> Result<Option<FaultView>, Failure> {
         found(self.get(&fault_path(name)).await)
+    }
+
+    /// Plans that need a second person.
+    pub(crate) async fn approvals(&self) -> Result<ApprovalList, Failure> {
+        self.get("/v1/approvals").await
+    }
+
+    /// Says yes to a plan by its hash.
+    pub(crate) async fn approve(&self, plan: String, reason: Option<String>) -> Result<Approval, Failure> {
+        self.post("/v1/approvals", &ApprovalRequest { plan, reason })
+            .await
+    }
+
+    /// What ran, the newest first.
+    pub(crate) async fn history(
+        &self,
+        name: Option<&str>,
+        since: Option<Timestamp>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<History, Failure> {
+        let mut path = format!("/v1/history?limit={limit}");
+        if let Some(name) = name {
+            path = format!("{path}&name={}", escaped(name));
+        }
+        if let Some(since) = since {
+            path = format!("{path}&since={since}");
+        }
+        if let Some(before) = before {
+            path = format!("{path}&before={before}");
+        }
+        self.get(&path).await
     }
 
     /// What the faults would do, without doing it.
@@ -126,7 +162,11 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
 
 /// Whatever was typed as a name stays one step of the path.
 fn fault_path(name: &str) -> String {
-    let mut path = String::from("/v1/faults/");
+    format!("/v1/faults/{}", escaped(name))
+}
+
+fn escaped(name: &str) -> String {
+    let mut path = String::new();
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
             path.push(char::from(byte));

@@ -1,13 +1,15 @@
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+
+use super::Place;
+use super::place::is_refusal;
 
 /// No answer of a daemon comes near this; anything larger is not one.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -15,7 +17,7 @@ const LARGEST_ANSWER: usize = 256 << 20;
 /// One request, one connection: a daemon that restarts in between is not noticed.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    socket: PathBuf,
+    place: Place,
     /// For connecting, sending and the whole answer together.
     timeout: Duration,
 }
@@ -45,29 +47,34 @@ pub(crate) enum ClientError {
          or use sudo", .socket.display()
     )]
     Denied { socket: PathBuf },
-    #[error("cannot connect to {}: {source} – see `chaosctl doctor`", .socket.display())]
-    Connect { socket: PathBuf, source: io::Error },
+    #[error("cannot connect to {place}: {source} – see `chaosctl doctor`")]
+    Connect { place: String, source: io::Error },
     #[error(
-        "the daemon at {} did not answer within {}{} – it may hang or be stopped (its faults end by \
-         themselves); look at its log, or wait longer with --timeout", .socket.display(),
+        "the daemon at {place} does not accept this certificate ({source}) – it may be expired, or of another CA: issue \
+         a new one with `chaosctl pki issue`"
+    )]
+    TurnedAway { place: String, source: io::Error },
+    #[error(
+        "the daemon at {place} did not answer within {}{} – it may hang or be stopped (its faults end by \
+         themselves); look at its log, or wait longer with --timeout",
         humantime::format_duration(*.timeout), unknown_outcome(*.change)
     )]
     TimedOut {
-        socket: PathBuf,
+        place: String,
         timeout: Duration,
         change: bool,
     },
     #[error(
-        "the connection to the daemon at {} broke before its answer was complete ({source}){} – look at its log",
-        .socket.display(), unknown_outcome(*.change)
+        "the connection to the daemon at {place} broke before its answer was complete ({source}){} – look at its log",
+        unknown_outcome(*.change)
     )]
     Broken {
-        socket: PathBuf,
+        place: String,
         source: hyper::Error,
         change: bool,
     },
-    #[error("the answer of the daemon at {} is larger than {LARGEST_ANSWER} bytes", .socket.display())]
-    TooLarge { socket: PathBuf },
+    #[error("the answer of the daemon at {place} is larger than {LARGEST_ANSWER} bytes")]
+    TooLarge { place: String },
     #[error("the request cannot be sent: {0}")]
     Request(#[from] hyper::http::Error),
     #[error(
@@ -93,18 +100,35 @@ impl ClientError {
     pub(crate) const fn is_unreachable(&self) -> bool {
         !matches!(
             self,
-            Self::Request(_) | Self::NotUnderstood { .. } | Self::TooLarge { .. }
+            Self::Request(_) | Self::NotUnderstood { .. } | Self::TooLarge { .. } | Self::TurnedAway { .. }
         )
+    }
+
+    /// Whether the daemon was reached and wanted nothing of us.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::TurnedAway { .. })
+    }
+
+    pub(super) fn at_socket(socket: PathBuf, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::NoSocket { socket },
+            io::ErrorKind::ConnectionRefused => Self::NobodyListens { socket },
+            io::ErrorKind::PermissionDenied => Self::Denied { socket },
+            _ => Self::Connect {
+                place: socket.display().to_string(),
+                source,
+            },
+        }
     }
 }
 
 impl Client {
-    pub(crate) const fn new(socket: PathBuf, timeout: Duration) -> Self {
-        Self { socket, timeout }
+    pub(crate) const fn new(place: Place, timeout: Duration) -> Self {
+        Self { place, timeout }
     }
 
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(crate) const fn timeout(&self) -> Duration {
@@ -123,9 +147,9 @@ impl Client {
         match tokio::time::timeout(self.timeout, exchange).await {
             Ok(result) => result,
             Err(_) => {
-                let (socket, timeout) = (self.socket.clone(), self.timeout);
+                let (place, timeout) = (self.place.to_string(), self.timeout);
                 Err(ClientError::TimedOut {
-                    socket,
+                    place,
                     timeout,
                     change,
                 })
@@ -140,20 +164,29 @@ impl Client {
         body: Option<Vec<u8>>,
         change: bool,
     ) -> Result<Answer, ClientError> {
-        let broken = |source| ClientError::Broken {
-            socket: self.socket.clone(),
-            source,
-            change,
+        let place = || self.place.to_string();
+        // With TLS 1.3 a client learns that its certificate is not wanted only when it reads the answer.
+        let broken = |source: hyper::Error| {
+            if is_refusal(&source) {
+                let source = io::Error::other(source);
+                return ClientError::TurnedAway {
+                    place: place(),
+                    source,
+                };
+            }
+            ClientError::Broken {
+                place: place(),
+                source,
+                change,
+            }
         };
-        let stream = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|error| self.connect_error(error))?;
+        let stream = self.place.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
         // Ends with the sender; its error reaches us through the request as well.
         let driver = tokio::spawn(connection);
-        let request = request(method, path, body)?;
+        let request = self.request(method, path, body)?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let collected = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
@@ -163,47 +196,38 @@ impl Client {
                 status,
                 body: collected.to_bytes(),
             }),
-            Err(error) if error.is::<LengthLimitError>() => Err(ClientError::TooLarge {
-                socket: self.socket.clone(),
-            }),
+            Err(error) if error.is::<LengthLimitError>() => Err(ClientError::TooLarge { place: place() }),
             Err(error) => match error.downcast::<hyper::Error>() {
                 Ok(error) => Err(broken(*error)),
                 Err(error) => Err(ClientError::Connect {
-                    socket: self.socket.clone(),
+                    place: place(),
                     source: io::Error::other(error),
                 }),
             },
         }
     }
 
-    fn connect_error(&self, source: io::Error) -> ClientError {
-        let socket = self.socket.clone();
-        match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ClientError::NoSocket { socket },
-            io::ErrorKind::ConnectionRefused => ClientError::NobodyListens { socket },
-            io::ErrorKind::PermissionDenied => ClientError::Denied { socket },
-            _ => ClientError::Connect { socket, source },
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.place.host())
+            .header(USER_AGENT, concat!("chaosctl/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "application/json");
+        if let Some(token) = self.place.token() {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-    }
-}
-
-fn request(
-    method: Method,
-    path: &str,
-    body: Option<Vec<u8>>,
-) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        // HTTP/1.1 wants a host; a socket has none.
-        .header(HOST, "localhost")
-        .header(USER_AGENT, concat!("chaosctl/", env!("CARGO_PKG_VERSION")))
-        .header(ACCEPT, "application/json");
-    match body {
-        Some(body) => request
-            .header(CONTENT_TYPE, "application/json")
-            .header(CONTENT_LENGTH, body.len())
-            .body(Full::new(Bytes::from(body))),
-        None => request.body(Full::new(Bytes::new())),
+        match body {
+            Some(body) => request
+                .header(CONTENT_TYPE, "application/json")
+                .header(CONTENT_LENGTH, body.len())
+                .body(Full::new(Bytes::from(body))),
+            None => request.body(Full::new(Bytes::new())),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod format;
+mod history;
 mod paint;
 mod plan;
 mod table;
@@ -10,6 +11,7 @@ mod writer;
 
 pub(crate) use faults::{fault_table, outcome};
 pub(crate) use format::{Format, rendered};
+pub(crate) use history::history_table;
 pub(crate) use paint::{ColorWhen, Paint};
 pub(crate) use plan::plan_text;
 use table::{Column, Field, Table};

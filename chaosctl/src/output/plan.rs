@@ -1,7 +1,7 @@
 use crate::output::faults::way;
 use std::fmt::Write;
 
-use chaos_spec::api::{Plan, PlannedFault, ResolvedTarget};
+use chaos_spec::api::{Plan, PlanApproval, PlannedFault, ResolvedTarget};
 
 use super::Paint;
 use super::faults::interface;
@@ -23,6 +23,22 @@ pub(crate) fn plan_text(plan: &Plan) -> String {
                 let _ = writeln!(text, "  {heading:<11} {line}");
             }
         }
+    }
+    if let Some(PlanApproval {
+        plan,
+        severity,
+        needed,
+    }) = &plan.approval
+    {
+        let _ = write!(text, "\nplan {plan}, severity {severity}");
+        if *needed {
+            let _ = write!(
+                text,
+                "\n{}: somebody else has to approve it: chaosctl approve {plan}",
+                paint.warning("needs a second person")
+            );
+        }
+        text.push('\n');
     }
     text
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::delete::{bare, unknown};
+use super::history;
 use crate::cli::Session;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -14,20 +15,22 @@ use crate::output::{Format, fault_table, rendered};
 /// Ended faults that a table shows.
 const ENDED_SHOWN: usize = 10;
 
-/// Show faults and their counters, those that ended recently included
+/// Show faults and their counters, or what ran on this node before
 ///
-/// `get faults` lists them all, `get faults NAME` shows one. AFFECTED is the share of matched packets to
-/// which something was done.
+/// `get faults` lists them all, those that ended recently included; `get faults NAME` shows one. AFFECTED is the
+/// share of matched packets to which something was done. `get history [NAME]` shows what ran, also before a
+/// restart of the daemon, the newest first.
 ///
 /// Example:
 ///   chaosctl get faults
 ///   chaosctl get faults drop-3f2a -o json
+///   chaosctl get history --since 1h
 ///   chaosctl get faults -o wide --watch
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Get {
-    /// `faults`, and the names of those to show; all when none is named.
-    #[arg(value_name = "faults] [NAME")]
+    /// `faults` or `history`, and the names of those to show; all when none is named.
+    #[arg(value_name = "faults|history] [NAME")]
     words: Vec<String>,
     /// How to print them.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
@@ -38,10 +41,31 @@ pub(crate) struct Get {
     /// With --watch: how often.
     #[arg(long, value_name = "TIME", default_value = "1s", requires = "watch")]
     interval: chaos_spec::Duration,
+    /// Of the history: what started at most this long ago.
+    #[arg(long, value_name = "TIME")]
+    since: Option<chaos_spec::Duration>,
+    /// Of the history: so many runs at most.
+    #[arg(long, value_name = "N", default_value = "50")]
+    limit: usize,
 }
 
 impl Get {
     pub(crate) async fn run(self, session: &mut Session) -> Result<Exit, Failure> {
+        if let Some(("history", names)) = self
+            .words
+            .split_first()
+            .map(|(first, names)| (first.as_str(), names))
+        {
+            if self.watch {
+                return Err(Failure::Usage(
+                    "--watch is for faults: the history only grows".to_owned(),
+                ));
+            }
+            return history::show(session, names, self.since, self.limit, self.output).await;
+        }
+        if self.since.is_some() {
+            return Err(Failure::Usage("--since is for `chaosctl get history`".to_owned()));
+        }
         let names = names(&self.words)?;
         let single = names.len() == 1 && matches!(self.output, Format::Json | Format::Yaml);
         loop {

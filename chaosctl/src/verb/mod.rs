@@ -1,6 +1,7 @@
 //! One file a verb: its arguments, and what it does.
 
 pub(crate) mod apply;
+pub(crate) mod approve;
 pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod delete;
@@ -9,8 +10,10 @@ mod ending;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod halt;
+pub(crate) mod history;
 pub(crate) mod inject;
 pub(crate) mod man;
+pub(crate) mod pki;
 pub(crate) mod plan;
 pub(crate) mod status;
 mod submit;

@@ -11,12 +11,12 @@ use tempfile::TempDir;
 const HEAD: &str = "apiVersion: chaos-daemon.dev/v1alpha1\nkind: Policy\n";
 
 /// A policy file that nobody but its owner may write.
-struct PolicyFile {
+pub(crate) struct PolicyFile {
     folder: TempDir,
 }
 
 impl PolicyFile {
-    fn new(rules: &str) -> Self {
+    pub(crate) fn new(rules: &str) -> Self {
         let file = Self {
             folder: TempDir::new().expect("a temporary folder can be made"),
         };
@@ -24,11 +24,11 @@ impl PolicyFile {
         file
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("policy.yaml")
     }
 
-    fn write(&self, rules: &str) {
+    pub(crate) fn write(&self, rules: &str) {
         std::fs::write(self.path(), format!("{HEAD}{rules}")).expect("it can be written");
         self.mode(0o644);
     }
@@ -128,8 +128,8 @@ fn over_cap_protected_and_out_of_window_are_refused_with_rule_and_line_and_chang
     // The last place is free again.
     ctl.delete("two");
     ctl.apply(&[drop("three")]);
-    let names: Vec<_> = ctl
-        .faults()
+    let faults = ctl.faults();
+    let names: Vec<_> = faults
         .iter()
         .filter(|f| f.phase() == "Active")
         .map(|f| f.name())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chaos_spec::api::{EventKind, FaultView, Plan};
+use chaos_spec::api::{EventKind, FaultView, Packets, Plan};
 use chaos_spec::{FaultSpec, Warning};
 use jiff::Timestamp;
 
@@ -128,6 +128,12 @@ impl<K: Kernel> Worker<K> {
         self.parts
             .watch
             .follow(&fault.key, &fault.spec.target, &fault.target);
+        let view = fault.view(Packets::default());
+        if changed {
+            self.parts.history.changed(view);
+        } else {
+            self.parts.history.began(view, caller.to_string());
+        }
         let before = self.faults.get(fault.id).map(|before| Arc::clone(&before.key));
         self.parts.events.publish(
             kind,

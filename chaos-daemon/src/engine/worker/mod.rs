@@ -18,7 +18,7 @@ use super::kernel::Kernel;
 use super::registry::{Active, Ending, Registry};
 use super::watch::{TargetKey, Watch};
 use crate::datapath::{Arm, Armed, DatapathError, FaultId};
-use crate::observe::EventBus;
+use crate::observe::{EventBus, History};
 use crate::safety::clock::boot_ns;
 use crate::safety::{Lease, PolicyKeeper, Pulse, Roster};
 
@@ -38,6 +38,7 @@ pub(super) struct Parts {
     pub(super) pulse: Pulse,
     pub(super) lease: Lease,
     pub(super) roster: Roster,
+    pub(super) history: History,
     pub(super) watch: Watch,
     pub(super) policy: Arc<PolicyKeeper>,
     pub(super) max_faults: usize,
@@ -324,6 +325,7 @@ impl<K: Kernel> Worker<K> {
             return;
         };
         self.forget_if_unused(&key);
+        self.parts.history.ended(view.clone());
         let name = &view.metadata.name;
         tracing::info!(fault = name, %reason, matched = packets.matched, "ended: {message}");
         self.parts

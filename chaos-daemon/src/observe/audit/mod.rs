@@ -126,7 +126,7 @@ impl Audit {
             EventKind::PolicyReloaded => Kind::PolicyReloaded,
             // Refusals are taken down with their caller, where the request came in.
             EventKind::FaultRefused => return,
-            EventKind::FaultAccepted | EventKind::Unknown => Kind::Other,
+            _ => Kind::Other,
         };
         self.note(Entry {
             kind,

@@ -5,6 +5,7 @@ mod chance;
 mod file;
 mod limits;
 mod reach;
+mod severity;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,6 +17,7 @@ pub use caps::{Caps, Load};
 pub use file::PolicyError;
 pub use limits::check_spec;
 pub use reach::check_reach;
+pub use severity::severity;
 
 /// The policy in force, and the file it is read from.
 #[derive(Debug, Default)]

@@ -1,18 +1,17 @@
 //! The daemon: does it answer, and what does it say about the node.
 
-use std::path::Path;
-
 use chaos_spec::api::NodeInfo;
 use jiff::Timestamp;
 
 use super::{Check, Health, process};
+use crate::daemon::Place;
 use crate::failure::Failure;
 use crate::output::ago;
 
 /// The way to the daemon, and its own state.
-pub(super) fn checks(socket: &Path, node: &Result<NodeInfo, Failure>) -> Vec<Check> {
+pub(super) fn checks(place: &Place, node: &Result<NodeInfo, Failure>) -> Vec<Check> {
     match node {
-        Ok(node) => answering(socket, node),
+        Ok(node) => answering(place, node),
         Err(failure) => {
             let text = failure.to_string();
             let (detail, advice) = chaos_spec::units::split_remedy(&text);
@@ -23,14 +22,10 @@ pub(super) fn checks(socket: &Path, node: &Result<NodeInfo, Failure>) -> Vec<Che
     }
 }
 
-fn answering(socket: &Path, node: &NodeInfo) -> Vec<Check> {
+fn answering(place: &Place, node: &NodeInfo) -> Vec<Check> {
     let now = Timestamp::now();
     let up = ago(node.started_at, now);
-    let detail = format!(
-        "chaos-daemon {} answers at {}, up {up}",
-        node.version,
-        socket.display()
-    );
+    let detail = format!("chaos-daemon {} answers at {place}, up {up}", node.version);
     let mut checks = vec![Check::ok("daemon", detail)];
     let ours = env!("CARGO_PKG_VERSION");
     if node.version != ours {

@@ -92,7 +92,7 @@ impl Doctor {
         let node = session.daemon.node().await;
         let reachable = !matches!(&node, Err(failure) if failure.is_unreachable());
         let failed = node.as_ref().err().map(Failure::exit);
-        let daemon = daemon::checks(session.daemon.client().socket(), &node);
+        let daemon = daemon::checks(session.daemon.client().place(), &node);
         let node = node.ok();
         let capabilities = node.as_ref().map(daemon::capabilities).unwrap_or_default();
         let report = Report {
