@@ -172,6 +172,18 @@ impl Daemon {
         self.signal(Signal::SIGCONT);
     }
 
+    /// Halts it by signal.
+    pub fn usr1(&self) {
+        self.signal(Signal::SIGUSR1);
+    }
+
+    /// Somebody else has ended it, or is about to: waits for that.
+    pub fn was_ended(&mut self) {
+        self.killed = true;
+        self.wait_for_exit(Duration::from_secs(10))
+            .expect("somebody has ended it");
+    }
+
     /// Has it read its policy again.
     pub fn hangup(&self) {
         self.signal(Signal::SIGHUP);

@@ -114,3 +114,70 @@ fn a_crash_is_reported_by_the_next_daemon() {
     assert!(bed.reaches(bed.net.server.at(9000)));
     bed.assert_untouched();
 }
+
+/// `halt --local` on the bed's daemon.
+fn locally(bed: &Bed) -> chaos_tests::Output {
+    let state = bed.daemon.state_dir();
+    bed.ctl.run(&[
+        "halt",
+        "--local",
+        "--reason",
+        "it hangs",
+        "--state-dir",
+        state.to_str().expect("text"),
+    ])
+}
+
+#[test]
+fn halt_local_ends_a_stopped_a_running_and_a_dead_daemon_and_the_next_one_refuses() {
+    let mut bed = Bed::new();
+    let cut = bed.on_client("cut", json!({"partition": {}}));
+    for state in ["stopped", "running", "dead"] {
+        bed.ctl.apply(std::slice::from_ref(&cut));
+        assert!(!bed.reaches(bed.net.server.at(9000)), "{state}");
+        match state {
+            "stopped" => {
+                bed.daemon.sigstop();
+            }
+            "dead" => {
+                bed.daemon.sigkill();
+            }
+            _ => {}
+        }
+        let start = Instant::now();
+        let answer = locally(&bed);
+        let took = start.elapsed();
+        assert_eq!(answer.code, 0, "{state}: {answer}");
+        let said = match state {
+            "stopped" => "was killed",
+            "dead" => "no daemon runs",
+            _ => "undone everything",
+        };
+        assert!(answer.stdout.contains(said), "{state}: {answer}");
+        assert!(took < patience(Duration::from_millis(700)), "{state}: {took:?}");
+        assert!(bed.reaches(bed.net.server.at(9000)), "{state}");
+        bed.assert_untouched();
+        bed.daemon.was_ended();
+        bed.daemon.start_again();
+        let refused = bed.ctl.try_apply(std::slice::from_ref(&cut));
+        assert_eq!(refused.code, 14, "{state}: {refused}");
+        assert!(refused.stderr.contains("it hangs"), "{refused}");
+        bed.ctl.ok(&["halt", "--release"]);
+    }
+}
+
+#[test]
+fn sigusr1_halts_and_sets_no_one_free_by_itself() {
+    let bed = Bed::new();
+    bed.ctl.apply(&hundred(&bed));
+    bed.daemon.usr1();
+    for fault in hundred(&bed) {
+        assert_eq!(bed.ctl.wait_for_phase(fault.name(), "Ended").reason(), "Halt");
+    }
+    bed.assert_untouched();
+    let refused = bed
+        .ctl
+        .try_apply(&[bed.on_client("one", json!({"partition": {}}))]);
+    assert_eq!(refused.code, 14, "{refused}");
+    bed.ctl.ok(&["halt", "--release"]);
+}
