@@ -1,9 +1,13 @@
 //! A cable, and the two tools that make it worse.
 
 use std::fs;
+use std::time::Duration;
 
-use chaos_tests::{Chaosctl, Daemon, FaultFile, Pair, run};
+use chaos_tests::{Chaosctl, Daemon, FaultFile, Pair, run, settled};
 use serde_json::Value;
+
+/// Longer than the verifier takes over one program.
+const CALM: Duration = Duration::from_secs(3);
 
 /// One fault, said to both.
 #[derive(Clone, Debug)]
@@ -16,7 +20,7 @@ pub(crate) struct Case {
 /// Client and server, and a daemon beside them.
 pub(crate) struct Bed {
     ctl: Chaosctl,
-    _daemon: Daemon,
+    daemon: Daemon,
     pub(crate) net: Pair,
 }
 
@@ -32,7 +36,7 @@ impl Bed {
         let daemon = Daemon::start();
         Self {
             ctl: daemon.ctl(),
-            _daemon: daemon,
+            daemon,
             net,
         }
     }
@@ -49,6 +53,9 @@ impl Bed {
 
         let fault = FaultFile::on_netns("worse", device.netns(), case.ours.clone()).lasting("600s");
         self.ctl.apply(&[fault.seed(1)]);
+        // It loads programs for the next namespace ahead, and an emulated machine stands still while kernel code is
+        // made.
+        settled(CALM, || self.daemon.bpf_objects());
         let ours = measure();
         let warnings = self.ctl.fault("worse").warnings().join(" ");
         self.ctl.delete("worse");
