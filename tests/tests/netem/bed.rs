@@ -76,13 +76,12 @@ pub(crate) fn has_netem() -> bool {
     })
 }
 
-/// Congestion controls that can be had, of those that are compared.
-pub(crate) fn controls() -> Vec<&'static str> {
+/// Whether this kernel has a congestion control.
+pub(crate) fn has_control(name: &str) -> bool {
     // The kernel loads it by itself for whoever has CAP_NET_ADMIN, but not inside a namespace.
-    let _ = std::panic::catch_unwind(|| run(&["modprobe", "tcp_bbr"]));
-    let there = fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control").unwrap_or_default();
-    ["cubic", "bbr"]
-        .into_iter()
-        .filter(|name| there.split_whitespace().any(|word| word == *name))
-        .collect()
+    let _ = std::panic::catch_unwind(|| run(&["modprobe", &format!("tcp_{name}")]));
+    fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control")
+        .unwrap_or_default()
+        .split_whitespace()
+        .any(|word| word == name)
 }

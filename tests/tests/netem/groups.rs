@@ -5,7 +5,7 @@ use std::time::Duration;
 use chaos_tests::lag1_correlation;
 use serde_json::json;
 
-use crate::bed::{Bed, Case, controls};
+use crate::bed::{Bed, Case, has_control};
 use crate::bulk::{Stream, stream};
 use crate::oneway::{Run, run};
 use crate::row::{Aim, Row};
@@ -13,19 +13,20 @@ use crate::row::{Aim, Row};
 type Report<'a> = &'a mut dyn FnMut(Row);
 
 /// Name, and what measures it.
-pub(crate) const GROUPS: [(&str, fn(&Bed, Report<'_>)); 7] = [
+pub(crate) const GROUPS: [(&str, fn(&Bed, Report<'_>)); 8] = [
     ("delay", delay),
     ("jitter", jitter),
     ("order", order),
     ("loss", loss),
     ("correlation", correlation),
     ("bandwidth", bandwidth),
-    ("bulk", bulk),
+    ("cubic", cubic),
+    ("bbr", bbr),
 ];
 
 /// More than is ever on its way: netem's own limit of 1000 would lose packets of its own.
 const NETEM: &str = "netem limit 100000";
-/// A latency is measured so many times.
+/// What differs from run to run is measured so many times.
 const ROUNDS: usize = 3;
 /// Payload in full frames: 1448 of 1514 bytes.
 const PAYLOAD: f64 = 1448.0 / 1514.0;
@@ -185,38 +186,49 @@ fn bandwidth(bed: &Bed, report: Report<'_>) {
     }
 }
 
-fn bulk(bed: &Bed, report: Report<'_>) {
-    for control in controls() {
-        for latency in [10_u32, 50, 200] {
-            let case = Case {
-                tc: format!("{NETEM} delay {latency}ms"),
-                ours: json!({"delay": {"latency": format!("{latency}ms")}}),
-            };
-            // Until the window is open.
-            let warm = if latency == 200 { 4 } else { 2 };
-            let (netem, ours, remark): (Stream, Stream, _) =
-                bed.both(&case, || stream(bed, control, 6, warm));
-            report(
-                Row::new(
-                    format!("{control} through {latency} ms"),
-                    "Mbit/s",
-                    Aim::High,
-                    0.1 * netem.mbit,
-                )
-                .measured(netem.mbit, ours.mbit)
-                .remark(&remark),
-            );
-            report(
-                Row::new(
-                    format!("{control} through {latency} ms: sent again"),
-                    "%",
-                    Aim::Low,
-                    0.01,
-                )
-                .measured(100.0 * netem.share, 100.0 * ours.share)
-                .remark(&remark),
-            );
-        }
+fn cubic(bed: &Bed, report: Report<'_>) {
+    bulk(bed, report, "cubic");
+}
+
+fn bbr(bed: &Bed, report: Report<'_>) {
+    if has_control("bbr") {
+        bulk(bed, report, "bbr");
+    }
+}
+
+fn bulk(bed: &Bed, report: Report<'_>, control: &str) {
+    for latency in [10_u32, 50, 200] {
+        let case = Case {
+            tc: format!("{NETEM} delay {latency}ms"),
+            ours: json!({"delay": {"latency": format!("{latency}ms")}}),
+        };
+        // Until the window is open.
+        let warm = if latency == 200 { 4 } else { 2 };
+        let (netem, ours, remark) = bed.both(&case, || [(); ROUNDS].map(|()| stream(bed, control, 4, warm)));
+        let middle =
+            |rounds: &[Stream; ROUNDS], of: fn(&Stream) -> f64| quantile(&rounds.each_ref().map(of), 0.5);
+        let mbit = middle(&netem, |stream| stream.mbit);
+        report(
+            Row::new(
+                format!("{control} through {latency} ms"),
+                "Mbit/s",
+                Aim::High,
+                0.1 * mbit,
+            )
+            .measured(mbit, middle(&ours, |stream| stream.mbit))
+            .remark(&remark),
+        );
+        let share = |stream: &Stream| 100.0 * stream.share;
+        report(
+            Row::new(
+                format!("{control} through {latency} ms: sent again"),
+                "%",
+                Aim::Low,
+                0.01,
+            )
+            .measured(middle(&netem, share), middle(&ours, share))
+            .remark(&remark),
+        );
     }
 }
 

@@ -13,14 +13,15 @@ use crate::vm;
 use crate::workspace::Workspace;
 
 /// What `tests/tests/netem.rs` measures.
-const GROUPS: [&str; 7] = [
+const GROUPS: [&str; 8] = [
     "delay",
     "jitter",
     "order",
     "loss",
     "correlation",
     "bandwidth",
-    "bulk",
+    "cubic",
+    "bbr",
 ];
 /// The numbers behind the table of [`PAGE`].
 const NUMBERS: &str = "docs/netem.json";
