@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Groups of rows; all when none is named. Numbers of one group come from one boot.
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(GROUPS))]
     groups: Vec<String>,
+    /// Take the rows out of what a run has printed (or a boot, target/vm/console-<release>.log), in place of a new boot.
+    #[arg(long, value_name = "LOG")]
+    from: Option<PathBuf>,
     /// Write the rows to this file, too.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -80,17 +83,12 @@ pub(super) fn run(ws: &Workspace, args: &Args) -> Result<()> {
     } else {
         args.groups.clone()
     };
-    let measured = vm::measure(ws, Series::V6_12, "netem", &wanted)?;
-    let mut groups = Groups::new();
-    for row in measured.lines.iter().filter_map(|line| line.strip_prefix("ROW ")) {
-        let row: Row = serde_json::from_str(row).with_context(|| format!("odd row: {row}"))?;
-        let group = groups.entry(row.group.clone()).or_insert_with(|| Group {
-            kernel: measured.release.clone(),
-            rows: Vec::new(),
-        });
-        group.rows.push(row);
-    }
-    groups.retain(|name, _| !measured.broke.contains(name));
+    let measured = match &args.from {
+        Some(log) => vm::Measured::read(log)?,
+        None => vm::measure(ws, Series::V6_12, "netem", &wanted)?,
+    };
+    let mut groups = groups(&measured)?;
+    groups.retain(|name, _| wanted.contains(name));
     print!("{}", table(&groups));
     if let Some(path) = &args.json {
         store(path, &groups)?;
@@ -102,6 +100,21 @@ pub(super) fn run(ws: &Workspace, args: &Args) -> Result<()> {
         bail!("not to their end: {}", measured.broke.join(", "));
     }
     Ok(())
+}
+
+/// Rows by their group; none of a group that did not come to its end.
+fn groups(measured: &vm::Measured) -> Result<Groups> {
+    let mut groups = Groups::new();
+    for (_, row) in measured.lines.iter().filter_map(|line| line.split_once("ROW ")) {
+        let row: Row = serde_json::from_str(row).with_context(|| format!("odd row: {row}"))?;
+        let group = groups.entry(row.group.clone()).or_insert_with(|| Group {
+            kernel: measured.release.clone(),
+            rows: Vec::new(),
+        });
+        group.rows.push(row);
+    }
+    groups.retain(|name, _| !measured.broke.contains(name));
+    Ok(groups)
 }
 
 fn store(path: &Path, groups: &Groups) -> Result<()> {

@@ -12,7 +12,7 @@ mod session;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum as _;
@@ -150,6 +150,27 @@ pub(crate) struct Measured {
     pub(crate) lines: Vec<String>,
     /// Groups that did not come to their end.
     pub(crate) broke: Vec<String>,
+}
+
+impl Measured {
+    /// What was said earlier, out of a file.
+    pub(crate) fn read(log: &Path) -> Result<Self> {
+        let text = fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
+        let release = text
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("==> kernel ")
+                    .and_then(|rest| rest.split_once(':'))
+                    .map(|(release, _)| release)
+                    .or_else(|| line.split_once("@vm up ").map(|(_, release)| release))
+            })
+            .with_context(|| format!("{} names no kernel", log.display()))?;
+        Ok(Self {
+            release: release.to_owned(),
+            lines: text.lines().map(str::to_owned).collect(),
+            broke: Vec::new(),
+        })
+    }
 }
 
 /// All that boots need.
