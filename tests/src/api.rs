@@ -31,12 +31,7 @@ impl Api {
 
     /// One request on a connection of its own.
     pub fn send(&self, method: &str, path: &str, body: &str) -> Answer {
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: chaos\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n",
-            body.len()
-        );
-        self.send_raw(&[head.as_bytes(), body.as_bytes()], true)
+        self.send_raw(&[head(method, path, body).as_bytes(), body.as_bytes()], true)
     }
 
     /// These bytes as they are. Without `whole` the sending side is closed after them, as by a client that died.
@@ -81,9 +76,44 @@ impl Api {
         }
     }
 
+    /// A request to a daemon that may be dead, or die meanwhile; what it answers does not matter.
+    pub fn try_send(&self, method: &str, path: &str, body: &str) {
+        let _ = self.attempt(method, path, body);
+    }
+
+    /// What a daemon answers that may not be there.
+    pub fn try_get(&self, path: &str) -> Option<Value> {
+        let answer = self.attempt("GET", path, "").ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    /// [`Api::apply`] to a daemon that may die meanwhile.
+    pub fn try_apply(&self, faults: &[FaultFile]) {
+        let items: Vec<&Value> = faults.iter().map(FaultFile::value).collect();
+        self.try_send("POST", "/v1/faults", &json!({"items": items}).to_string());
+    }
+
+    fn attempt(&self, method: &str, path: &str, body: &str) -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.write_all(head(method, path, body).as_bytes())?;
+        stream.write_all(body.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
     /// All of them in one request.
     pub fn apply(&self, faults: &[FaultFile]) -> Answer {
         let items: Vec<&Value> = faults.iter().map(FaultFile::value).collect();
         self.send("POST", "/v1/faults", &json!({"items": items}).to_string())
     }
+}
+
+fn head(method: &str, path: &str, body: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: chaos\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    )
 }

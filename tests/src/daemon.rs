@@ -158,6 +158,15 @@ impl Daemon {
         before
     }
 
+    /// Ends it as a failed allocation would. Returns the monotonic time just before.
+    pub fn sigabrt(&mut self) -> u64 {
+        self.killed = true;
+        let before = monotonic_nanos();
+        self.signal(Signal::SIGABRT);
+        let _ = self.child.wait();
+        before
+    }
+
     /// Hangs it. Returns the monotonic time at which it stood still.
     pub fn sigstop(&mut self) -> u64 {
         self.signal(Signal::SIGSTOP);
@@ -200,11 +209,16 @@ impl Daemon {
 
     /// Starts it again with the same socket, state and arguments.
     pub fn start_again(&mut self) {
+        self.begin_again();
+        self.wait_until_ready();
+    }
+
+    /// The same, without waiting until it is ready.
+    pub fn begin_again(&mut self) {
         assert!(self.killed, "the daemon still runs");
         let command = self.second();
         self.child = launch(self.folder.path(), &self.netns, command);
         self.killed = false;
-        self.wait_until_ready();
     }
 
     /// The command line of a second daemon beside this one, on its socket and state.

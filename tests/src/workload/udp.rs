@@ -125,12 +125,16 @@ impl Probe {
     pub(super) fn start(to: SocketAddr, interval_us: u64) -> io::Result<Arc<Self>> {
         let socket = Arc::new(open(None, Some(to))?);
         let probe = Arc::new(Self(Mutex::default()));
-        let (reader, answers) = (Arc::clone(&socket), Arc::clone(&probe));
+        // Closed, a probe is dropped, and both threads end.
+        let (reader, answers) = (Arc::clone(&socket), Arc::downgrade(&probe));
+        reader.set_read_timeout(Some(Duration::from_secs(1)))?;
         thread::spawn(move || {
             let mut buffer = [0; 2048];
             loop {
-                let Ok(n) = reader.recv(&mut buffer) else { continue };
+                let received = reader.recv(&mut buffer);
                 let now = monotonic_nanos();
+                let Some(answers) = answers.upgrade() else { return };
+                let Ok(n) = received else { continue };
                 if let Some((number, 0)) = payload::check(&buffer[..n])
                     && let Ok(index) = usize::try_from(number)
                     && let Some(sample) = lock(&answers.0).get_mut(index)
@@ -139,14 +143,18 @@ impl Probe {
                 }
             }
         });
-        let questions = Arc::clone(&probe);
+        let questions = Arc::downgrade(&probe);
         thread::spawn(move || {
             let start = Instant::now();
             for number in 0_u64.. {
+                let Some(questions) = questions.upgrade() else {
+                    return;
+                };
                 lock(&questions.0).push(Sample {
                     asked: monotonic_nanos(),
                     answered: None,
                 });
+                drop(questions);
                 // A refusal is a question without an answer.
                 let _ = socket.send(&payload::fill(number, payload::MIN));
                 // By the start, so that the pace holds although sending takes time.

@@ -36,6 +36,8 @@ enum Layer {
     Testrun,
     /// End to end: a real daemon, real clients and servers in namespaces that the tests make.
     Netns,
+    /// The daemon is killed, aborted, hung and told to end at random moments: a hundred rounds, a thousand with --all.
+    Crash,
     /// End to end on Debian's kernels in an emulated machine; a short selection without --all.
     Vm,
 }
@@ -46,12 +48,13 @@ impl Layer {
             Self::Unit => "unit",
             Self::Testrun => "testrun",
             Self::Netns => "netns",
+            Self::Crash => "crash",
             Self::Vm => "vm",
         }
     }
 
     fn needs_root(self) -> bool {
-        matches!(self, Self::Testrun | Self::Netns)
+        matches!(self, Self::Testrun | Self::Netns | Self::Crash)
     }
 
     fn command(self, ws: &Workspace, filter: &[String]) -> Result<Command> {
@@ -61,7 +64,7 @@ impl Layer {
             Self::Unit => {
                 command.args(["--workspace", "--exclude", "chaos-tests", "--no-fail-fast", "--"]);
             }
-            Self::Testrun | Self::Netns | Self::Vm => {
+            Self::Testrun | Self::Netns | Self::Crash | Self::Vm => {
                 // --show-output: the reasons of skipped tests are in the output of tests that passed.
                 command.args(["--release", "-p", "chaos-tests", "--test", self.name(), "--"]);
                 command.args(["--test-threads=1", "--show-output"]);
