@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;
@@ -33,8 +33,10 @@ pub mod control {
     pub const GUARD_NETS: u32 = 3;
     /// Bit n set: some port p with p % 64 = n is guarded.
     pub const GUARD_PORTS: u32 = 4;
+    /// Connections of the daemon's health checks in `OWN_FLOWS`.
+    pub const OWN_FLOWS: u32 = 5;
     /// Number of words.
-    pub const WORDS: u32 = 5;
+    pub const WORDS: u32 = 6;
 }
 
 /// Which hook a program runs at; also the direction as the target sees it.
@@ -472,6 +474,18 @@ pub struct FragmentKey {
     pub netns_protocol: u32,
 }
 
+/// Key of `OWN_FLOWS`: a connection of a health check, the same in whatever namespace and direction it is seen.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// Both ends, the smaller one first.
+    pub addresses: [Address; 2],
+    /// Their ports, host byte order.
+    pub ports: [u16; 2],
+    /// Transport protocol on the wire.
+    pub protocol: u32,
+}
+
 /// Key of the `ADDRS` and `GUARD_NETS` tries, after the prefix length.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -516,6 +530,7 @@ const _: () = {
     assert!(size_of::<Line>() == 16);
     assert!(size_of::<LineNote>() == 64);
     assert!(size_of::<FragmentKey>() == 40);
+    assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<AddressKey>() == 20);
 };
 
@@ -543,6 +558,7 @@ mod pod {
         super::LineKey,
         super::Line,
         super::FragmentKey,
+        super::FlowKey,
         super::AddressKey
     );
 }

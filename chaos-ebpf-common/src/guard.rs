@@ -1,6 +1,10 @@
 //! The guard list: what no fault may touch, asked before any rule acts.
 
-use crate::{abi::protocol, frame::Packet};
+use crate::{
+    abi::{FlowKey, protocol},
+    flow::Flow,
+    frame::Packet,
+};
 
 /// Words of the `GUARD_PORTS` bitmap: 65,536 bits for each of tcp/local, tcp/remote, udp/local, udp/remote.
 pub const PORT_WORDS: u32 = 4 * 1024;
@@ -39,9 +43,31 @@ pub fn neighbour_discovery(packet: &Packet) -> bool {
     packet.protocol == protocol::ICMPV6 && packet.icmp_type >= 133 && packet.icmp_type <= 137
 }
 
+impl FlowKey {
+    /// The key of a flow, whichever end it is seen from.
+    #[inline(always)]
+    pub fn of(flow: &Flow) -> Self {
+        let (a, b) = (&flow.local.0, &flow.remote.0);
+        let (p, q) = (flow.local_port, flow.remote_port);
+        let in_order = a[0] < b[0] || (a[0] == b[0] && (a[1] < b[1] || (a[1] == b[1] && p <= q)));
+        let (addresses, ports) = if in_order {
+            ([flow.local, flow.remote], [p, q])
+        } else {
+            ([flow.remote, flow.local], [q, p])
+        };
+        Self {
+            addresses,
+            ports,
+            protocol: flow.protocol as u32,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::Address;
+    use proptest::prelude::*;
     use std::collections::HashSet;
 
     #[test]
@@ -57,6 +83,27 @@ mod tests {
             }
         }
         assert_eq!(port_bit(protocol::ICMP, End::Local, 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn both_ends_see_one_flow_and_no_other(a: [u64; 2], b: [u64; 2], p: u16, q: u16, other: u16) {
+            let flow = |a, b, p, q| Flow {
+                local: Address(a),
+                remote: Address(b),
+                local_port: p,
+                remote_port: q,
+                protocol: 6,
+            };
+            let key = FlowKey::of(&flow(a, b, p, q));
+            prop_assert_eq!(key, FlowKey::of(&flow(b, a, q, p)));
+            if other != q {
+                prop_assert_ne!(key, FlowKey::of(&flow(a, b, p, other)));
+            }
+            if a != b && p != q {
+                prop_assert_ne!(key, FlowKey::of(&flow(a, b, q, p)));
+            }
+        }
     }
 
     #[test]

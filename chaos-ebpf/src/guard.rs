@@ -2,13 +2,13 @@
 
 use aya_ebpf::maps::lpm_trie::Key;
 use chaos_ebpf_common::{
-    abi::{AddressKey, Netns, control, trie_bits},
+    abi::{AddressKey, FlowKey, Netns, control, trie_bits},
     flow::Flow,
     frame::Packet,
     guard::{End, hint, neighbour_discovery, port_bit},
 };
 
-use crate::maps::{Control, GUARD_NETS, GUARD_PORTS, OWN_PORTS};
+use crate::maps::{Control, GUARD_NETS, GUARD_PORTS, OWN_FLOWS, OWN_PORTS};
 
 /// Whether no fault may touch this packet.
 #[inline(always)]
@@ -28,6 +28,9 @@ pub fn guarded(control: Control, packet: &Packet, flow: &Flow, netns: &Netns) ->
         if OWN_PORTS.get_ptr(&key).is_some() {
             return true;
         }
+    }
+    if control.read(control::OWN_FLOWS) != 0 && OWN_FLOWS.get_ptr(&FlowKey::of(flow)).is_some() {
+        return true;
     }
     if control.read(control::GUARD_NETS) != 0 {
         let key = Key::new(trie_bits(128), AddressKey::new(0, flow.remote));

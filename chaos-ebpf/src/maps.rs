@@ -9,7 +9,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use chaos_ebpf_common::abi::{
-    AddressKey, Cell, CellKey, Counters, FragmentKey, Front, Line, LineKey, NETNS_MAX, Netns, Rule, Scope,
+    AddressKey, Cell, CellKey, Counters, FlowKey, FragmentKey, Front, Line, LineKey, NETNS_MAX, Netns, Rule, Scope,
     ScopeKey, State, Tag, control, stat,
 };
 use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
@@ -63,6 +63,9 @@ pub static GUARD_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
 /// Local ports of the daemon's own sockets, protocol in the high half.
 #[map]
 pub static OWN_PORTS: HashMap<u32, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+/// Connections of the daemon's health checks, wherever they are seen.
+#[map]
+pub static OWN_FLOWS: HashMap<FlowKey, u32> = HashMap::with_max_entries(1 << 16, BPF_F_NO_PREALLOC);
 /// Ports of datagrams whose later fragments are still to come: source in the high half.
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, u32> = LruHashMap::with_max_entries(4096, 0);

@@ -16,6 +16,7 @@ mod lease;
 mod line;
 mod lines;
 mod object;
+mod own;
 mod preview;
 mod slots;
 mod space;
@@ -37,6 +38,7 @@ use ipnet::IpNet;
 pub use capabilities::{Attach, Capabilities, XdpUse};
 pub use error::DatapathError;
 pub use lease::Lease;
+pub use own::{OwnFlow, OwnFlows};
 pub use space::ProgramFds;
 
 use self::{
@@ -228,6 +230,16 @@ impl Datapath {
             .own_ports
             .insert(key, 1, 0)
             .map_err(|e| DatapathError::map("OWN_PORTS", e))
+    }
+
+    /// The way to guard connections of the daemon's own, wherever their packets pass. Can be taken once.
+    ///
+    /// # Errors
+    /// It was taken before.
+    pub fn own_flows(&mut self) -> Result<OwnFlows, DatapathError> {
+        let map = self.maps.own_flows.take();
+        let map = map.ok_or_else(|| DatapathError::map("OWN_FLOWS", "somebody has it already"))?;
+        Ok(OwnFlows::new(map, Arc::clone(&self.maps.control)))
     }
 
     /// What [`Datapath::arm`] would do.

@@ -9,7 +9,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::abi::{
-    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Front, Line, LineKey, Netns, Rule, Scope, ScopeKey,
+    ABI_VERSION, AddressKey, Cell, CellKey, Counters, FlowKey, Front, Line, LineKey, Netns, Rule, Scope, ScopeKey,
     State, Tag, control,
 };
 
@@ -20,7 +20,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
 
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
-const SHARED: [&str; 22] = [
+const SHARED: [&str; 23] = [
     "CONTROL",
     "NETNS",
     "SCOPES",
@@ -36,6 +36,7 @@ const SHARED: [&str; 22] = [
     "GUARD_NETS",
     "GUARD_PORTS",
     "OWN_PORTS",
+    "OWN_FLOWS",
     "FRAGMENTS",
     "NEWCOMERS",
     "KNOWN_NETNS",
@@ -62,6 +63,8 @@ pub struct Maps {
     pub guard_nets: LpmTrie<MapData, AddressKey, u32>,
     pub guard_ports: Array<MapData, u64>,
     pub own_ports: HashMap<MapData, u32, u32>,
+    /// Until somebody else takes care of it.
+    pub own_flows: Option<HashMap<MapData, FlowKey, u32>>,
     pub newcomers: RingBuf<MapData>,
     pub known_netns: HashMap<MapData, u64, u32>,
     pub lines: HashMap<MapData, LineKey, Line>,
@@ -268,6 +271,7 @@ impl Maps {
             guard_nets: take!("GUARD_NETS"),
             guard_ports: take!("GUARD_PORTS"),
             own_ports: take!("OWN_PORTS"),
+            own_flows: Some(take!("OWN_FLOWS")),
             newcomers: take!("NEWCOMERS"),
             known_netns: take!("KNOWN_NETNS"),
             lines: take!("LINES"),

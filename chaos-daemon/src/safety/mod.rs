@@ -8,6 +8,7 @@ pub mod clock;
 pub mod durable;
 pub mod guard;
 pub mod halt;
+pub mod health;
 pub mod journal;
 pub mod lease;
 pub mod lock;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::HealthStatus;
 use crate::{FaultSpec, Metadata, NetworkFault, Warning};
 
 /// One fault with its state: `GET /v1/faults/{name}`.
@@ -29,7 +30,7 @@ pub struct Submission {
     pub items: Vec<NetworkFault>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     pub phase: Phase,
@@ -55,6 +56,9 @@ pub struct Status {
     pub attachments: Vec<Attachment>,
     #[serde(default)]
     pub warnings: Vec<Warning>,
+    /// Its health checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthStatus>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -5,6 +5,7 @@ mod approval;
 mod event;
 mod fault;
 mod history;
+mod health;
 mod node;
 mod plan;
 mod problem;
@@ -15,6 +16,7 @@ pub use fault::{
     Attachment, FaultList, FaultView, Hook, Line, Mode, Packets, Phase, Reason, Status, Submission,
 };
 pub use history::{History, Run, RunPhase, Transition};
+pub use health::{HealthSample, HealthState, HealthStatus};
 pub use node::{Capability, Counts, Guard, HaltRequest, HaltState, NodeInfo};
 pub use plan::{HostChange, Plan, PlanApproval, PlannedFault, PlannedRule, ResolvedTarget};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem, ProblemError};

@@ -1,0 +1,112 @@
+use std::sync::Arc;
+
+use chaos_spec::Tls;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::TlsConnector;
+
+use crate::prober::ProbeError;
+
+/// A client without a certificate of its own.
+pub(super) fn connector(tls: &Tls) -> Result<TlsConnector, ProbeError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ProbeError::Request(format!("https ({error})")))?;
+    let mut config = if tls.insecure {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+            .with_no_client_auth()
+    } else {
+        builder.with_root_certificates(roots(tls)?).with_no_client_auth()
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn roots(tls: &Tls) -> Result<RootCertStore, ProbeError> {
+    let mut roots = RootCertStore::empty();
+    let (file, found) = match &tls.ca_file {
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            ("the system's certificates".to_owned(), Ok(()))
+        }
+        Some(file) => {
+            let mut read = || -> Result<(), String> {
+                for certificate in CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())? {
+                    let certificate = certificate.map_err(|error| error.to_string())?;
+                    roots.add(certificate).map_err(|error| error.to_string())?;
+                }
+                Ok(())
+            };
+            (file.clone(), read())
+        }
+    };
+    let unusable = |why: String| ProbeError::Authorities {
+        file: file.clone(),
+        why,
+    };
+    found.map_err(unusable)?;
+    if roots.is_empty() {
+        return Err(unusable("there are none".to_owned()));
+    }
+    Ok(roots)
+}
+
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, ProbeError> {
+    ServerName::try_from(host.to_owned()).map_err(|_| ProbeError::Request(format!("https://{host}")))
+}
+
+/// For `insecure: true`: whoever answers is believed to be who was meant. Signatures are checked all the same.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
