@@ -14,6 +14,8 @@ impl Exit {
     pub(crate) const USAGE: Self = Self(2);
     /// The fault ended before its time (health, halt, …) and everything was rolled back.
     pub(crate) const ABORTED: Self = Self(11);
+    /// A health check is not well: the fault was not started.
+    pub(crate) const UNSTEADY: Self = Self(12);
     /// A fault was to end, and whether it did is not known.
     pub(crate) const ROLLBACK_INCOMPLETE: Self = Self(13);
     /// By policy, or because the node is halted.

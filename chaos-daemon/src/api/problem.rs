@@ -16,6 +16,7 @@ mod kind {
     pub(super) const POLICY: &str = "policy";
     pub(super) const LIMIT: &str = "limit";
     pub(super) const NO_SUCH_FAULT: &str = "no-such-fault";
+    pub(super) const UNSTEADY: &str = "no-steady-state";
     pub(super) const UNSUPPORTED: &str = "unsupported";
     pub(super) const DATAPATH: &str = "datapath";
     pub(super) const APPROVAL: &str = "approval";
@@ -90,6 +91,16 @@ impl Refusal {
             EngineError::TooMany { .. } => {
                 Self::new(StatusCode::CONFLICT, text).of_kind(kind::LIMIT, "too many faults")
             }
+            EngineError::Unsteady(refused) => {
+                let errors = refused.into_iter().map(|refused| locate(refused, single));
+                Self::new(StatusCode::CONFLICT, "nothing has been changed")
+                    .of_kind(kind::UNSTEADY, "no steady state, not started")
+                    .with_errors(errors.collect())
+            }
+            EngineError::TooManyChecks { .. } => {
+                Self::new(StatusCode::CONFLICT, text).of_kind(kind::LIMIT, "too many health checks")
+            }
+            EngineError::EndedMeanwhile(_) => Self::new(StatusCode::CONFLICT, text),
             EngineError::NoSuchFault(_) => {
                 Self::new(StatusCode::NOT_FOUND, text).of_kind(kind::NO_SUCH_FAULT, "no such fault")
             }

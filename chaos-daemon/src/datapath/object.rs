@@ -9,8 +9,8 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::abi::{
-    ABI_VERSION, AddressKey, Cell, CellKey, Counters, FlowKey, Front, Line, LineKey, Netns, Rule, Scope, ScopeKey,
-    State, Tag, control,
+    ABI_VERSION, AddressKey, Cell, CellKey, Counters, FlowKey, Front, Line, LineKey, Netns, Rule, Scope,
+    ScopeKey, State, Tag, control,
 };
 
 use super::DatapathError;

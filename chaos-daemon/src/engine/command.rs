@@ -1,7 +1,7 @@
 //! What the engine's thread is asked to do. Each comes with the way to answer it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use chaos_spec::api::{Counts, FaultView, Packets, Plan, Reason};
 use chaos_spec::{Hostname, NetworkFault, WarningKind};
@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 
 use super::EngineError;
 use super::watch::TargetKey;
+use crate::datapath::FaultId;
 use crate::safety::Caller;
+use crate::safety::health::Checks;
 use crate::target::Resolved;
 use crate::target::names::Watched;
 
@@ -23,6 +25,16 @@ pub(super) struct Prepared {
     /// What is known of `spec.traffic.remote.hosts`; keeps them watched.
     pub names: Option<Arc<Watched>>,
     pub warnings: Vec<WarningKind>,
+    /// None: it has no checks.
+    pub health: Option<Readied>,
+}
+
+/// The health checks of a fault that is applied.
+pub(super) enum Readied {
+    /// Those of the fault that runs under this name.
+    Running,
+    /// New, and all well a moment ago.
+    Fresh(Arc<Checks>),
 }
 
 /// Numbers for the metrics.
@@ -84,6 +96,12 @@ pub(super) enum Command {
     Named {
         host: Hostname,
         addresses: Vec<IpAddr>,
+    },
+    /// A check of a fault has failed, unless the fault has others by now.
+    Unhealthy {
+        id: FaultId,
+        checks: Weak<Checks>,
+        message: String,
     },
     Shutdown {
         reply: Reply<()>,

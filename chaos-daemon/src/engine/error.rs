@@ -26,6 +26,14 @@ pub enum EngineError {
         asked: usize,
         limit: usize,
     },
+    #[error("no steady state, not started: {}", summary(.0))]
+    Unsteady(Vec<Refused>),
+    #[error(
+        "{limit} health checks are all that this daemon takes at a time – end some faults, or check less"
+    )]
+    TooManyChecks { limit: usize },
+    #[error("fault {0} ended while it was being changed – apply it again")]
+    EndedMeanwhile(String),
     #[error("there is no fault named `{0}` – `chaosctl get faults` lists them")]
     NoSuchFault(String),
     #[error(transparent)]
@@ -55,6 +63,8 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
     #[error(transparent)]
     Names(#[from] TargetError),
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
 }
 
 /// One fault of a request that cannot be accepted.

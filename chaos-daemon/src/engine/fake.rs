@@ -1,11 +1,13 @@
 //! A kernel and a host made of memory, for tests of everything above them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use chaos_probe::Pass;
 use chaos_spec::api::{Attachment, Capability, Hook, Mode, Packets, PlannedFault};
 use chaos_spec::{Chance, Drop as Loss, Fault, FaultSpec, NetworkFault, Target, WarningKind};
 
@@ -13,6 +15,7 @@ use super::{Engine, EngineOptions, Kernel, Resolve};
 use crate::datapath::{Arm, Armed, DatapathError, FaultId};
 use crate::observe::{Audit, History};
 use crate::safety::clock::boot_ns;
+use crate::safety::health::Guardian;
 use crate::safety::{GuardList, Heart, PolicyKeeper};
 use crate::target::names::Servers;
 use crate::target::{self, Liveness, Resolved, TargetError};
@@ -144,7 +147,20 @@ impl Kernel for Fake {
         vec![("guarded", 3)]
     }
 
+    fn guardian(&mut self) -> Result<Arc<dyn Guardian>, DatapathError> {
+        Ok(Arc::new(Nobody))
+    }
+
     fn breathe(&mut self) {}
+}
+
+/// Guards nothing, which nothing attacks.
+struct Nobody;
+
+impl Guardian for Nobody {
+    fn guard(&self, _: u8, _: SocketAddr, _: SocketAddr) -> Result<Pass, String> {
+        Ok(Box::new(()))
+    }
 }
 
 impl Resolve for Fake {

@@ -1,12 +1,16 @@
 //! The real rooms behind the engine's traits.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use chaos_probe::Pass;
 use chaos_spec::api::{Capability, Packets, PlannedFault};
 use chaos_spec::{Target, WarningKind};
 
 use super::kernel::{Kernel, Resolve};
-use crate::datapath::{Arm, Armed, Datapath, DatapathError, FaultId};
+use crate::datapath::{Arm, Armed, Datapath, DatapathError, FaultId, OwnFlows};
+use crate::safety::health::Guardian;
 use crate::target::{self, Liveness, Resolved, TargetError};
 
 /// The host this daemon runs on.
@@ -20,6 +24,15 @@ impl Resolve for Host {
 
     fn still_there(&self, target: &Target, resolved: &Resolved) -> Liveness {
         target::check(target, &[], resolved)
+    }
+}
+
+impl Guardian for OwnFlows {
+    fn guard(&self, protocol: u8, local: SocketAddr, remote: SocketAddr) -> Result<Pass, String> {
+        match Self::guard(self, protocol, local, remote) {
+            Ok(flow) => Ok(Box::new(flow)),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 
@@ -83,6 +96,10 @@ impl Kernel for Datapath {
             tracing::debug!(%error, "no statistics");
             Vec::new()
         })
+    }
+
+    fn guardian(&mut self) -> Result<Arc<dyn Guardian>, DatapathError> {
+        Ok(Arc::new(self.own_flows()?))
     }
 
     fn breathe(&mut self) {

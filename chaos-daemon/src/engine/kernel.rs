@@ -2,11 +2,13 @@
 //! engine's own logic is tested without root.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use chaos_spec::api::{Capability, Packets, PlannedFault};
 use chaos_spec::{Target, WarningKind};
 
 use crate::datapath::{Arm, Armed, DatapathError, FaultId};
+use crate::safety::health::Guardian;
 use crate::target::{Liveness, Resolved, TargetError};
 
 /// The kernel side. Owned by the engine's thread, which is the only one to call it; every call may block.
@@ -60,6 +62,12 @@ pub trait Kernel: Send + 'static {
 
     /// Packets that concern no single fault, by what happened to them.
     fn statistics(&self) -> Vec<(&'static str, u64)>;
+
+    /// What guards connections of health checks. Asked for once.
+    ///
+    /// # Errors
+    /// It was asked for before.
+    fn guardian(&mut self) -> Result<Arc<dyn Guardian>, DatapathError>;
 
     /// Called about ten times a second while faults are active.
     fn breathe(&mut self);

@@ -8,6 +8,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 mod halting;
+mod health;
 mod host;
 mod kernel;
 mod newcomers;
@@ -47,6 +48,7 @@ use crate::target::names::{NameWatcher, NamesChanged, Servers};
 use approving::Weighed;
 use command::Command;
 use halting::Halt;
+use health::HealthRoom;
 use prepare::Preparer;
 
 /// How long to wait for the engine's thread. A request of thousands of faults takes a second or two.
@@ -84,6 +86,7 @@ struct Shared {
     halt_file: HaltFile,
     preparer: Preparer,
     approvals: Approvals,
+    health: HealthRoom,
     capabilities: Vec<Capability>,
     options: EngineOptions,
     started: Timestamp,
@@ -96,7 +99,7 @@ impl Engine {
     /// # Errors
     /// A thread cannot be started, or the name servers are not known.
     pub fn start(
-        kernel: impl Kernel,
+        mut kernel: impl Kernel,
         heart: impl Heart,
         resolve: impl Resolve,
         options: EngineOptions,
@@ -111,6 +114,7 @@ impl Engine {
         if let Some(signal) = kernel.newcomer_signal() {
             newcomers::tell(signal, commands.clone())?;
         }
+        let health = HealthRoom::new(kernel.guardian()?);
         let pulse = Pulse::default();
         let resolve: Arc<dyn Resolve> = Arc::new(resolve);
         let (changes, names) = tokio::sync::mpsc::channel(64);
@@ -133,6 +137,8 @@ impl Engine {
                 watch,
                 policy: Arc::clone(&options.policy),
                 max_faults: options.max_faults,
+                commands: commands.clone(),
+                runtime: tokio::runtime::Handle::current(),
                 tick: options.lease / 4,
             },
         );
@@ -162,6 +168,7 @@ impl Engine {
             halt_file,
             preparer,
             approvals,
+            health,
             capabilities,
             options,
             started,
@@ -204,9 +211,10 @@ impl Engine {
     ) -> Result<Vec<FaultView>, EngineError> {
         self.shared.halt.check()?;
         let hosts: Vec<_> = faults.iter().flat_map(prepare::hosts).cloned().collect();
-        let faults = self.shared.preparer.prepare(faults).await?;
+        let mut faults = self.shared.preparer.prepare(faults).await?;
         let weighed = Weighed::of(&faults);
         self.check_approval(&weighed, &caller)?;
+        self.make_steady(&mut faults, &caller).await?;
         self.shared
             .options
             .audit

@@ -169,6 +169,7 @@ fn find_targets(resolve: &dyn Resolve, faults: Vec<NetworkFault>) -> Result<Vec<
             target,
             names: None,
             warnings,
+            health: None,
         });
     }
     if refused.is_empty() {

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::watch::TargetKey;
 use crate::datapath::{Arm, Ends, FaultId};
+use crate::safety::health::Watching;
 use crate::target::Resolved;
 use crate::target::names::Watched;
 
@@ -38,6 +39,8 @@ pub(super) struct Active {
     pub(super) _watched: Option<Arc<Watched>>,
     pub(super) attachments: Vec<Attachment>,
     pub(super) warnings: Vec<Warning>,
+    /// Its health checks, taken for as long as the fault is active.
+    pub(super) health: Option<Arc<Watching>>,
 }
 
 impl Active {
@@ -83,6 +86,11 @@ impl Active {
                 packets,
                 attachments: self.attachments.clone(),
                 warnings: self.warnings.clone(),
+                health: self
+                    .health
+                    .as_ref()
+                    .map(|health| health.status())
+                    .unwrap_or_default(),
             },
         }
     }

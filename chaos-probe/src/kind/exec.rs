@@ -99,7 +99,10 @@ impl Exec {
             rustix::process::Pid::from_raw(id).ok_or_else(|| Fail::Program("has no number".to_owned()))?;
         let pidfd = pidfd_open(leader, PidfdFlags::NONBLOCK)
             .map_err(|error| failed("cannot be watched", error.into()))?;
-        #[expect(deprecated, reason = "sound for an OwnedFd, which is always the same descriptor")]
+        #[expect(
+            deprecated,
+            reason = "sound for an OwnedFd, which is always the same descriptor"
+        )]
         let pidfd = AsyncFd::new(pidfd).map_err(|error| failed("cannot be watched", error))?;
         let exited = async || match pidfd.readable().await {
             // Never cleared: a program that has ended stays so.

@@ -168,11 +168,11 @@ impl Prepared {
 }
 
 fn broken(error: hyper::Error) -> Fail {
-    if error.is_parse() || error.is_parse_status() {
-        return Fail::Malformed(error.to_string());
-    }
     if error.is_parse_too_large() {
         return Fail::TooLarge(MOST_HEAD);
+    }
+    if error.is_parse() || error.is_parse_status() {
+        return Fail::Malformed(error.to_string());
     }
     let mut cause: &dyn std::error::Error = &error;
     while let Some(source) = cause.source() {

@@ -68,12 +68,6 @@ const NOT_YET: &[NotYet] = &[
         what: "lifting guards",
         instead: "leave it out",
     },
-    NotYet {
-        path: "spec.safety.health",
-        asked_for: |fault| !fault.spec.safety.health.is_empty(),
-        what: "health checks",
-        instead: "leave them out; `maxPackets` and `duration` bound the fault",
-    },
 ];
 
 pub(super) fn check(fault: &NetworkFault, errors: &mut Errors) {

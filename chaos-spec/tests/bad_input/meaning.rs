@@ -343,9 +343,5 @@ fn what_is_not_in_this_version() {
             ),
             "5:12: spec.target.pods: not in this version: pods – name a `container`, `pid` or `netns` on the node itself",
         ),
-        (
-            more("safety: {health: [{http: {url: 'http://127.0.0.1/healthz'}}]}"),
-            "9:12: spec.safety.health: not in this version: health checks – leave them out; `maxPackets` and `duration` bound the fault",
-        ),
     ]);
 }

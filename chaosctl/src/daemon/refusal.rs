@@ -51,6 +51,7 @@ impl Refusal {
             401 | 403 | 423 | 507 => Exit::REFUSED,
             // What a conflict is about stands at the end of its type.
             409 if ["halted", "policy", "limit"].contains(&self.kind()) => Exit::REFUSED,
+            409 if self.kind() == "no-steady-state" => Exit::UNSTEADY,
             500.. => Exit::INTERNAL,
             _ => Exit::USAGE,
         }

@@ -1,4 +1,4 @@
-use chaos_spec::api::{Attachment, FaultView, Packets, Phase, Reason};
+use chaos_spec::api::{Attachment, FaultView, HealthState, Packets, Phase, Reason};
 use comfy_table::Color;
 use jiff::Timestamp;
 
@@ -17,6 +17,7 @@ const WIDE: &[Column] = &[
     Column::Word("NAME"),
     Column::Word("PHASE"),
     Column::Prose("REASON"),
+    Column::Prose("HEALTH"),
     Column::Prose("WHAT"),
     Column::Prose("WHERE"),
     Column::Number("LEFT"),
@@ -36,6 +37,7 @@ pub(crate) fn fault_table(faults: &[FaultView], wide: bool, now: Timestamp, term
         let mut row: Vec<Field> = vec![fault.metadata.name.as_str().into(), phase(fault)];
         if wide {
             row.push(reason(fault));
+            row.push(health(fault));
         }
         row.extend([
             what(fault).into(),
@@ -119,6 +121,32 @@ fn reason(fault: &FaultView) -> Field {
         (Some(reason), None) => reason.word().into(),
         (None, Some(message)) => message.as_str().into(),
         (None, None) => "".into(),
+    }
+}
+
+/// `Well`, or what the first check that is not well has: `checkout Failing (2 of 3)`.
+fn health(fault: &FaultView) -> Field {
+    let specs = &fault.spec.safety.health;
+    let rank = |state| match state {
+        HealthState::Well => 0,
+        HealthState::Unknown => 1,
+        HealthState::Failing => 2,
+        HealthState::Failed => 3,
+    };
+    let checks = fault.status.health.iter().zip(specs);
+    // Of equal ones, the first.
+    let worst = checks.rev().max_by_key(|(check, _)| rank(check.state));
+    match worst {
+        None => "".into(),
+        Some((check, spec)) => match check.state {
+            HealthState::Well => Field::colored("Well", Color::DarkGreen),
+            HealthState::Unknown => "Unknown".into(),
+            HealthState::Failing | HealthState::Failed => {
+                let (failures, most) = (check.failures, spec.failure_threshold);
+                let text = format!("{} {} ({failures} of {most})", check.name, check.state);
+                Field::colored(text, Color::DarkRed)
+            }
+        },
     }
 }
 

@@ -31,18 +31,20 @@ impl<K: Kernel> Worker<K> {
         let mut due = Vec::new();
         let mut names = Vec::with_capacity(faults.len());
         let mut fresh = 0;
-        for prepared in faults {
+        for mut prepared in faults {
             names.push(prepared.fault.metadata.name.clone());
             let running = self.faults.named(prepared.fault.name());
             if running.is_some_and(|running| is_same(running, &prepared)) {
                 continue;
             }
             let changed = running.is_some();
-            let fault = self.candidate(prepared, fresh);
+            let health = prepared.health.take();
+            let mut fault = self.candidate(prepared, fresh);
+            let checks = self.health_of(&mut fault, health)?;
             if !changed {
                 fresh += 1;
             }
-            due.push((fault, changed));
+            due.push((fault, changed, checks));
         }
         let running = self.faults.len();
         if running + fresh as usize > self.parts.max_faults {
@@ -56,20 +58,23 @@ impl<K: Kernel> Worker<K> {
         if !due.is_empty() {
             let arms: Vec<Arm> = due
                 .iter()
-                .map(|(fault, _)| fault.arm(Ends::After(fault.spec.duration.as_nanos())))
+                .map(|(fault, ..)| fault.arm(Ends::After(fault.spec.duration.as_nanos())))
                 .collect();
             let armed = self.arm(&arms)?;
             self.next_id += u64::from(fresh);
             self.next_order += fresh;
-            let began = due.iter().filter(|(_, changed)| !changed);
+            let began = due.iter().filter(|(_, changed, _)| !changed);
             self.parts
                 .roster
-                .began(began.map(|(fault, _)| fault.metadata.name.clone()).collect());
+                .began(began.map(|(fault, ..)| fault.metadata.name.clone()).collect());
             let now = (boot_ns(), Timestamp::now());
-            for ((mut fault, changed), armed) in due.into_iter().zip(armed) {
+            for ((mut fault, changed, checks), armed) in due.into_iter().zip(armed) {
                 fault.set_clock(armed.deadline_boot_ns, changed, now);
                 fault.attachments = armed.attachments;
                 add_warnings(&mut fault.warnings, armed.warnings.into_iter().map(Warning::from));
+                if let Some(checks) = checks {
+                    fault.health = Some(self.watch(fault.id, checks));
+                }
                 self.adopt(fault, changed, caller);
             }
         }
@@ -84,6 +89,7 @@ impl<K: Kernel> Worker<K> {
             target,
             names,
             warnings,
+            health: _,
         } = prepared;
         let running = self.faults.named(fault.name());
         let seed = fault.spec.seed.unwrap_or_else(|| match running {
@@ -110,6 +116,7 @@ impl<K: Kernel> Worker<K> {
             _watched: names,
             attachments: Vec::new(),
             warnings: warnings.into_iter().map(Warning::from).collect(),
+            health: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod apply;
 mod follow;
+mod health;
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use chaos_spec::api::{EventKind, FaultView, Packets, Reason};
 use chaos_spec::{Warning, WarningKind};
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::watch as signal;
 
 use super::Halt;
@@ -42,6 +44,9 @@ pub(super) struct Parts {
     pub(super) watch: Watch,
     pub(super) policy: Arc<PolicyKeeper>,
     pub(super) max_faults: usize,
+    /// The way for health checks to report, and where they run.
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) runtime: Handle,
     /// Longest time between two signs of life.
     pub(super) tick: Duration,
 }
@@ -198,6 +203,7 @@ impl<K: Kernel> Worker<K> {
                 self.end(&ids, Reason::TargetGone, &why);
             }
             Command::Named { host, addresses } => self.named(&host, &addresses),
+            Command::Unhealthy { id, checks, message } => self.unhealthy(id, &checks, &message),
             // Taken by the loop.
             Command::Shutdown { .. } => {}
         }
@@ -310,7 +316,10 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    fn bury(&mut self, id: FaultId, notices: Vec<WarningKind>, ending: Ending) {
+    fn bury(&mut self, id: FaultId, notices: Vec<WarningKind>, mut ending: Ending) {
+        if ending.reason == Reason::Health {
+            self.tell_how_soon(id, &mut ending.message);
+        }
         let Ending {
             reason,
             message,

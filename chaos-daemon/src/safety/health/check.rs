@@ -6,6 +6,7 @@ use chaos_probe::{ProbeError, Prober, Sample, Streak, Verdict, Window};
 use chaos_spec::HealthCheck;
 use chaos_spec::api::{HealthSample, HealthState, HealthStatus};
 use futures_util::future::join_all;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant as Tick, sleep_until};
 
 use super::Sockets;
@@ -17,6 +18,8 @@ const SHOWN: usize = 20;
 pub struct Checks {
     list: Vec<Check>,
     specs: Vec<HealthCheck>,
+    /// Its share of what the daemon can take.
+    _room: OwnedSemaphorePermit,
 }
 
 pub(super) struct Check {
@@ -52,7 +55,11 @@ pub struct Unsteady {
 impl Checks {
     /// # Errors
     /// The first that can never be taken.
-    pub fn new(specs: &[HealthCheck], sockets: &Sockets) -> Result<Self, NotReady> {
+    pub fn new(
+        specs: &[HealthCheck],
+        sockets: &Sockets,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Self, NotReady> {
         let ready = |(index, spec): (usize, &HealthCheck)| {
             let net = Arc::new(sockets.within(spec.netns.clone()));
             let prober = Prober::new(&spec.probe, &spec.expect, spec.timeout.as_std(), net);
@@ -64,6 +71,7 @@ impl Checks {
         Ok(Self {
             list: specs.iter().enumerate().map(ready).collect::<Result<_, _>>()?,
             specs: specs.to_vec(),
+            _room: room,
         })
     }
 
@@ -170,7 +178,10 @@ impl Check {
         } else {
             format!("{failures} times")
         };
-        Some(format!("the health check `{}` failed {times}: {why}", self.spec.label()))
+        Some(format!(
+            "the health check `{}` failed {times}: {why}",
+            self.spec.label()
+        ))
     }
 
     fn status(&self) -> HealthStatus {

@@ -8,4 +8,4 @@ mod watch;
 
 pub use check::{Checks, NotReady, Unsteady};
 pub use sockets::{Guardian, Sockets};
-pub use watch::{Failure, Watching};
+pub use watch::Watching;

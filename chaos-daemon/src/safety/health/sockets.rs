@@ -59,7 +59,9 @@ impl Sockets {
             let netns = Netns::named(&name).map_err(io::Error::other)?;
             netns.run(open).map_err(io::Error::other)?
         };
-        tokio::task::spawn_blocking(inside).await.map_err(io::Error::other)?
+        tokio::task::spawn_blocking(inside)
+            .await
+            .map_err(io::Error::other)?
     }
 
     fn pass(&self, protocol: u8, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Pass>> {

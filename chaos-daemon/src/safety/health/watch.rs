@@ -9,12 +9,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::Checks;
 use super::check::Check;
 
-/// A check has failed: its fault has to end.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    pub message: String,
-}
-
 /// Takes the checks of an active fault until it is dropped: then nothing of them is left.
 pub struct Watching {
     checks: Arc<Checks>,
@@ -22,11 +16,11 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// From now on; `report` is called once for each check that fails, from whatever thread.
+    /// From now on; `report` is told once of each check that fails and why, from whatever thread.
     pub fn start(
         checks: Arc<Checks>,
         runtime: &Handle,
-        report: impl Fn(Failure) + Send + Sync + 'static,
+        report: impl Fn(String) + Send + Sync + 'static,
     ) -> Self {
         let report = Arc::new(report);
         let mut tasks = JoinSet::new();
@@ -38,7 +32,7 @@ impl Watching {
                 if let Some(check) = checks.list().get(index)
                     && let Some(message) = failure(check, start, (place, count)).await
                 {
-                    report(Failure { message });
+                    report(message);
                 }
             };
             tasks.spawn_on(watch, runtime);

@@ -3,6 +3,7 @@
 mod aim;
 mod amount;
 mod follow;
+mod health;
 mod interrupts;
 mod name;
 mod word;
@@ -11,6 +12,7 @@ use chaos_spec::{Duration, FaultSpec, NetworkFault};
 use clap::Args;
 
 use self::aim::{Aim, Filter};
+use self::health::HealthFlags;
 use self::interrupts::Interrupts;
 use self::word::Word;
 use super::submit::{print, submit};
@@ -44,6 +46,8 @@ struct Common {
     filter: Filter,
     #[command(flatten)]
     run: RunFlags,
+    #[command(flatten)]
+    health: HealthFlags,
 }
 
 /// How long, under which name, and what to do meanwhile
@@ -87,10 +91,16 @@ impl Inject {
     async fn start(self, session: &mut Session) -> Result<Exit, Failure> {
         let kind = self.word.kind();
         let (fault, common) = self.word.into_parts()?;
-        let Common { aim, filter, run } = common;
+        let Common {
+            aim,
+            filter,
+            run,
+            health,
+        } = common;
         let mut spec = FaultSpec::new(aim.target()?, fault, run.duration).with_traffic(filter.traffic());
         spec.seed = run.seed;
         spec.safety.max_packets = run.max_packets;
+        spec.safety.health = health.checks();
         let made_up = run.name.is_none();
         let mut fault = NetworkFault::new(run.name.unwrap_or_else(|| name::made_up(kind, &[])), spec);
         check(&fault)?;

@@ -1,0 +1,73 @@
+//! Faults and their health checks.
+
+use std::sync::{Arc, Weak};
+
+use chaos_spec::Duration;
+use chaos_spec::api::Reason;
+
+use super::super::EngineError;
+use super::super::command::{Command, Readied};
+use super::super::kernel::Kernel;
+use super::super::registry::Active;
+use super::Worker;
+use crate::datapath::FaultId;
+use crate::safety::health::{Checks, Watching};
+
+impl<K: Kernel> Worker<K> {
+    /// Gives a fault that is about to be changed the checks that run already; or returns those that are to run.
+    pub(super) fn health_of(
+        &self,
+        fault: &mut Active,
+        health: Option<Readied>,
+    ) -> Result<Option<Arc<Checks>>, EngineError> {
+        match health {
+            None => Ok(None),
+            Some(Readied::Fresh(checks)) => Ok(Some(checks)),
+            Some(Readied::Running) => {
+                let running = self
+                    .faults
+                    .get(fault.id)
+                    .and_then(|running| running.health.clone());
+                let same = |health: &Arc<Watching>| health.checks().specs() == fault.spec.safety.health;
+                match running.filter(same) {
+                    Some(health) => {
+                        fault.health = Some(health);
+                        Ok(None)
+                    }
+                    // What has just ended must not start again unseen.
+                    None => Err(EngineError::EndedMeanwhile(fault.metadata.name.clone())),
+                }
+            }
+        }
+    }
+
+    pub(super) fn watch(&self, id: FaultId, checks: Arc<Checks>) -> Arc<Watching> {
+        let commands = self.parts.commands.clone();
+        let watched = Arc::downgrade(&checks);
+        let report = move |message: String| {
+            let checks = Weak::clone(&watched);
+            // An engine that has stopped has ended every fault.
+            let _ = commands.send(Command::Unhealthy { id, checks, message });
+        };
+        Arc::new(Watching::start(checks, &self.parts.runtime, report))
+    }
+
+    pub(super) fn unhealthy(&mut self, id: FaultId, checks: &Weak<Checks>, message: &str) {
+        let running = self.faults.get(id).and_then(|fault| fault.health.as_ref());
+        // A change may have given it other checks since.
+        if running.is_some_and(|running| std::ptr::eq(running.checks(), checks.as_ptr())) {
+            self.end(&[id], Reason::Health, message);
+        }
+    }
+
+    /// Adds the time that the end took, once it has ended.
+    pub(super) fn tell_how_soon(&self, id: FaultId, message: &mut String) {
+        let health = self.faults.get(id).and_then(|fault| fault.health.as_ref());
+        if let Some(took) = health.and_then(|health| health.checks().ended()) {
+            // To the microsecond: more is noise.
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let took = Duration::from(std::time::Duration::from_micros(micros));
+            message.push_str(&format!("; the fault ended {took} after that"));
+        }
+    }
+}
