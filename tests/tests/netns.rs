@@ -37,6 +37,8 @@ mod guard;
 mod halt;
 #[path = "netns/harness.rs"]
 mod harness;
+#[path = "netns/health.rs"]
+mod health;
 #[path = "netns/history.rs"]
 mod history;
 #[path = "netns/hostname.rs"]
