@@ -1,3 +1,5 @@
+mod health;
+
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 

@@ -19,9 +19,12 @@ pub struct HealthStatus {
     /// Of these, not well.
     #[serde(default)]
     pub failed: u64,
-    /// Failures that are not forgotten; `failureThreshold` of them end the fault.
+    /// Failures that are not forgotten.
     #[serde(default)]
     pub failures: u32,
+    /// So many end the fault.
+    #[serde(default)]
+    pub failure_threshold: u32,
     /// Why the last sample is not well; absent when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -126,23 +126,26 @@ fn reason(fault: &FaultView) -> Field {
 
 /// `Well`, or what the first check that is not well has: `checkout Failing (2 of 3)`.
 fn health(fault: &FaultView) -> Field {
-    let specs = &fault.spec.safety.health;
     let rank = |state| match state {
         HealthState::Well => 0,
         HealthState::Unknown => 1,
         HealthState::Failing => 2,
         HealthState::Failed => 3,
     };
-    let checks = fault.status.health.iter().zip(specs);
     // Of equal ones, the first.
-    let worst = checks.rev().max_by_key(|(check, _)| rank(check.state));
+    let worst = fault
+        .status
+        .health
+        .iter()
+        .rev()
+        .max_by_key(|check| rank(check.state));
     match worst {
         None => "".into(),
-        Some((check, spec)) => match check.state {
+        Some(check) => match check.state {
             HealthState::Well => Field::colored("Well", Color::DarkGreen),
             HealthState::Unknown => "Unknown".into(),
             HealthState::Failing | HealthState::Failed => {
-                let (failures, most) = (check.failures, spec.failure_threshold);
+                let (failures, most) = (check.failures, check.failure_threshold);
                 let text = format!("{} {} ({failures} of {most})", check.name, check.state);
                 Field::colored(text, Color::DarkRed)
             }

@@ -120,6 +120,7 @@ impl Check {
     fn new(spec: HealthCheck, prober: Prober) -> Self {
         let status = HealthStatus {
             name: spec.label(),
+            failure_threshold: spec.failure_threshold,
             ..HealthStatus::default()
         };
         Self {
