@@ -97,6 +97,9 @@ impl Refusal {
                     .of_kind(kind::UNSTEADY, "no steady state, not started")
                     .with_errors(errors.collect())
             }
+            EngineError::NodeUnsteady { .. } => {
+                Self::new(StatusCode::CONFLICT, text).of_kind(kind::UNSTEADY, "no steady state, not started")
+            }
             EngineError::TooManyChecks { .. } => {
                 Self::new(StatusCode::CONFLICT, text).of_kind(kind::LIMIT, "too many health checks")
             }

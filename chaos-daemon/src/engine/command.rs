@@ -11,7 +11,7 @@ use super::EngineError;
 use super::watch::TargetKey;
 use crate::datapath::FaultId;
 use crate::safety::Caller;
-use crate::safety::health::Checks;
+use crate::safety::health::{Checks, Watching};
 use crate::target::Resolved;
 use crate::target::names::Watched;
 
@@ -27,6 +27,8 @@ pub(super) struct Prepared {
     pub warnings: Vec<WarningKind>,
     /// None: it has no checks.
     pub health: Option<Readied>,
+    /// The checks of the node, while it has some.
+    pub node: Option<Arc<Watching>>,
 }
 
 /// The health checks of a fault that is applied.
@@ -96,6 +98,11 @@ pub(super) enum Command {
     Named {
         host: Hostname,
         addresses: Vec<IpAddr>,
+    },
+    /// A check of the node has failed.
+    NodeUnhealthy {
+        checks: Weak<Checks>,
+        message: String,
     },
     /// A check of a fault has failed, unless the fault has others by now.
     Unhealthy {

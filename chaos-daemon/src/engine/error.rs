@@ -28,6 +28,8 @@ pub enum EngineError {
     },
     #[error("no steady state, not started: {}", summary(.0))]
     Unsteady(Vec<Refused>),
+    #[error("no steady state on this node, not started: {why} ({rule}) – make it well first")]
+    NodeUnsteady { rule: String, why: String },
     #[error(
         "{limit} health checks are all that this daemon takes at a time – end some faults, or check less"
     )]

@@ -1,16 +1,17 @@
 //! Health checks on their way into the engine: made ready, and seen to pass, before a fault starts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use chaos_spec::api::Phase;
-use chaos_spec::{Probe, SpecError, SpecPath};
+use chaos_spec::{HealthCheck, Probe, SpecError, SpecPath};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::command::{Prepared, Readied};
+use super::command::{Command, Prepared, Readied};
 use super::error::{Refused, Why};
 use super::{Engine, EngineError};
 use crate::safety::Caller;
-use crate::safety::health::{Checks, Guardian, NotReady, Sockets};
+use crate::safety::health::{Checks, Guardian, NotReady, Sockets, Watching};
 
 /// Checks of all faults together: each is one connection or program at a time.
 pub(super) const MOST_CHECKS: usize = 4096;
@@ -19,6 +20,8 @@ pub(super) const MOST_CHECKS: usize = 4096;
 pub(super) struct HealthRoom {
     sockets: Sockets,
     room: Arc<Semaphore>,
+    /// The checks of the node, for as long as a fault needs them.
+    node: Mutex<Weak<Watching>>,
 }
 
 impl HealthRoom {
@@ -26,7 +29,15 @@ impl HealthRoom {
         Self {
             sockets: Sockets::new(guardian),
             room: Arc::new(Semaphore::new(MOST_CHECKS)),
+            node: Mutex::new(Weak::new()),
         }
+    }
+
+    fn checks(&self, specs: &[HealthCheck]) -> Result<Result<Checks, NotReady>, EngineError> {
+        let wanted = u32::try_from(specs.len()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(wanted);
+        let room = room.map_err(|_| EngineError::TooManyChecks { limit: MOST_CHECKS })?;
+        Ok(Checks::new(specs, &self.sockets, room))
     }
 }
 
@@ -42,6 +53,7 @@ impl Engine {
         caller: &Caller,
     ) -> Result<(), EngineError> {
         check_programs(faults, caller)?;
+        self.make_node_steady(faults).await?;
         let mut fresh = Vec::new();
         for (index, prepared) in faults.iter_mut().enumerate() {
             let specs = &prepared.fault.spec.safety.health;
@@ -56,11 +68,7 @@ impl Engine {
                 prepared.health = Some(Readied::Running);
                 continue;
             }
-            let health = &self.shared.health;
-            let wanted = u32::try_from(specs.len()).unwrap_or(u32::MAX);
-            let room = Arc::clone(&health.room).try_acquire_many_owned(wanted);
-            let room = room.map_err(|_| EngineError::TooManyChecks { limit: MOST_CHECKS })?;
-            let checks = Checks::new(specs, &health.sockets, room);
+            let checks = self.shared.health.checks(specs)?;
             let checks = Arc::new(checks.map_err(|error| not_ready(index, &name, &error))?);
             prepared.health = Some(Readied::Fresh(Arc::clone(&checks)));
             fresh.push((index, name, checks));
@@ -90,6 +98,53 @@ impl Engine {
         } else {
             Err(EngineError::Unsteady(unsteady))
         }
+    }
+}
+
+impl Engine {
+    /// Takes the checks that the policy asks for on this node, and goes on with them until no fault is active.
+    async fn make_node_steady(&self, faults: &mut [Prepared]) -> Result<(), EngineError> {
+        let shared = &self.shared;
+        let Some(policy) = shared.options.policy.current() else {
+            return Ok(());
+        };
+        let specs = &policy.policy.health;
+        if specs.is_empty() {
+            return Ok(());
+        }
+        let blame = |index: usize, why: String| {
+            let rule = policy.place(&SpecPath::root().field("health").index(index));
+            EngineError::NodeUnsteady { rule, why }
+        };
+        let fresh = match shared.health.checks(specs)? {
+            Ok(checks) => Arc::new(checks),
+            Err(NotReady { index, error }) => return Err(blame(index, error.to_string())),
+        };
+        if let Err(unsteady) = fresh.steady().await
+            && let Some(first) = unsteady.into_iter().next()
+        {
+            let why = format!("the health check `{}` is not well: {}", first.label, first.why);
+            return Err(blame(first.index, why));
+        }
+        let mut node = shared.health.node.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = node
+            .upgrade()
+            .filter(|running| running.checks().specs() == specs.as_slice());
+        let running = running.unwrap_or_else(|| {
+            let commands = shared.commands.clone();
+            let watched = Arc::downgrade(&fresh);
+            let report = move |message: String| {
+                let checks = Weak::clone(&watched);
+                // An engine that has stopped has ended every fault.
+                let _ = commands.send(Command::NodeUnhealthy { checks, message });
+            };
+            Arc::new(Watching::start(fresh, &Handle::current(), report))
+        });
+        *node = Arc::downgrade(&running);
+        for prepared in faults {
+            prepared.node = Some(Arc::clone(&running));
+        }
+        Ok(())
     }
 }
 

@@ -170,6 +170,7 @@ fn find_targets(resolve: &dyn Resolve, faults: Vec<NetworkFault>) -> Result<Vec<
             names: None,
             warnings,
             health: None,
+            node: None,
         });
     }
     if refused.is_empty() {

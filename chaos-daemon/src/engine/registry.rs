@@ -41,6 +41,15 @@ pub(super) struct Active {
     pub(super) warnings: Vec<Warning>,
     /// Its health checks, taken for as long as the fault is active.
     pub(super) health: Option<Arc<Watching>>,
+    /// The checks of the node, shared by all faults.
+    pub(super) node: Option<Arc<Watching>>,
+}
+
+impl Active {
+    /// Its own checks, then those of the node.
+    pub(super) fn watches(&self) -> impl Iterator<Item = &Arc<Watching>> {
+        self.health.iter().chain(&self.node)
+    }
 }
 
 impl Active {
@@ -86,11 +95,7 @@ impl Active {
                 packets,
                 attachments: self.attachments.clone(),
                 warnings: self.warnings.clone(),
-                health: self
-                    .health
-                    .as_ref()
-                    .map(|health| health.status())
-                    .unwrap_or_default(),
+                health: self.watches().flat_map(|watch| watch.status()).collect(),
             },
         }
     }

@@ -1,4 +1,5 @@
 mod health;
+mod node_health;
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

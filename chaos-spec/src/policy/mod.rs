@@ -16,7 +16,7 @@ pub use scope::{Scope, TargetWord};
 pub use who::{Account, Approval, ROLE_URI, Role, Roles, Severity, Who};
 pub use window::{ClockTime, Days, TimeZoneName, Window};
 
-use crate::{Chance, Duration, FaultKind, Rate};
+use crate::{Chance, Duration, FaultKind, HealthCheck, Rate};
 
 pub const POLICY_KIND: &str = "Policy";
 
@@ -40,6 +40,9 @@ pub struct Policy {
     /// When faults may run; left out: always. A fault must be over before its window closes.
     #[serde(default)]
     pub windows: Vec<Window>,
+    /// What has to be well on this node whenever a fault is to start, and while any is active: else all end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthCheck>,
     /// Who may do what; left out: whoever may open the socket may do everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,

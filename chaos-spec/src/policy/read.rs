@@ -3,6 +3,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Mark};
 use crate::parse::node::Node;
 use crate::parse::{collect, documents_of};
 use crate::path::SpecPath;
+use crate::validate::validate_health;
 use crate::{Duration, SpecError};
 
 /// A policy that knows where each of its rules is written.
@@ -90,6 +91,12 @@ impl LocatedPolicy {
                 let message = format!("`{cgroup}` is no path below the cgroup2 mount");
                 return Some(SpecError::new(path, message, format!("write `/{cgroup}`")));
             }
+        }
+        if let Some(error) = validate_health(&self.policy.health, &rule("health"))
+            .into_iter()
+            .next()
+        {
+            return Some(error);
         }
         match &self.policy.approval {
             Some(approval) if approval.expires == Duration::ZERO => Some(SpecError::new(

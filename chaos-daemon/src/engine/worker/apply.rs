@@ -90,6 +90,7 @@ impl<K: Kernel> Worker<K> {
             names,
             warnings,
             health: _,
+            node,
         } = prepared;
         let running = self.faults.named(fault.name());
         let seed = fault.spec.seed.unwrap_or_else(|| match running {
@@ -117,6 +118,7 @@ impl<K: Kernel> Worker<K> {
             attachments: Vec::new(),
             warnings: warnings.into_iter().map(Warning::from).collect(),
             health: None,
+            node,
         }
     }
 

@@ -60,10 +60,33 @@ impl<K: Kernel> Worker<K> {
         }
     }
 
-    /// Adds the time that the end took, once it has ended.
+    /// Every fault that was started under these checks ends.
+    pub(super) fn node_unhealthy(&mut self, checks: &Weak<Checks>, message: &str) {
+        let is_under = |fault: &&Active| {
+            let node = fault.node.as_ref();
+            node.is_some_and(|node| std::ptr::eq(node.checks(), checks.as_ptr()))
+        };
+        let ids: Vec<_> = self
+            .faults
+            .active()
+            .filter(is_under)
+            .map(|fault| fault.id)
+            .collect();
+        self.end(&ids, Reason::Health, &format!("on this node, {message}"));
+    }
+
+    /// Takes the time at which these end.
+    pub(super) fn note_end(&self, ids: &[FaultId]) {
+        let faults = ids.iter().filter_map(|id| self.faults.get(*id));
+        for watch in faults.flat_map(Active::watches) {
+            watch.checks().ended();
+        }
+    }
+
+    /// Adds the time that the end took.
     pub(super) fn tell_how_soon(&self, id: FaultId, message: &mut String) {
-        let health = self.faults.get(id).and_then(|fault| fault.health.as_ref());
-        if let Some(took) = health.and_then(|health| health.checks().ended()) {
+        let fault = self.faults.get(id);
+        if let Some(took) = fault.and_then(|fault| fault.watches().find_map(|watch| watch.checks().ended())) {
             // To the microsecond: more is noise.
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let took = Duration::from(std::time::Duration::from_micros(micros));

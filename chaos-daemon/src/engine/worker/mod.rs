@@ -203,6 +203,7 @@ impl<K: Kernel> Worker<K> {
                 self.end(&ids, Reason::TargetGone, &why);
             }
             Command::Named { host, addresses } => self.named(&host, &addresses),
+            Command::NodeUnhealthy { checks, message } => self.node_unhealthy(&checks, &message),
             Command::Unhealthy { id, checks, message } => self.unhealthy(id, &checks, &message),
             // Taken by the loop.
             Command::Shutdown { .. } => {}
@@ -280,6 +281,10 @@ impl<K: Kernel> Worker<K> {
         }
         self.parts.pulse.busy(KERNEL_PATIENCE);
         let quiet = self.kernel.quiet(&ids);
+        if reason == Reason::Health && quiet.is_ok() {
+            // From here on traffic is as it was; the rest is tidying up.
+            self.note_end(&ids);
+        }
         // The last counts, to the packet: nothing acts any more, and nothing has been taken away.
         let packets: Vec<_> = ids.iter().map(|id| self.packets(*id)).collect();
         let notices: Vec<_> = ids.iter().map(|id| self.kernel.notices(*id)).collect();

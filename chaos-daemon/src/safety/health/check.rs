@@ -110,7 +110,8 @@ impl Checks {
         self.list.iter().map(Check::status).collect()
     }
 
-    /// The fault has ended just now: how long after the sample that decided it, when it was one of these.
+    /// How long the end of the fault came after the sample that decided it, when it was one of these. The first call
+    /// says that it has come.
     pub fn ended(&self) -> Option<Duration> {
         self.list.iter().find_map(Check::ended)
     }
@@ -194,9 +195,12 @@ impl Check {
 
     fn ended(&self) -> Option<Duration> {
         let mut state = self.state();
-        let took = state.decided?.elapsed();
-        state.status.detached_after = Some(took.into());
-        Some(took)
+        let decided = state.decided?;
+        let took = state
+            .status
+            .detached_after
+            .get_or_insert_with(|| decided.elapsed().into());
+        Some(took.as_std())
     }
 }
 
