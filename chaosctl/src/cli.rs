@@ -25,7 +25,7 @@ use crate::verb::{
 ///   chaosctl halt
 ///
 /// Exit codes: 0 done, 1 internal error, 2 bad usage or input, 11 ended early and rolled back,
-/// 13 rollback incomplete, 14 refused by policy or halted, 20 daemon unreachable,
+/// 12 a health check is not well, not started, 13 rollback incomplete, 14 refused by policy or halted, 20 daemon unreachable,
 /// 130 interrupted and rolled back.
 #[derive(Debug, Parser)]
 #[command(name = "chaosctl", version, verbatim_doc_comment, max_term_width = 100)]

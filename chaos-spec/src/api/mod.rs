@@ -4,8 +4,8 @@
 mod approval;
 mod event;
 mod fault;
-mod history;
 mod health;
+mod history;
 mod node;
 mod plan;
 mod problem;
@@ -15,8 +15,8 @@ pub use event::{Event, EventKind};
 pub use fault::{
     Attachment, FaultList, FaultView, Hook, Line, Mode, Packets, Phase, Reason, Status, Submission,
 };
-pub use history::{History, Run, RunPhase, Transition};
 pub use health::{HealthSample, HealthState, HealthStatus};
+pub use history::{History, Run, RunPhase, Transition};
 pub use node::{Capability, Counts, Guard, HaltRequest, HaltState, NodeInfo};
 pub use plan::{HostChange, Plan, PlanApproval, PlannedFault, PlannedRule, ResolvedTarget};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem, ProblemError};

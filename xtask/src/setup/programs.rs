@@ -34,7 +34,7 @@ const fn program(binary: &'static str, package: &'static str) -> Program {
     }
 }
 
-const PROGRAMS: [Program; 15] = [
+const PROGRAMS: [Program; 17] = [
     Program {
         demo: true,
         ..program("ip", "iproute2")
@@ -59,6 +59,14 @@ const PROGRAMS: [Program; 15] = [
     Program {
         unit: Some("redis-server"),
         ..program("redis-server", "redis-server")
+    },
+    Program {
+        unit: Some("prometheus"),
+        ..program("prometheus", "prometheus")
+    },
+    Program {
+        unit: Some("etcd"),
+        ..program("etcd", "etcd-server")
     },
     program("iperf3", "iperf3"),
     program("nc.openbsd", "netcat-openbsd"),
