@@ -39,6 +39,8 @@ mod halt;
 mod harness;
 #[path = "netns/health.rs"]
 mod health;
+#[path = "netns/health_kinds.rs"]
+mod health_kinds;
 #[path = "netns/history.rs"]
 mod history;
 #[path = "netns/hostname.rs"]

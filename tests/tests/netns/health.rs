@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::bed::{BRIEF, SOON};
 
 /// nginx in a namespace, with an address that is well and can be made ill by files.
-struct Web {
+pub(crate) struct Web {
     folder: TempDir,
     process: Process,
     port: u16,
@@ -23,7 +23,7 @@ struct Web {
 impl Web {
     /// `GET /` says `all is well`; with the file `NAME`: 500, 444 (the connection is cut), 302, wrong or slow.
     /// `GET /through/` asks `upstream`.
-    fn start(netns: &Netns, port: u16, upstream: &str) -> Self {
+    pub(crate) fn start(netns: &Netns, port: u16, upstream: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let at = folder.path().display();
         std::fs::write(folder.path().join("index.html"), "all is well\n").expect("writes");
@@ -58,7 +58,7 @@ impl Web {
         }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -79,7 +79,7 @@ impl Web {
     }
 }
 
-trait WithHealth {
+pub(crate) trait WithHealth {
     fn health(self, checks: Value) -> Self;
 }
 
@@ -97,7 +97,7 @@ fn with(mut check: Value, fields: Value) -> Value {
     check
 }
 
-fn health(view: &View, index: usize) -> &Value {
+pub(crate) fn health(view: &View, index: usize) -> &Value {
     &view.0["status"]["health"][index]
 }
 
@@ -311,7 +311,7 @@ fn checks_are_never_faulted() {
     }
 }
 
-fn dnsmasq(netns: &Netns, address: &str, hosts: &str) -> (Process, tempfile::NamedTempFile) {
+pub(crate) fn dnsmasq(netns: &Netns, address: &str, hosts: &str) -> (Process, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
     std::fs::write(file.path(), hosts).expect("writes");
     std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))
@@ -336,27 +336,6 @@ fn dnsmasq(netns: &Netns, address: &str, hosts: &str) -> (Process, tempfile::Nam
     )
     .listens(netns, 53);
     (process, file)
-}
-
-#[test]
-fn a_name_that_is_gone_ends_the_fault() {
-    need!(require_program("dnsmasq"));
-    let net = Pair::new();
-    let (names, file) = dnsmasq(&net.client.netns, "127.0.0.1", "10.77.0.9 db.example.test\n");
-    let daemon = Daemon::builder().netns(&net.client.netns).start();
-    let ctl = daemon.ctl();
-    let fault = FaultFile::on_netns("lossy", &net.client.netns, json!({"drop": {"chance": "1%"}}));
-    let check = json!({"dns": {"name": "db.example.test", "server": "127.0.0.1", "answers": ["10.77.0.9"]}, "interval": "50ms"});
-    ctl.apply(&[fault.health(json!([check]))]);
-    std::fs::write(file.path(), "10.77.0.8 db.example.test\n").expect("writes");
-    names.signal(Signal::SIGHUP);
-    let view = ctl.wait_for_phase("lossy", "Ended");
-    assert_eq!(view.reason(), "Health");
-    assert!(
-        view.0["status"]["message"]
-            .as_str()
-            .is_some_and(|text| text.contains("does not have `10.77.0.9`"))
-    );
 }
 
 /// A program that passes and fails by turns.
@@ -549,103 +528,4 @@ fn a_check_in_another_namespace_sees_that_namespace() {
     assert_eq!(ctl.fault("inside").phase(), "Active");
     web.ail("500");
     assert_eq!(ctl.wait_for_phase("inside", "Ended").reason(), "Health");
-}
-
-/// etcd answers the gRPC health protocol.
-#[test]
-fn a_grpc_server_that_dies_ends_the_fault() {
-    need!(require_program("etcd"));
-    let net = Pair::new();
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let data = folder.path().join("etcd").display().to_string();
-    let mut argv = vec!["etcd", "--data-dir", &data];
-    for (flag, url) in [
-        ("--listen-client-urls", "http://127.0.0.1:2379"),
-        ("--advertise-client-urls", "http://127.0.0.1:2379"),
-        ("--listen-peer-urls", "http://127.0.0.1:2380"),
-        ("--initial-advertise-peer-urls", "http://127.0.0.1:2380"),
-        ("--initial-cluster", "default=http://127.0.0.1:2380"),
-    ] {
-        argv.extend([flag, url]);
-    }
-    let etcd = Process::spawn(&net.client.netns, None, &argv).listens(&net.client.netns, 2379);
-    let daemon = Daemon::builder().netns(&net.client.netns).start();
-    let ctl = daemon.ctl();
-    let lossy = |name: &str| FaultFile::on_netns(name, &net.client.netns, json!({"drop": {"chance": "1%"}}));
-    let grpc = |service: &str| json!({"grpc": {"address": "127.0.0.1:2379", "service": service}, "interval": "50ms"});
-    let unknown = ctl.try_apply(&[lossy("unknown").health(json!([grpc("shop.Orders")]))]);
-    assert_eq!(unknown.code, 12, "{unknown}");
-    assert!(
-        unknown.stderr.contains("the service is not known to the server"),
-        "{unknown}"
-    );
-    // It elects itself first.
-    eventually(Duration::from_secs(10), "etcd serves", || {
-        ctl.try_apply(&[lossy("lossy").health(json!([grpc("")]))]).code == 0
-    });
-    eventually(SOON, "samples", || {
-        health(&ctl.fault("lossy"), 0)["samples"].as_u64() > Some(5)
-    });
-    assert_eq!(ctl.fault("lossy").phase(), "Active");
-    etcd.signal(Signal::SIGSTOP);
-    let view = ctl.wait_for_phase("lossy", "Ended");
-    etcd.signal(Signal::SIGCONT);
-    assert_eq!(view.reason(), "Health");
-    let said = health(&view, 0)["message"].as_str().unwrap_or_default();
-    assert!(said.contains("no answer within 500ms"), "{said}");
-}
-
-/// A real Prometheus that scrapes a page of nginx.
-#[test]
-fn a_query_over_its_threshold_ends_the_fault() {
-    need!(require_program("nginx"));
-    need!(require_program("prometheus"));
-    let net = Pair::new();
-    let web = Web::start(&net.client.netns, 8080, "127.0.0.1:1");
-    let errors =
-        |count: u32| std::fs::write(web.file("metrics"), format!("shop_errors {count}\n")).expect("writes");
-    errors(1);
-    let conf = web.file("prometheus.yml");
-    let text = "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n\
-        scrape_configs: [{job_name: shop, static_configs: [{targets: ['127.0.0.1:8080', 'localhost:8080']}]}]\n";
-    std::fs::write(&conf, text).expect("writes");
-    let flags = [
-        format!("--config.file={}", conf.display()),
-        format!("--storage.tsdb.path={}", web.file("tsdb").display()),
-        "--web.listen-address=127.0.0.1:9090".to_owned(),
-    ];
-    let argv: Vec<&str> = std::iter::once("prometheus")
-        .chain(flags.iter().map(String::as_str))
-        .collect();
-    let _prometheus = Process::spawn(&net.client.netns, None, &argv).listens(&net.client.netns, 9090);
-    let daemon = Daemon::builder().netns(&net.client.netns).start();
-    let ctl = daemon.ctl();
-    let lossy = |query: &str| {
-        let check = json!({"prometheus": {"url": "http://127.0.0.1:9090", "query": query}, "expect": "<= 5", "interval": "100ms"});
-        FaultFile::on_netns("lossy", &net.client.netns, json!({"drop": {"chance": "1%"}}))
-            .health(json!([check]))
-    };
-    eventually(Duration::from_secs(20), "Prometheus has scraped", || {
-        ctl.try_apply(&[lossy("max(shop_errors)")]).code == 0
-    });
-    ctl.delete("lossy");
-    for (query, expected) in [
-        ("shop_errors", "2 series"),
-        ("nothing_of_that_name", "no series"),
-        ("vector(0) / 0", "NaN"),
-        ("vector(6)", "the value is 6, expected <= 5"),
-        ("sum(", "the query failed"),
-        ("shop_errors[1m]", "a range of values"),
-    ] {
-        let output = ctl.try_apply(&[lossy(query)]);
-        assert_eq!(output.code, 12, "{query}: {output}");
-        assert!(output.stderr.contains(expected), "{query}: {output}");
-    }
-    ctl.apply(&[lossy("max(shop_errors)")]);
-    assert_eq!(health(&ctl.fault("lossy"), 0)["last"][0]["value"], 1.0);
-    errors(9);
-    let view = ctl.wait_for_phase("lossy", "Ended");
-    assert_eq!(view.reason(), "Health");
-    let said = view.0["status"]["message"].as_str().unwrap_or_default();
-    assert!(said.contains("the value is 9, expected <= 5"), "{said}");
 }
