@@ -15,7 +15,7 @@ use chaos_daemon::safety::{HostLock, Journal, privileges};
 use chaos_daemon::signals::Signals;
 use tokio::sync::watch;
 
-/// How long the end waits for the audit log.
+/// How long the start and the end wait for the audit log.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
@@ -58,6 +58,8 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let doors = open_doors(config, &audit).await?;
     let (stop, stopped) = watch::channel(false);
     let api = Api::new(engine.clone(), Arc::clone(&config.policy))?.serve(doors, stopped);
+    // The log says that the daemon has started before anybody can ask it for anything.
+    audit.settle(LAST_WORDS).await;
     ready(config)?;
     let life = async {
         let end = signals.until_stop(&engine).await;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use chaos_tests::{Daemon, FaultFile, Output, binary};
 use serde_json::Value;
@@ -51,6 +51,18 @@ impl People {
         command.arg(self.folder.path().join("chaosctl")).args(args);
         command.env("CHAOS_SOCKET", &self.socket).env("NO_COLOR", "1");
         output(&mut command)
+    }
+
+    /// Somebody who connects and says nothing.
+    pub(crate) fn idle(&self, uid: u32) -> Child {
+        let id = uid.to_string();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "nc", "-U"]);
+        command
+            .arg(&self.socket)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        command.spawn().expect("it can be started")
     }
 
     pub(crate) fn apply(&self, uid: u32, fault: &FaultFile) -> Output {

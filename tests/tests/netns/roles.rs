@@ -1,6 +1,8 @@
 //! Who may do what on the socket.
 
-use chaos_tests::{Daemon, FaultFile, Pair};
+use std::time::Duration;
+
+use chaos_tests::{Daemon, FaultFile, Pair, eventually};
 use serde_json::json;
 
 use crate::people::{OPERATOR, People, STRANGER, VIEWER, refusals, roles};
@@ -68,10 +70,20 @@ fn strangers_cannot_keep_others_out() {
     let daemon = Daemon::builder()
         .args(&["--policy", path.to_str().expect("it is text")])
         .start();
-    // Root has a role, so these only take seats; a hundred of them leave room.
-    let idle: Vec<_> = (0..100)
-        .map(|_| std::os::unix::net::UnixStream::connect(daemon.socket()).expect("the daemon listens"))
-        .collect();
-    daemon.ctl().ok(&["halt"]);
-    drop(idle);
+    let people = People::of(&daemon);
+    // More than the seats that callers without a role have.
+    let mut idle: Vec<_> = (0..40).map(|_| people.idle(STRANGER)).collect();
+    eventually(
+        Duration::from_secs(5),
+        "strangers have taken all of their seats",
+        || {
+            let ran = people.run(STRANGER, &["get", "faults"]);
+            ran.stderr.contains("too many connections")
+        },
+    );
+    assert_eq!(people.run(VIEWER, &["halt"]).code, 0, "others get in");
+    for process in &mut idle {
+        process.kill().expect("it runs");
+        process.wait().expect("it is ours");
+    }
 }

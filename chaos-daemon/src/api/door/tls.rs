@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{Acceptor, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -23,6 +24,9 @@ use crate::safety::{Caller, CertificatePeer};
 
 /// How long a client may take over its handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a refused client may take to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the daemon shows of itself, and whom it trusts. All PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +109,14 @@ impl TlsDoor {
             .settings(Arc::clone(witness) as _)
             .map_err(io::Error::other)?;
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        start.into_stream(Arc::new(settings)).await
+        let shaken = start.into_stream(Arc::new(settings)).into_fallible().await;
+        match shaken {
+            Ok(stream) => Ok(stream),
+            Err((error, stream)) => {
+                let_read(stream).await;
+                Err(error)
+            }
+        }
     }
 
     fn turn_away(&self, address: SocketAddr, seen: Option<Names>, why: &str) {
@@ -176,6 +187,17 @@ impl Door for TlsDoor {
     fn plain(_: Self::Raw) -> Option<Self::Stream> {
         None
     }
+}
+
+/// A client that has begun to send its request would be reset, and not see the alert that tells why it was refused,
+/// if what it sent were left unread.
+async fn let_read(mut stream: TcpStream) {
+    let rest = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    // Whoever does not go away by itself is closed.
+    let _ = tokio::time::timeout(FAREWELL, rest).await;
 }
 
 fn wrong(path: &Path, why: impl std::fmt::Display) -> TlsError {
