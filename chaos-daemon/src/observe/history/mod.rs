@@ -140,7 +140,7 @@ fn run(store: &mut Store, inbox: &mpsc::Receiver<Message>) {
                 other => asked.push(other),
             }
         }
-        store.write(&writes);
+        store.write(writes);
         // Whoever asked may have gone away.
         for message in asked {
             match message {

@@ -14,6 +14,8 @@ use super::{HistoryError, MOST, Query, Write};
 
 /// Runs that are kept; older ones are forgotten, with their transitions.
 const KEPT: i64 = 100_000;
+/// Changes that wait while the disk refuses them; the oldest of more are forgotten.
+const MOST_WAITING: usize = 10_000;
 /// A reader from outside may hold the file for a moment.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -49,6 +51,8 @@ pub(super) struct Store {
     open: Option<Connection>,
     /// Runs that are under way, by name.
     active: HashMap<String, i64>,
+    /// What a full disk refused; tried again with the next.
+    waiting: Vec<Write>,
     /// Said once, until it works again.
     is_failing: bool,
 }
@@ -59,6 +63,7 @@ impl Store {
             path: state_dir.join("history.db"),
             open: None,
             active: HashMap::new(),
+            waiting: Vec::new(),
             is_failing: false,
         }
     }
@@ -86,30 +91,44 @@ impl Store {
         }
     }
 
-    /// Writes all of these, or none.
-    pub(super) fn write(&mut self, writes: &[Write]) {
-        if writes.is_empty() {
+    /// Writes these, and what could not be written before: all, or none.
+    pub(super) fn write(&mut self, writes: Vec<Write>) {
+        self.waiting.extend(writes);
+        if self.waiting.is_empty() {
             return;
         }
         if self.open.is_none() {
             self.open();
         }
-        let Some(connection) = &mut self.open else { return };
-        match write_all(connection, &mut self.active, writes) {
-            Ok(()) => self.is_failing = false,
+        // What is under way changes with what is written, or not at all.
+        let mut active = self.active.clone();
+        let written = match &mut self.open {
+            Some(connection) => write_all(connection, &mut active, &self.waiting),
+            None => Ok(()),
+        };
+        match written {
+            Ok(()) if self.open.is_some() => {
+                self.is_failing = false;
+                self.active = active;
+                self.waiting.clear();
+            }
+            Ok(()) => {}
             Err(error) => {
                 self.complain(&error);
                 if is_damage(&error) {
                     self.open = None;
                     self.set_aside(&error);
-                    // What was under way is not in the new file: its end begins no run there.
+                    // What was under way is not in the new file: its end ends no run there.
                     self.active.clear();
                 }
             }
         }
+        let too_many = self.waiting.len().saturating_sub(MOST_WAITING);
+        self.waiting.drain(..too_many);
     }
 
     pub(super) fn page(&mut self, query: &Query) -> Result<Page, HistoryError> {
+        self.write(Vec::new());
         if self.open.is_none() {
             self.open();
         }
