@@ -12,11 +12,24 @@ use crate::{
     each::{GO, each},
 };
 
+/// Whether the packet is lost, counted and paid for, when the rule is known to have no chain: a caller that is deep
+/// already has no stack left for a chain's steps.
+#[inline(always)]
+pub fn decide_by_chance(tally: &Tally<'_>) -> Loses {
+    let all = tally.rule.faults & fault::PARTITION != 0;
+    settle(tally, all || chosen_by_chance(tally))
+}
+
 /// Whether the packet is lost, counted and paid for.
 #[inline(always)]
 pub fn decide(tally: &Tally<'_>) -> Loses {
     let all = tally.rule.faults & fault::PARTITION != 0;
-    if !(all || chosen(tally)) || !tally.spend() {
+    settle(tally, all || chosen(tally))
+}
+
+#[inline(always)]
+fn settle(tally: &Tally<'_>, hit: bool) -> Loses {
+    if !hit || !tally.spend() {
         return Loses::Not;
     }
     tally.count(|counters, n| counters.dropped += n);
@@ -29,10 +42,15 @@ pub fn decide(tally: &Tally<'_>) -> Loses {
 
 #[inline(always)]
 fn chosen(tally: &Tally<'_>) -> bool {
-    let model = &tally.rule.drop;
-    if model.model != loss::CHANCE {
+    if tally.rule.drop.model != loss::CHANCE {
         return next_in_chain(tally);
     }
+    chosen_by_chance(tally)
+}
+
+#[inline(always)]
+fn chosen_by_chance(tally: &Tally<'_>) -> bool {
+    let model = &tally.rule.drop;
     let chance = if tally.wire_packets > 1 {
         any_of_wire(model.chance, tally.wire_packets)
     } else {

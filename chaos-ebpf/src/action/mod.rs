@@ -7,7 +7,7 @@ mod duplicate;
 pub mod fragment;
 pub mod line;
 mod reject;
-mod reset;
+pub mod reset;
 mod tally;
 
 use chaos_ebpf_common::{
@@ -97,6 +97,10 @@ pub enum Next {
     Go,
     /// Nothing: this is the verdict of the program.
     End(i32),
+    /// Nothing: resets answer the packet, and [`reset::answer`] has the verdict. Left to the program itself, because a
+    /// call from here would go too deep: kernels before 6.8 count the stacks of all functions above one another in
+    /// steps of 32 bytes, and 512 is the most.
+    Reset,
 }
 
 /// How a packet is lost.
@@ -125,7 +129,7 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
             return reject::apply(treated, &tally);
         }
         if rule.faults & fault::RESET != 0 && reset::hits(treated, &tally) {
-            return reset::apply(treated, &tally);
+            return reset::apply(&tally);
         }
     }
     if lined {
@@ -160,6 +164,17 @@ pub fn lose(rule: &Rule, wire_packets: u32) -> Loses {
         Loses::Not
     } else {
         drop::decide(&tally)
+    }
+}
+
+/// [`lose`] for a rule without a chain.
+#[inline(always)]
+pub fn lose_by_chance(rule: &Rule, wire_packets: u32) -> Loses {
+    let tally = Tally::open(rule, wire_packets);
+    if rule.faults & (fault::PARTITION | fault::DROP) == 0 {
+        Loses::Not
+    } else {
+        drop::decide_by_chance(&tally)
     }
 }
 

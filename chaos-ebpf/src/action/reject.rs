@@ -7,11 +7,7 @@ use chaos_ebpf_common::{
     rng::{Stream, hit},
 };
 
-use super::{
-    Next, Treated, any_of_wire,
-    reset::{answer, turn_back},
-    tally::Tally,
-};
+use super::{Next, Treated, any_of_wire, reset::turn_back, tally::Tally};
 use crate::maps::count;
 
 const ECHO_REQUEST: u8 = 8;
@@ -37,7 +33,7 @@ pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> Next {
         return Next::End(treated.lost());
     }
     if packet.protocol == protocol::TCP && tally.rule.flags & flags::REJECT_ICMP == 0 {
-        return Next::End(answer(treated));
+        return Next::Reset;
     }
     if !answerable(treated) {
         return Next::End(treated.lost());

@@ -40,12 +40,12 @@ pub fn hits(treated: &Treated<'_>, tally: &Tally<'_>) -> bool {
 
 /// Resets both ends.
 #[inline(always)]
-pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> Next {
+pub fn apply(tally: &Tally<'_>) -> Next {
     if !tally.spend() {
         return Next::Go;
     }
     tally.count(|counters, n| counters.reset += n);
-    Next::End(answer(treated))
+    Next::Reset
 }
 
 /// Whether the packet's socket has not moved a byte yet, so that a bare acknowledgement ends a handshake.

@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_boot_ns, programs::TcContext};
 use aya_log_ebpf::debug;
 use chaos_ebpf_common::{
-    abi::{Hook, Netns, Rule, Scope, control, stat},
+    abi::{Hook, Netns, Rule, Scope, control, loss, stat},
     clock::{deadline_over, lease_held},
     flow::Flow,
 };
@@ -135,7 +135,11 @@ fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff, netns: &Netns, scope: u32, 
         Glance::One(seen) => seen,
         Glance::Unsure => return UNSURE,
     };
-    if !action::only_loses(seen.rule) || guarded(control, &seen.packet, &seen.flow, netns) {
+    // A chain's steps would go too deep from here (see `Next::Reset`).
+    if seen.rule.drop.model != loss::CHANCE
+        || !action::only_loses(seen.rule)
+        || guarded(control, &seen.packet, &seen.flow, netns)
+    {
         return UNSURE;
     }
     let now = now();
@@ -144,9 +148,9 @@ fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff, netns: &Netns, scope: u32, 
     {
         return UNSURE;
     }
-    match action::after(action::lose(seen.rule, skb.wire_packets()), HOOK) {
-        Next::Go => NEXT,
+    match action::after(action::lose_by_chance(seen.rule, skb.wire_packets()), HOOK) {
         Next::End(verdict) => verdict,
+        _ => NEXT,
     }
 }
 
@@ -214,8 +218,12 @@ fn treat(control: Control, skb: Skb, netns: &Netns, hook: u32, work: &mut Work) 
         now,
         boot_offset: control.read(control::BOOT_OFFSET),
         verdict: NEXT,
+        reset: false,
     };
     each(matches, one, &mut pass);
+    if pass.reset {
+        return action::reset::answer(&pass.treated);
+    }
     if pass.verdict == NEXT && pass.treated.work.notes.any() {
         return line::send(&pass.treated);
     }
@@ -228,6 +236,8 @@ struct Pass<'a> {
     now: u64,
     boot_offset: u64,
     verdict: i32,
+    /// Resets answer it.
+    reset: bool,
 }
 
 /// Whether the time of a rule is over.
@@ -253,6 +263,10 @@ extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
         Next::Go => GO,
         Next::End(verdict) => {
             pass.verdict = verdict;
+            STOP
+        }
+        Next::Reset => {
+            pass.reset = true;
             STOP
         }
     }
