@@ -31,7 +31,7 @@ pub struct Policy {
     /// How much.
     #[serde(default)]
     pub limits: Limits,
-    /// What no fault may be aimed at. Ports and networks are kept out of every fault in the kernel as well.
+    /// What no fault may name or be aimed at. A fault that names no ports or networks at all is not refused for them.
     #[serde(default)]
     pub deny: Scope,
     /// What faults may be aimed at, and nothing else.

@@ -149,7 +149,7 @@ fn kinds(findings: &mut Findings<'_>, spec: &FaultSpec) {
     }
 }
 
-/// Ports that the fault names. One that names none meets denied ports at the guard list, in the kernel.
+/// Ports that the fault names. One that names none is not refused for denied ones.
 fn ports(findings: &mut Findings<'_>, spec: &FaultSpec) {
     let policy = findings.policy.policy.clone();
     let traffic = &spec.traffic;

@@ -138,7 +138,7 @@ fn allowed_places(findings: &mut Findings<'_>, found: &Resolved, cgroup: Option<
     );
 }
 
-/// Networks that the fault names. One that names none meets denied networks at the guard list, in the kernel.
+/// Networks that the fault names. One that names none is not refused for denied ones.
 fn networks(findings: &mut Findings<'_>, spec: &FaultSpec, addresses: &[IpAddr]) {
     let policy = findings.policy.policy.clone();
     let remote = spec.traffic.remote.as_ref();
