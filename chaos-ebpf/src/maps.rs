@@ -9,8 +9,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use chaos_ebpf_common::abi::{
-    AddressKey, Cell, CellKey, Counters, FlowKey, FragmentKey, Front, Line, LineKey, NETNS_MAX, Netns, Rule, Scope,
-    ScopeKey, State, Tag, control, stat,
+    AddressKey, Cell, CellKey, Counters, FlowKey, FragmentKey, Front, Line, LineKey, NETNS_MAX, Netns, Rule,
+    Scope, ScopeKey, State, Tag, control, stat,
 };
 use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
 use chaos_ebpf_common::guard::PORT_WORDS;
