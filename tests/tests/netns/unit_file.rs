@@ -59,11 +59,8 @@ fn the_daemon_works_with_the_capabilities_of_its_unit_and_names_those_it_lacks()
         Workload::start(&net.server.netns, None),
     );
     let sink = server.udp_sink(net.server.at(9000));
-    ctl.apply(&[FaultFile::on_netns(
-        "cut",
-        &net.client.netns,
-        json!({"partition": {}}),
-    )]);
+    let cut = FaultFile::on_netns("cut", &net.client.netns, json!({"partition": {}}));
+    ctl.apply(&[cut.traffic(json!({"protocol": "udp"}))]);
     client.udp_send(net.server.at(9000), 10);
     assert_eq!(ctl.fault("cut").packets("dropped"), 10);
     ctl.delete("cut");
