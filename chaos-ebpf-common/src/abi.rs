@@ -54,6 +54,15 @@ pub enum Hook {
 /// Rules that one packet can take to the line; see [`LineNote`].
 pub const LINE_RULES: usize = 10;
 
+/// VLAN tags that a packet can take to the line.
+pub const VLAN_TAGS: usize = 2;
+
+/// The bit of `LineNote::tags` that says of tag 0 that it is a service tag.
+pub const SERVICE_TAG: u16 = 1 << 8;
+
+/// The bit of `LineNote::tags` that says that the packet itself waits with its socket, so that its sender is held back.
+pub const HELD_BACK: u16 = 1 << 15;
+
 /// Number of hooks.
 pub const HOOKS: usize = 3;
 
@@ -437,13 +446,19 @@ pub struct LineNote {
     /// [`crate::line::MAGIC`].
     pub magic: u32,
     /// [`Hook`] the packet was at.
-    pub hook: u32,
+    pub hook: u8,
+    /// Used entries of `rules`.
+    pub count: u8,
+    /// VLAN tags that were taken off (0 to [`VLAN_TAGS`]); with [`SERVICE_TAG`] shifted by `i`, tag `i` is of IEEE 802.1ad.
+    /// And [`HELD_BACK`].
+    pub tags: u16,
     /// CLOCK_MONOTONIC nanoseconds at the hook.
     pub time: u64,
     /// Its mark.
     pub mark: u32,
-    /// Used entries of `rules`.
-    pub count: u32,
+    /// The tags' control information, host byte order, outermost first. The kernel keeps a tag beside the frame, and
+    /// would put it back behind the twelfth byte of whatever the frame has become.
+    pub vlans: [u16; VLAN_TAGS],
     /// Slots of the rules that act on it, in their order.
     pub rules: [u32; LINE_RULES],
 }

@@ -1,6 +1,7 @@
 //! A bottleneck: a bucket of tokens seen as a virtual clock (ITU-T I.371, generic cell rate algorithm).
 
-/// Longest time, in nanoseconds, that packets wait for a bottleneck; later ones are lost, as in a router's queue.
+/// Longest time, in nanoseconds, that packets wait for a bottleneck which nobody holds back; later ones are lost, as in
+/// a router's queue.
 pub const LONGEST: u64 = 1_000_000_000;
 
 /// When a packet has passed the bottleneck.
@@ -15,8 +16,9 @@ pub enum Passes {
 }
 
 /// `bytes` arrive at `arrival` at a bottleneck of `rate` bits a second, through which `burst` bytes may go at once, and
-/// which is busy with earlier ones until `busy_until`. Times are nanoseconds of one clock.
-pub fn pass(rate: u64, burst: u64, bytes: u64, arrival: u64, busy_until: u64) -> Passes {
+/// which is busy with earlier ones until `busy_until`, and wait there for `longest` at most. Times are nanoseconds of one
+/// clock.
+pub fn pass(rate: u64, burst: u64, bytes: u64, arrival: u64, busy_until: u64, longest: u64) -> Passes {
     let time = |bytes: u64| {
         let nanoseconds = u128::from(bytes) * 8_000_000_000 / u128::from(rate.max(1));
         u64::try_from(nanoseconds).unwrap_or(u64::MAX)
@@ -25,7 +27,7 @@ pub fn pass(rate: u64, burst: u64, bytes: u64, arrival: u64, busy_until: u64) ->
     let busy_until = start.saturating_add(time(bytes));
     if busy_until <= arrival {
         Passes::AtOnce { busy_until }
-    } else if busy_until - arrival > LONGEST {
+    } else if busy_until - arrival > longest {
         Passes::Lost
     } else {
         Passes::Later { busy_until }
@@ -43,7 +45,7 @@ mod tests {
     fn a_burst_goes_at_once_and_the_rest_at_the_rate() {
         let (mut busy, mut at_once, mut last) = (0, 0, 0);
         for _ in 0..100 {
-            match pass(10 * MBIT, 32_768, 1_250, SECOND, busy) {
+            match pass(10 * MBIT, 32_768, 1_250, SECOND, busy, LONGEST) {
                 Passes::AtOnce { busy_until } => {
                     at_once += 1;
                     busy = busy_until;
@@ -64,8 +66,19 @@ mod tests {
     #[test]
     fn what_would_wait_too_long_is_lost_and_takes_no_time() {
         let far = SECOND + LONGEST;
-        assert_eq!(pass(MBIT, 0, 1_250, SECOND, far), Passes::Lost);
-        assert!(matches!(pass(MBIT, 0, 1, SECOND, SECOND), Passes::Later { .. }));
-        assert_eq!(pass(0, 0, u64::MAX, 0, 0), Passes::Lost, "no rate at all");
+        assert_eq!(pass(MBIT, 0, 1_250, SECOND, far, LONGEST), Passes::Lost);
+        assert!(matches!(
+            pass(MBIT, 0, 1_250, SECOND, far, u64::MAX),
+            Passes::Later { .. }
+        ));
+        assert!(matches!(
+            pass(MBIT, 0, 1, SECOND, SECOND, LONGEST),
+            Passes::Later { .. }
+        ));
+        assert_eq!(
+            pass(0, 0, u64::MAX, 0, 0, LONGEST),
+            Passes::Lost,
+            "no rate at all"
+        );
     }
 }

@@ -1,11 +1,33 @@
 //! What the hook tells the line of a packet: a fixed number of bytes before its frame.
 
-use crate::abi::{Hook, LINE_RULES, LineNote, Rule, flags, protocol};
+use crate::abi::{HELD_BACK, Hook, LINE_RULES, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, flags, protocol};
 
 /// First word of a note; a frame without it did not come from a hook.
 pub const MAGIC: u32 = 0xc4a0_5e11;
 /// Bytes before the frame.
 pub const NOTE_LEN: usize = size_of::<LineNote>();
+
+/// In `LINES`, the gate of a namespace in place of a device: where packets wait, owned by their sockets, while copies
+/// of them travel by a line of limited rate.
+pub const GATE: u32 = 0;
+/// Major number of the classes of a gate, in the upper half of a packet's priority.
+pub const GATE_MAJOR: u32 = 0xc4a0;
+
+/// The class of a gate for a rule state; 0 when there are no more.
+#[inline(always)]
+pub fn gate_class(state: u32) -> u16 {
+    if state < GATE_CLASSES { state as u16 + 1 } else { 0 }
+}
+
+/// Classes of a gate; the last number stands for the root (`TC_H_ROOT`).
+const GATE_CLASSES: u32 = u16::MAX as u32 - 1;
+
+/// The bits of `LineNote::tags` that count them.
+const TAG_COUNT: u16 = SERVICE_TAG - 1;
+/// Types of VLAN tags (IEEE 802.1Q, 802.1ad).
+pub const ETH_CUSTOMER: u16 = 0x8100;
+/// As [`ETH_CUSTOMER`], of the outer tag of two.
+pub const ETH_SERVICE: u16 = 0x88a8;
 
 /// Whether a rule is carried out on the line for a packet of this protocol. All of a TCP flow goes the same way, since
 /// its small packets would overtake its large ones otherwise.
@@ -21,23 +43,40 @@ impl LineNote {
         let bytes: &[u8; NOTE_LEN] = bytes.get(..NOTE_LEN)?.try_into().ok()?;
         let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let long = |at: usize| u64::from(word(at + LOW)) | u64::from(word(at + HIGH)) << 32;
+        let half = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
         let note = Self {
             magic: word(0),
-            hook: word(4),
+            hook: bytes[4],
+            count: bytes[5],
+            tags: half(6),
             time: long(8),
             mark: word(16),
-            count: word(20),
+            vlans: core::array::from_fn(|i| half(20 + 2 * i)),
             rules: core::array::from_fn(|i| word(24 + 4 * i)),
         };
         let sound = note.magic == MAGIC
-            && note.count as usize <= LINE_RULES
-            && (note.hook == Hook::Egress as u32 || note.hook == Hook::Ingress as u32);
+            && usize::from(note.count) <= LINE_RULES
+            && usize::from(note.tags & TAG_COUNT) <= VLAN_TAGS
+            && (note.hook == Hook::Egress as u8 || note.hook == Hook::Ingress as u8);
         sound.then_some(note)
+    }
+
+    /// Whether its sender is held back while it waits.
+    pub fn is_held_back(&self) -> bool {
+        self.tags & HELD_BACK != 0
+    }
+
+    /// VLAN tags that belong into the frame, outermost first: type and control information, host byte order.
+    pub fn tags(&self) -> impl ExactSizeIterator<Item = (u16, u16)> {
+        (0..usize::from(self.tags & TAG_COUNT)).map(|i| {
+            let service = self.tags & SERVICE_TAG << i != 0;
+            (if service { ETH_SERVICE } else { ETH_CUSTOMER }, self.vlans[i])
+        })
     }
 
     /// Slots of the rules that act on the packet, in their order.
     pub fn slots(&self) -> &[u32] {
-        &self.rules[..self.count as usize]
+        &self.rules[..usize::from(self.count)]
     }
 }
 
@@ -74,19 +113,22 @@ mod tests {
     fn a_note_is_read_as_it_lies_in_memory() {
         let mut bytes = [0u8; NOTE_LEN];
         bytes[..4].copy_from_slice(&MAGIC.to_ne_bytes());
-        bytes[4..8].copy_from_slice(&1u32.to_ne_bytes());
+        (bytes[4], bytes[5]) = (1, 2);
+        bytes[6..8].copy_from_slice(&(SERVICE_TAG | 2).to_ne_bytes());
         bytes[8..16].copy_from_slice(&0x0102_0304_0506_0708u64.to_ne_bytes());
         bytes[16..20].copy_from_slice(&9u32.to_ne_bytes());
-        bytes[20..24].copy_from_slice(&2u32.to_ne_bytes());
+        bytes[20..22].copy_from_slice(&5u16.to_ne_bytes());
+        bytes[22..24].copy_from_slice(&6u16.to_ne_bytes());
         bytes[24..28].copy_from_slice(&77u32.to_ne_bytes());
         bytes[28..32].copy_from_slice(&78u32.to_ne_bytes());
         let note = LineNote::read(&bytes).unwrap();
         assert_eq!((note.hook, note.time, note.mark), (1, 0x0102_0304_0506_0708, 9));
         assert_eq!(note.slots(), [77, 78]);
-        for (at, wrong) in [(0, 1u32), (4, 2), (20, LINE_RULES as u32 + 1)] {
+        assert!(note.tags().eq([(ETH_SERVICE, 5), (ETH_CUSTOMER, 6)]));
+        for (at, wrong) in [(0, 1u8), (4, 2), (5, LINE_RULES as u8 + 1), (6, 3)] {
             let mut bytes = bytes;
-            bytes[at..at + 4].copy_from_slice(&wrong.to_ne_bytes());
-            assert_eq!(LineNote::read(&bytes), None);
+            bytes[at] = wrong;
+            assert_eq!(LineNote::read(&bytes), None, "{at}");
         }
         assert_eq!(LineNote::read(&bytes[1..]), None);
     }

@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_INGRESS, bpf_sock},
     helpers::{
         bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_head,
-        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
     },
 };
 use chaos_ebpf_common::frame::Frame;
@@ -12,10 +12,17 @@ use core::mem::MaybeUninit;
 
 use crate::work::deeper;
 
-/// Marks a copy or an answer of ours on its way back through our own hooks, in `tc_index`, which lives
-/// with the packet and which nobody has used since the kernel lost its tcindex classifier (6.3). The low
-/// byte stays 0, because Cilium keeps flags there. Cleared by the first hook of ours that sees it.
-const OURS: u32 = 0xc400;
+/// What a packet of ours carries on its way back through our own hooks, in `tc_index`, which lives with the
+/// packet and which nobody has used since the kernel lost its tcindex classifier (6.3). The low byte stays 0,
+/// because Cilium keeps flags there. Cleared by the first hook of ours that sees it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Mark {
+    /// A copy or an answer that is done with.
+    Ours = 0xc400,
+    /// A copy that goes into the line, where the packet itself waits at the gate.
+    ForLine = 0xc500,
+}
 
 /// Offset mask: the verifier wants a bound for offsets into a packet, and no header lies further in.
 const OFFSET: u32 = 0x3fff;
@@ -252,6 +259,27 @@ impl Skb {
         unsafe { bpf_skb_change_tail(self.raw, length, 0) == 0 }
     }
 
+    /// The VLAN tag that the kernel keeps beside the frame: its type and its control information.
+    #[inline(always)]
+    pub fn vlan(self) -> Option<(u16, u16)> {
+        // SAFETY: as in `field!`.
+        unsafe {
+            if core::ptr::read_volatile(&raw const (*self.raw).vlan_present) == 0 {
+                return None;
+            }
+            let kind = core::ptr::read_volatile(&raw const (*self.raw).vlan_proto) as u16;
+            let control = core::ptr::read_volatile(&raw const (*self.raw).vlan_tci) as u16;
+            Some((u16::from_be(kind), control))
+        }
+    }
+
+    /// Takes the outermost VLAN tag off.
+    #[inline(always)]
+    pub fn untag(self) -> bool {
+        // SAFETY: a helper on our own context.
+        unsafe { bpf_skb_vlan_pop(self.raw) == 0 }
+    }
+
     /// Makes room before the frame.
     #[inline(always)]
     pub fn grow_head(self, bytes: u32) -> bool {
@@ -278,35 +306,44 @@ impl Skb {
         unsafe { bpf_l4_csum_replace(self.raw, at, from as u64, to as u64, flags) == 0 }
     }
 
-    /// Whether this is a copy or an answer of ours; if so the mark is taken off.
+    /// The mark of ours that the packet carries, taken off.
     #[inline(always)]
-    pub fn take_mark(self) -> bool {
+    pub fn take_mark(self) -> Option<Mark> {
         // SAFETY: as in `field!`; tc programs may write tc_index.
         unsafe {
-            if core::ptr::read_volatile(&raw const (*self.raw).tc_index) != OURS {
-                return false;
-            }
+            let mark = match core::ptr::read_volatile(&raw const (*self.raw).tc_index) {
+                mark if mark == Mark::Ours as u32 => Mark::Ours,
+                mark if mark == Mark::ForLine as u32 => Mark::ForLine,
+                _ => return None,
+            };
             core::ptr::write_volatile(&raw mut (*self.raw).tc_index, 0);
+            Some(mark)
         }
-        true
     }
 
-    /// Marks the packet as ours.
+    /// Marks the packet.
     #[inline(always)]
-    pub fn mark(self) {
+    pub fn mark(self, mark: Mark) {
         // SAFETY: as in `take_mark`.
-        unsafe { core::ptr::write_volatile(&raw mut (*self.raw).tc_index, OURS) }
+        unsafe { core::ptr::write_volatile(&raw mut (*self.raw).tc_index, mark as u32) }
     }
 
     /// Sends a marked copy out of the device, or into it as if it had arrived.
     #[inline(always)]
-    pub fn copy(self, arriving: bool) -> bool {
-        self.mark();
+    pub fn copy(self, mark: Mark, arriving: bool) -> bool {
+        self.mark(mark);
         // SAFETY: a helper on our own context.
         let sent =
             deeper(|| unsafe { bpf_clone_redirect(self.raw, self.ifindex(), direction(arriving)) == 0 });
         self.take_mark();
         sent
+    }
+
+    /// Chooses a class of the queue that the packet will be in.
+    #[inline(always)]
+    pub fn choose_class(self, class: u32) {
+        // SAFETY: as in `field!`; tc programs may write the priority.
+        unsafe { core::ptr::write_volatile(&raw mut (*self.raw).priority, class) }
     }
 
     /// Sends the packet out of another device; the value is the program's verdict.

@@ -93,6 +93,20 @@ pub fn now() -> u64 {
     }
 }
 
+/// Scratch space of the program of ours in which this one stands; `None` when it stands in none.
+#[inline(always)]
+pub fn outer() -> Option<&'static Work> {
+    let desk = WORK.get_ptr_mut(0)?;
+    // SAFETY: as in `work`; the program that owns it waits for this one.
+    unsafe {
+        let depth = core::ptr::read_volatile(&raw const (*desk).depth) as usize;
+        if depth == 0 || depth > DEPTH_MAX {
+            return None;
+        }
+        Some(&*(&raw const (*desk).works).cast::<Work>().add(depth - 1))
+    }
+}
+
 /// Runs something during which other programs of ours may run on this CPU.
 #[inline(always)]
 pub fn deeper<T>(run: impl FnOnce() -> T) -> T {

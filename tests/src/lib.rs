@@ -35,12 +35,14 @@ pub use chaosctl::{Chaosctl, Output, View};
 pub use container::Container;
 pub use daemon::{Daemon, DaemonBuilder, binary};
 pub use fault::FaultFile;
-pub use link::{Device, veth};
+pub use link::{Device, veth, vlan};
 pub use netns::Netns;
 pub use process::{Process, run};
 pub use skip::{Since, Skip, require_feature, require_program};
 pub use snapshot::Snapshot;
 pub use stats::{Bounds, binomial_999, lag1_correlation};
 pub use topology::{Host, Pair, Router};
-pub use wait::{boot_nanos, eventually, eventually_some, is_emulated, monotonic_nanos, patience, settled};
+pub use wait::{
+    boot_nanos, eventually, eventually_some, is_emulated, is_full_run, monotonic_nanos, patience, settled,
+};
 pub use workload::Workload;

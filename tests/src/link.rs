@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::{Netns, eventually};
+use crate::process::succeeds;
+use crate::{Netns, Since, Skip, eventually, require_feature};
 
 /// One end of a cable that a test made. There is no other way to come by one, so no test can name a device of the
 /// machine's own namespace.
@@ -97,4 +98,32 @@ pub fn veth(a: (&Netns, &str), b: (&Netns, &str)) -> (Device, Device) {
         });
     }
     ends
+}
+
+/// A VLAN device `<name>.<id>` on a device, up.
+///
+/// # Errors
+/// This kernel has none.
+pub fn vlan(parent: &Device, id: u16) -> Result<Device, Skip> {
+    let name = format!("{}.{id}", parent.name);
+    let netns = parent.netns.clone();
+    let id = id.to_string();
+    let argv = [
+        "ip",
+        "link",
+        "add",
+        "link",
+        &parent.name,
+        "name",
+        &name,
+        "type",
+        "vlan",
+        "id",
+        &id,
+    ];
+    let made = netns.enter(|| succeeds(&argv));
+    require_feature("VLAN device", Since::Config("CONFIG_VLAN_8021Q"), made)?;
+    netns.sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0");
+    netns.ip(&format!("link set {name} up"));
+    Ok(Device { netns, name })
 }

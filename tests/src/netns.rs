@@ -1,5 +1,6 @@
 //! Network namespaces that a test makes, and the only way into them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::linux::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -97,6 +98,43 @@ impl Netns {
     pub fn sysctl(&self, key: &str, value: &str) {
         let path = format!("/proc/sys/net/{key}");
         self.enter(|| fs::write(&path, value).unwrap_or_else(|e| panic!("{path} = {value}: {e}")));
+    }
+
+    /// All of `net.…` inside, by path.
+    pub fn sysctls(&self) -> BTreeMap<PathBuf, String> {
+        fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    walk(&path, found);
+                } else if let Ok(text) = fs::read_to_string(&path) {
+                    // Some can only be written.
+                    found.insert(path, text);
+                }
+            }
+        }
+        self.enter(|| {
+            let mut found = BTreeMap::new();
+            walk(Path::new("/proc/sys/net"), &mut found);
+            found
+        })
+    }
+
+    /// A counter of the TCP stack inside, such as `RetransSegs` or `TCPOFOQueue`; 0 when this kernel has none.
+    pub fn tcp_count(&self, name: &str) -> u64 {
+        let text = self.enter(|| {
+            ["snmp", "netstat"]
+                .map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default())
+                .concat()
+        });
+        let lines: Vec<&str> = text.lines().collect();
+        lines
+            .chunks(2)
+            .filter(|pair| pair[0].starts_with("Tcp"))
+            .flat_map(|pair| pair[0].split(' ').zip(pair.get(1).unwrap_or(&"").split(' ')))
+            .find(|(counter, _)| *counter == name)
+            .and_then(|(_, value)| value.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Deletes it now, under whatever still runs in it: the way a container ends.

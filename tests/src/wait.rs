@@ -20,6 +20,11 @@ pub fn is_emulated() -> bool {
     std::env::var_os("CHAOS_EMULATED").is_some()
 }
 
+/// Whether tests take the time that the promises speak of (`cargo xtask test --all`), in place of a sample.
+pub fn is_full_run() -> bool {
+    std::env::var_os("CHAOS_TEST_ALL").is_some()
+}
+
 /// Waits until `condition` holds.
 ///
 /// # Panics

@@ -45,6 +45,10 @@ mod health_kinds;
 mod history;
 #[path = "netns/hostname.rs"]
 mod hostname;
+#[path = "netns/line.rs"]
+mod line;
+#[path = "netns/line_paths.rs"]
+mod line_paths;
 #[path = "netns/mtls.rs"]
 mod mtls;
 #[path = "netns/partition.rs"]

@@ -1,6 +1,6 @@
 //! Arming, changing and ending faults.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use chaos_ebpf_common::{
     abi::{AddressKey, Counters, Hook, Rule, State, trie_bits},
@@ -41,6 +41,8 @@ pub(super) struct Armed {
     pub lined: Arc<LineCounters>,
     /// Its lines know that its rules have ended.
     pub off_line: bool,
+    /// Senders may be held back by it.
+    pub holds_back: bool,
     /// Its rules have been ended.
     quiet: bool,
 }
@@ -73,14 +75,18 @@ impl Datapath {
     /// # Errors
     /// Nothing has changed.
     pub fn arm(&mut self, arms: &[Arm]) -> Result<Vec<super::Armed>, DatapathError> {
+        let armed = self.arm_all(arms);
+        self.close_lines();
+        armed
+    }
+
+    fn arm_all(&mut self, arms: &[Arm]) -> Result<Vec<super::Armed>, DatapathError> {
         let mut staged: Vec<(FaultId, Armed)> = Vec::with_capacity(arms.len());
         for arm in arms {
             match self.stage(arm) {
                 Ok(record) => staged.push((arm.id, record)),
                 Err(error) => {
-                    for (id, record) in staged.into_iter().rev() {
-                        self.retire(record, !self.faults.contains_key(&id));
-                    }
+                    self.unstage(staged);
                     return Err(error);
                 }
             }
@@ -98,21 +104,19 @@ impl Datapath {
             for record in replaced {
                 self.faults.insert(record.arm.id, record);
             }
-            for (id, record) in staged.into_iter().rev() {
-                self.retire(record, !self.faults.contains_key(&id));
-            }
+            self.unstage(staged);
             return Err(error);
         }
-        for record in &mut replaced {
-            let successor = staged.iter().find(|(id, _)| *id == record.arm.id);
-            self.end_lined(std::slice::from_mut(record), successor.map(|(_, new)| new));
-        }
+        self.settle_lines(&staged);
+        self.end_lined(&mut replaced, &staged);
         self.publish(next);
+        self.let_through(&mut replaced);
+        let staged: HashMap<FaultId, Armed> = staged.into_iter().collect();
         for mut record in replaced {
             // States that the new version went on with are not given back.
-            let kept = staged.iter().find(|(id, _)| *id == record.arm.id);
+            let kept = staged.get(&record.arm.id);
             let states: Vec<u32> = kept
-                .map(|(_, new)| new.places.iter().map(|p| p.state).collect())
+                .map(|new| new.places.iter().map(|p| p.state).collect())
                 .unwrap_or_default();
             for place in &mut record.places {
                 if states.contains(&place.state) {
@@ -121,12 +125,19 @@ impl Datapath {
             }
             self.retire(record, false);
         }
-        let mut answers = Vec::with_capacity(staged.len());
-        for (id, record) in staged {
-            answers.push(self.answer(&record));
-            self.faults.insert(id, record);
-        }
+        let answers = arms.iter().filter_map(|arm| staged.get(&arm.id));
+        let answers = answers.map(|record| self.answer(record)).collect();
+        self.faults.extend(staged);
         Ok(answers)
+    }
+
+    /// Takes back what was staged.
+    fn unstage(&mut self, staged: Vec<(FaultId, Armed)>) {
+        let (ids, mut records): (Vec<FaultId>, Vec<Armed>) = staged.into_iter().unzip();
+        self.end_lined(&mut records, &[]);
+        for (id, record) in ids.into_iter().zip(records).rev() {
+            self.retire(record, !self.faults.contains_key(&id));
+        }
     }
 
     /// Ends all of these at one instant. Their counters stand still from then on and can be read until
@@ -139,8 +150,9 @@ impl Datapath {
         let next = self.epoch + 1;
         let quiet = self.end_rules(&records, next);
         if quiet.is_ok() {
-            self.end_lined(&mut records, None);
+            self.end_lined(&mut records, &[]);
             self.publish(next);
+            self.let_through(&mut records);
         }
         for mut record in records {
             record.quiet |= quiet.is_ok();
@@ -163,6 +175,7 @@ impl Datapath {
                 self.retire(record, true);
             }
         }
+        self.close_lines();
         Ok(())
     }
 
@@ -226,6 +239,7 @@ impl Datapath {
                 .map(|old| Arc::clone(&old.lined))
                 .unwrap_or_default(),
             off_line: false,
+            holds_back: false,
             quiet: false,
         };
         match self.stage_into(&mut record, &drafts) {
@@ -333,7 +347,7 @@ impl Datapath {
             }
         };
         let lined = hook != Hook::Xdp && drafts.iter().any(|draft| draft.line.is_some());
-        if lined && let Err(error) = self.hold_lines(space, &place.interfaces) {
+        if lined && let Err(error) = self.hold_lines(space, &place.interfaces, hook) {
             if inherited.is_none() {
                 self.free_states.give(state);
             }
@@ -443,7 +457,8 @@ impl Datapath {
                 .unfile(&mut self.maps, armed.name, &armed.filing, armed.slot);
             self.free_rule(armed);
         }
-        self.end_lined(std::slice::from_mut(&mut record), None);
+        self.end_lined(std::slice::from_mut(&mut record), &[]);
+        self.let_through(std::slice::from_mut(&mut record));
         for place in &record.places {
             if place.lined {
                 self.let_go_lines(place.space, &place.interfaces);

@@ -1,16 +1,22 @@
 //! Faults and the lines of their namespaces.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use chaos_ebpf_common::abi::{Hook, flags};
 
 use super::{
-    Arm, Datapath, DatapathError,
+    Arm, Datapath, DatapathError, FaultId,
     arm::{Armed, ArmedRule},
-    line::{Back, Line, LineRule},
+    line::{self, Back, Ended, Line, LineRule, Receipt},
     space::TcMode,
 };
-use crate::{plan::Draft, target::Interface};
+use crate::{
+    plan::{BandwidthPlan, Draft},
+    target::Interface,
+};
 
 impl Datapath {
     /// Fits drafts to what lines can be had: a fault that needs one is refused where there is none, one that would
@@ -42,8 +48,13 @@ impl Datapath {
         Ok(())
     }
 
-    /// Opens the lines of these devices for a fault, or counts one more user.
-    pub(super) fn hold_lines(&mut self, space: u32, interfaces: &[Interface]) -> Result<(), DatapathError> {
+    /// Opens the lines of these devices for a fault at this hook, or counts one more user.
+    pub(super) fn hold_lines(
+        &mut self,
+        space: u32,
+        interfaces: &[Interface],
+        hook: Hook,
+    ) -> Result<(), DatapathError> {
         let Some(open) = self.spaces.get_mut(&space) else {
             return Err(DatapathError::Unknown(u64::from(space)));
         };
@@ -51,16 +62,17 @@ impl Datapath {
             Some(line) => line,
             none => none.insert(Line::start(open.netns.clone(), &self.maps)?),
         };
-        let mut back = match self.capabilities.tc {
-            TcMode::Tcx => Back::Link(&open.programs.back),
-            TcMode::Clsact => Back::Filter(Box::new(self.object.classifier(&open.programs.back)?)),
+        let mut back = match (hook, self.capabilities.tc) {
+            (Hook::Ingress, TcMode::Tcx) => Some(Back::Link(&open.programs.back)),
+            (Hook::Ingress, TcMode::Clsact) => Some(Back::Filter(Box::new(
+                self.object.classifier(&open.programs.back)?,
+            ))),
+            _ => None,
         };
         for (done, interface) in interfaces.iter().enumerate() {
-            let held = line.hold(&open.netns, space, interface, &mut back, &mut self.maps);
+            let held = line.hold(&open.netns, space, interface, back.as_mut(), &mut self.maps);
             if let Err(error) = held {
-                for interface in &interfaces[..done] {
-                    line.let_go(space, interface.index, &mut self.maps);
-                }
+                self.let_go_lines(space, &interfaces[..done]);
                 return Err(error);
             }
         }
@@ -72,58 +84,131 @@ impl Datapath {
         told
     }
 
-    /// Counts one user less.
+    /// Counts one user less. [`Datapath::close_lines`] has to follow.
     pub(super) fn let_go_lines(&mut self, space: u32, interfaces: &[Interface]) {
         let Some(line) = self.spaces.get_mut(&space).and_then(|open| open.line.as_mut()) else {
             return;
         };
-        for interface in interfaces {
-            line.let_go(space, interface.index, &mut self.maps);
-        }
-        let left = line.len();
-        if let Err(error) = self.index.set_lines(&mut self.maps, space, left) {
-            tracing::debug!(%error, "a namespace could not be told of its lines");
+        let mut closing: Vec<_> = interfaces
+            .iter()
+            .filter_map(|i| line.let_go(space, i.index))
+            .collect();
+        closing.extend(line.close_idle_gate(space));
+        self.closing
+            .extend(closing.into_iter().map(|closing| (space, closing)));
+    }
+
+    /// Waits until lines that nobody uses any more are gone.
+    pub(super) fn close_lines(&mut self) {
+        let (spaces, closing): (HashSet<u32>, Vec<_>) = std::mem::take(&mut self.closing).into_iter().unzip();
+        line::close(closing, &mut self.maps);
+        for space in spaces {
+            let left = self.spaces.get(&space).and_then(|open| open.line.as_ref());
+            let left = left.map_or(0, Line::len);
+            if let Err(error) = self.index.set_lines(&mut self.maps, space, left) {
+                tracing::debug!(%error, "a namespace could not be told of its lines");
+            }
         }
     }
 
     /// Tells lines of the rules that a fault brings.
-    pub(super) fn put_lined(&self, record: &Armed) {
-        for (space, open) in &self.spaces {
-            let Some(line) = &open.line else { continue };
-            let rules: Vec<_> = lined(record, *space)
-                .filter_map(|armed| {
-                    let rule = LineRule {
-                        rule: armed.rule,
-                        plan: Arc::clone(armed.line.as_ref()?),
-                        counters: Arc::clone(&record.lined),
-                    };
-                    Some((armed.slot, rule))
-                })
-                .collect();
-            if !rules.is_empty() {
-                line.put(rules);
+    pub(super) fn put_lined(&mut self, record: &mut Armed) {
+        let spaces: HashSet<u32> = record
+            .places
+            .iter()
+            .filter(|p| p.lined)
+            .map(|p| p.space)
+            .collect();
+        for space in spaces {
+            let Some(open) = self.spaces.get_mut(&space) else {
+                continue;
+            };
+            let Some(line) = &mut open.line else { continue };
+            for (state, plan) in lined(record, space).filter_map(held_back) {
+                if let Err(error) = line.hold_back(&open.netns, space, state, &plan, &mut self.maps) {
+                    tracing::warn!(%error, fault = record.name, "no backpressure: the line alone limits");
+                }
             }
+            let rules = lined(record, space).filter_map(|armed| {
+                let rule = LineRule {
+                    rule: armed.rule,
+                    plan: Arc::clone(armed.line.as_ref()?),
+                    counters: Arc::clone(&record.lined),
+                };
+                Some((armed.slot, rule))
+            });
+            line.put(rules.collect());
         }
+        record.holds_back = true;
+    }
+
+    /// Waits until the lines act by all rules that they were told of.
+    pub(super) fn settle_lines(&self, staged: &[(FaultId, Armed)]) {
+        let spaces: HashSet<u32> = staged
+            .iter()
+            .flat_map(|(_, record)| record.places.iter().filter(|place| place.lined))
+            .map(|place| place.space)
+            .collect();
+        let lines = spaces
+            .iter()
+            .filter_map(|space| self.spaces.get(space)?.line.as_ref());
+        // All are asked before any is waited for.
+        let asked: Vec<Receipt> = lines.map(Line::settle).collect();
+        Receipt::wait_for(asked);
     }
 
     /// Lets the lines know of rules that end now, and of those that come after them.
-    pub(super) fn end_lined(&self, ending: &mut [Armed], successor: Option<&Armed>) {
-        for (space, open) in &self.spaces {
-            let Some(line) = &open.line else { continue };
-            let ended: Vec<u32> = ending
+    pub(super) fn end_lined(&self, ending: &mut [Armed], staged: &[(FaultId, Armed)]) {
+        let successors: HashMap<FaultId, &Armed> = staged.iter().map(|(id, record)| (*id, record)).collect();
+        let mut ended: HashMap<u32, Vec<Ended>> = HashMap::new();
+        for record in ending.iter().filter(|record| !record.off_line) {
+            let spaces: HashSet<u32> = record
+                .places
                 .iter()
-                .filter(|record| !record.off_line)
-                .flat_map(|record| lined_slots(record, *space))
+                .filter(|p| p.lined)
+                .map(|p| p.space)
                 .collect();
-            if !ended.is_empty() {
-                let next = successor.map(|record| lined_slots(record, *space).collect());
-                line.end(ended, next.unwrap_or_default());
+            for space in spaces {
+                let next = successors.get(&record.arm.id);
+                ended.entry(space).or_default().push(Ended {
+                    slots: lined_slots(record, space).collect(),
+                    successors: next
+                        .map(|next| lined_slots(next, space).collect())
+                        .unwrap_or_default(),
+                });
             }
         }
+        let asked: Vec<Receipt> = ended
+            .into_iter()
+            .filter_map(|(space, ended)| Some(self.spaces.get(&space)?.line.as_ref()?.end(ended)))
+            .collect();
+        Receipt::wait_for(asked);
         for record in ending {
             record.off_line = true;
         }
     }
+
+    /// Lets senders go on that these faults, which have ended, still hold back. Not sooner, or what they send next would
+    /// meet the last packets in the line.
+    pub(super) fn let_through(&mut self, ended: &mut [Armed]) {
+        for record in ended.iter_mut().filter(|record| record.holds_back) {
+            for rule in &record.rules {
+                let space = self.spaces.get_mut(&rule.name.netns);
+                if let Some((state, _)) = held_back(rule)
+                    && let Some(line) = space.and_then(|open| open.line.as_mut())
+                {
+                    line.let_through(state);
+                }
+            }
+            record.holds_back = false;
+        }
+    }
+}
+
+/// The rule state whose senders are held back, and how.
+fn held_back(armed: &ArmedRule) -> Option<(u32, BandwidthPlan)> {
+    let plan = armed.line.as_ref()?.bandwidth?;
+    (armed.name.hook == Hook::Egress).then_some((armed.rule.state, plan))
 }
 
 /// The rules that a fault has on the line of a namespace.

@@ -150,6 +150,8 @@ pub struct Datapath {
     /// Programs for the next namespace, loaded ahead: the verifier takes longer than anything else.
     spare: Option<(u32, object::Programs)>,
     faults: HashMap<FaultId, Record>,
+    /// Lines that nobody uses any more, with their namespaces.
+    closing: Vec<(u32, line::Closing)>,
     epoch: u64,
     free_spaces: Slots,
     free_faults: Slots,
@@ -187,6 +189,7 @@ impl Datapath {
             spaces: HashMap::new(),
             spare: None,
             faults: HashMap::new(),
+            closing: Vec::new(),
             epoch: 1,
             free_spaces: Slots::new("network namespaces", 0, NETNS_MAX),
             free_faults: Slots::new("faults", 0, options.max_faults),

@@ -46,6 +46,18 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
                 planned
                     .attachments
                     .push(attachment(place.netns.label.clone(), interface, hook, mode, line));
+                if line.is_some() && hook == Hook::Egress && arm.spec.fault.bandwidth.is_some() {
+                    let what = format!(
+                        "a TAP device ({OURS}N) with htb in {}, to hold senders back",
+                        place.netns.label
+                    );
+                    if planned.host_changes.iter().all(|change| change.what != what) {
+                        planned.host_changes.push(HostChange {
+                            what,
+                            undone_by: "the end of the fault, or the end of the daemon's process".to_owned(),
+                        });
+                    }
+                }
                 if line.is_some() && !entrances.contains(&(place.netns.inode, interface.index)) {
                     entrances.push((place.netns.inode, interface.index));
                     planned.host_changes.push(HostChange {

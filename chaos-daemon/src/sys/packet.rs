@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
@@ -19,6 +20,12 @@ pub struct Outgoing<'a> {
     pub bytes: &'a [u8],
     /// Its mark.
     pub mark: u32,
+}
+
+/// What can be sent.
+pub trait Frame {
+    /// It, as it is sent.
+    fn outgoing(&self) -> Outgoing<'_>;
 }
 
 /// Sends out of one device; frames that arrive are none of its business.
@@ -79,35 +86,37 @@ impl Sender {
     ///
     /// # Errors
     /// The first was refused.
-    pub fn send(&self, frames: &[Outgoing<'_>]) -> io::Result<usize> {
+    pub fn send(&self, frames: &[impl Frame]) -> io::Result<usize> {
         let frames = &frames[..frames.len().min(BATCH)];
-        // SAFETY: plain integers and pointers, filled below.
-        let mut pieces: [libc::iovec; BATCH] = unsafe { std::mem::zeroed() };
-        // SAFETY: as above.
-        let mut marks: [MarkMessage; BATCH] = unsafe { std::mem::zeroed() };
-        // SAFETY: as above.
-        let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
+        let mut pieces = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
+        let mut marks = [const { MaybeUninit::<MarkMessage>::uninit() }; BATCH];
+        let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
         for (i, frame) in frames.iter().enumerate() {
-            pieces[i].iov_base = frame.bytes.as_ptr().cast_mut().cast();
-            pieces[i].iov_len = frame.bytes.len();
-            let message = &mut messages[i].msg_hdr;
-            message.msg_iov = &raw mut pieces[i];
-            message.msg_iovlen = 1;
+            let frame = frame.outgoing();
+            let piece = pieces[i].write(libc::iovec {
+                iov_base: frame.bytes.as_ptr().cast_mut().cast(),
+                iov_len: frame.bytes.len(),
+            });
+            // SAFETY: plain integers and pointers.
+            let message = messages[i].write(unsafe { std::mem::zeroed() });
+            message.msg_hdr.msg_iov = piece;
+            message.msg_hdr.msg_iovlen = 1;
             if frame.mark != 0 {
-                let length = size_of::<libc::cmsghdr>() + size_of::<u32>();
-                marks[i].header.cmsg_len = length as _;
-                marks[i].header.cmsg_level = libc::SOL_SOCKET;
-                marks[i].header.cmsg_type = libc::SO_MARK;
-                marks[i].mark = frame.mark;
-                message.msg_control = (&raw mut marks[i]).cast();
-                message.msg_controllen = size_of::<MarkMessage>() as _;
+                // SAFETY: plain integers.
+                let mark = marks[i].write(unsafe { std::mem::zeroed() });
+                mark.header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<u32>()) as _;
+                mark.header.cmsg_level = libc::SOL_SOCKET;
+                mark.header.cmsg_type = libc::SO_MARK;
+                mark.mark = frame.mark;
+                message.msg_hdr.msg_control = (&raw mut *mark).cast();
+                message.msg_hdr.msg_controllen = size_of::<MarkMessage>() as _;
             }
         }
-        // SAFETY: `messages` describes memory that outlives the call.
+        // SAFETY: as many messages as there are frames have been written; they describe memory that outlives the call.
         let sent = unsafe {
             libc::sendmmsg(
                 self.fd.as_raw_fd(),
-                messages.as_mut_ptr(),
+                messages.as_mut_ptr().cast(),
                 frames.len() as libc::c_uint,
                 libc::MSG_DONTWAIT,
             )

@@ -6,7 +6,7 @@ use chaos_ebpf_common::{
 };
 
 use super::{Treated, any_of_wire, tally::Tally};
-use crate::maps::count;
+use crate::{maps::count, skb::Mark};
 
 /// Sends the copy. The packet itself goes on to the next fault.
 #[inline(never)]
@@ -15,7 +15,7 @@ pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> u32 {
     if !hit(tally.rule.seed, Stream::Duplicate, tally.sequence, chance) || !tally.spend() {
         return 0;
     }
-    if treated.skb.copy(!treated.leaving()) {
+    if treated.skb.copy(Mark::Ours, !treated.leaving()) {
         tally.count(|counters, n| counters.duplicated += n);
     } else {
         count(stat::HELPER_FAILED);

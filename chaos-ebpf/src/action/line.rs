@@ -6,21 +6,24 @@ use aya_ebpf::{
     helpers::{bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_fullsock},
 };
 use chaos_ebpf_common::{
-    abi::{LINE_RULES, Line, LineKey, LineNote, stat},
-    line::{MAGIC, NOTE_LEN},
+    abi::{HELD_BACK, Hook, LINE_RULES, Line, LineKey, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, fault, stat},
+    line::{ETH_SERVICE, GATE, GATE_MAJOR, MAGIC, NOTE_LEN, gate_class},
 };
 use core::cell::Cell;
 
-use super::Treated;
+use super::{STAYS, SHOT, Treated};
 use crate::{
-    maps::{LINES, NETNS_INDEX, count},
-    skb::Skb,
+    maps::{LINES, NETNS_INDEX, SPENT, count},
+    skb::{Mark, Skb, vanish},
+    work::outer,
 };
 
 /// Rules of the packet at hand that are carried out on the line.
 #[repr(C)]
 pub struct Notes {
     count: Cell<u32>,
+    /// Where the packet itself waits while a copy travels: a class of the gate, or 0.
+    class: Cell<u32>,
     slots: [Cell<u32>; LINE_RULES],
 }
 
@@ -32,6 +35,7 @@ impl Notes {
     #[inline(always)]
     pub fn clear(&self) {
         self.count.set(0);
+        self.class.set(0);
     }
 
     /// Whether there are any.
@@ -42,7 +46,7 @@ impl Notes {
 
     /// One more.
     #[inline(always)]
-    pub fn add(&self, slot: u32) {
+    fn add(&self, slot: u32) {
         let i = self.count.get() as usize;
         if i < LINE_RULES {
             self.slots[i].set(slot);
@@ -53,27 +57,88 @@ impl Notes {
     }
 }
 
-/// Sends the packet into the line of its device: the verdict of the program, [`super::STAYS`] when there is no way.
+/// Notes a rule that is carried out on the line.
+#[inline(always)]
+pub fn add(treated: &Treated<'_>, rule: &Rule, slot: u32) {
+    let notes = &treated.work.notes;
+    notes.add(slot);
+    if rule.faults & fault::BANDWIDTH != 0 && treated.leaving() && notes.class.get() == 0 && in_budget(rule) {
+        notes.class.set(gate_class(rule.state) as u32);
+    }
+}
+
+/// Whether a fault may still act.
+#[inline(always)]
+fn in_budget(rule: &Rule) -> bool {
+    if rule.budget == u64::MAX {
+        return true;
+    }
+    matches!(SPENT.get(rule.fault), Some(spent) if *spent < rule.budget)
+}
+
+/// Sends the packet into the line of its device: the verdict of the program, [`STAYS`] when there is no way.
 #[inline(never)]
 pub fn send(treated: &Treated<'_>) -> i32 {
-    const STAYS: i32 = super::STAYS;
-    let (skb, work) = (treated.skb, treated.work);
-    let Some(line) = of_device(work.ifindex) else {
-        count(stat::HELPER_FAILED);
-        return STAYS;
-    };
-    if !skb.grow_head(NOTE_LEN as u32) {
-        count(stat::HELPER_FAILED);
-        return STAYS;
+    let (skb, notes) = (treated.skb, &treated.work.notes);
+    let class = notes.class.get();
+    // The gate is nobody's device.
+    if class != 0 && !skb.socket().is_null() && let Some(gate) = of_device(GATE) {
+        // The copy comes to `enter_copy`.
+        if skb.copy(Mark::ForLine, false) {
+            skb.choose_class(GATE_MAJOR << 16 | class);
+            return skb.hand_to(gate.ifindex);
+        }
     }
-    let notes = &work.notes;
+    enter(skb, treated.hook, notes, 0)
+}
+
+/// The copy of a packet that waits at the gate: its notes are those of the packet.
+#[inline(never)]
+pub fn enter_copy(skb: Skb) -> i32 {
+    match outer() {
+        Some(work) => enter(skb, Hook::Egress as u32, &work.notes, HELD_BACK),
+        None => STAYS,
+    }
+}
+
+#[inline(always)]
+fn enter(skb: Skb, hook: u32, notes: &Notes, held: u16) -> i32 {
+    // A packet that was begun to be changed is of no use to anybody any more.
+    let failed = |changed: bool| {
+        count(stat::HELPER_FAILED);
+        match (changed, hook == Hook::Egress as u32) {
+            (false, _) => STAYS,
+            (true, true) => vanish(),
+            (true, false) => SHOT,
+        }
+    };
+    let Some(line) = of_device(skb.ifindex()) else {
+        return failed(false);
+    };
+    let mut tags = 0;
+    let mut vlans = [0; VLAN_TAGS];
+    let mut i = 0;
+    while i < VLAN_TAGS {
+        let Some((kind, control)) = skb.vlan() else { break };
+        if !skb.untag() {
+            return failed(i > 0);
+        }
+        vlans[i] = control;
+        tags += 1 | if kind == ETH_SERVICE { SERVICE_TAG << i } else { 0 };
+        i += 1;
+    }
+    if !skb.grow_head(NOTE_LEN as u32) {
+        return failed(tags > 0);
+    }
     let note = LineNote {
         magic: MAGIC,
-        hook: treated.hook,
+        hook: hook as u8,
+        count: notes.count.get() as u8,
+        tags: tags | held,
         // SAFETY: a helper without arguments.
         time: unsafe { bpf_ktime_get_ns() },
         mark: skb.user_mark(),
-        count: notes.count.get(),
+        vlans,
         rules: [
             notes.slots[0].get(),
             notes.slots[1].get(),
@@ -87,12 +152,11 @@ pub fn send(treated: &Treated<'_>) -> i32 {
             notes.slots[9].get(),
         ],
     };
-    if !skb.store(0, &note, false) {
-        // With room for a note at its head it is no packet any more.
-        count(stat::HELPER_FAILED);
-        return treated.lost();
+    if skb.store(0, &note, false) {
+        skb.hand_to(line.ifindex)
+    } else {
+        failed(true)
     }
-    skb.hand_to(line.ifindex)
 }
 
 /// Whether a leaving packet comes back from the line of this very device, which has then done with it.

@@ -120,7 +120,7 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
     let lined =
         treated.work.notes.any() || takes(rule, treated.work.flow.protocol, treated.work.wire_packets);
     if lined && rule.faults & (fault::REJECT | fault::RESET) == 0 {
-        treated.work.notes.add(slot);
+        line::add(treated, rule, slot);
         return Next::Go;
     }
     let tally = Tally::open(rule, treated.work.wire_packets);
@@ -133,7 +133,7 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
         }
     }
     if lined {
-        treated.work.notes.add(slot);
+        line::add(treated, rule, slot);
         return Next::Go;
     }
     if rule.faults & (fault::PARTITION | fault::DROP) != 0 {

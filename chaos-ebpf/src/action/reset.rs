@@ -13,7 +13,7 @@ use chaos_ebpf_common::{
 };
 
 use super::{Next, Treated, tally::Tally};
-use crate::{maps::count, scope::Receiver};
+use crate::{maps::count, scope::Receiver, skb::Mark};
 
 /// Whether this packet is to be answered with a reset: the choice is the flow's, for its whole life.
 #[inline(never)]
@@ -122,7 +122,7 @@ fn try_answer(treated: &Treated<'_>) -> Option<i32> {
     let opening = packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
     if !opening {
         let header = reset_header(packet, teardown(segment), false, partial);
-        if !skb.store(packet.l4, &header, true) || !skb.copy(!treated.leaving()) {
+        if !skb.store(packet.l4, &header, true) || !skb.copy(Mark::Ours, !treated.leaving()) {
             return None;
         }
     }
@@ -172,7 +172,7 @@ pub fn turn_back(treated: &Treated<'_>) -> i32 {
         }
     }
     if opposite_armed(treated.netns, treated.hook) {
-        skb.mark();
+        skb.mark(Mark::Ours);
     }
     skb.turn(treated.leaving())
 }

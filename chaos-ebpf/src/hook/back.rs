@@ -2,7 +2,7 @@
 
 use aya_ebpf::programs::TcContext;
 
-use crate::{action::line::of_device, skb::Skb};
+use crate::{action::line::of_device, skb::{Mark, Skb}};
 
 /// TC_ACT_SHOT. Nothing else has to do with an entrance.
 const LOST: i32 = 2;
@@ -15,6 +15,6 @@ pub fn run(ctx: &TcContext) -> i32 {
     let Some(way) = of_device(skb.ifindex()) else {
         return LOST;
     };
-    skb.mark();
+    skb.mark(Mark::Ours);
     skb.let_arrive_at(way.ifindex)
 }

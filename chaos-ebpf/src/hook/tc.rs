@@ -17,7 +17,7 @@ use crate::{
     maps::{Control, NETNS, NETNS_INDEX, RULES, count},
     scope::{Sole, add_receiver, add_sender, add_sender_to},
     search::search,
-    skb::{Skb, Window},
+    skb::{Mark, Skb, Window},
     work::{Work, now, work},
 };
 
@@ -29,8 +29,10 @@ const HEADERS: u32 = 192;
 #[inline(always)]
 pub fn run(ctx: &TcContext, hook: u32) -> i32 {
     let skb = Skb::new(ctx.skb.skb);
-    if skb.take_mark() {
-        return NEXT;
+    match skb.take_mark() {
+        Some(Mark::ForLine) if hook == Hook::Egress as u32 => return line::enter_copy(skb),
+        Some(_) => return NEXT,
+        None => {}
     }
     let Some(netns) = NETNS.get(NETNS_INDEX.load()) else {
         return NEXT;

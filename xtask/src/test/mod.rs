@@ -100,7 +100,12 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
         if layer == Layer::Vm {
             outcomes.extend(run_vm(ws, args)?);
         } else {
-            let tally = run_layer(&mut layer.command(ws, &args.filter)?)?;
+            let mut command = layer.command(ws, &args.filter)?;
+            if args.all {
+                // As long as the promises speak of, where a test takes a sample otherwise.
+                command.env("CHAOS_TEST_ALL", "1");
+            }
+            let tally = run_layer(&mut command)?;
             outcomes.push(LayerOutcome::new(layer.name(), tally));
         }
     }

@@ -20,26 +20,32 @@ const CHECKSUM_OFFSET: usize = 8;
 const NEEDS_CHECKSUM: u8 = 1;
 const GSO_NONE: u8 = 0;
 
-/// Takes the note out of what was read from the entrance. `bytes` become what can be sent.
-pub fn take_note(read: &[u8]) -> Option<(LineNote, Vec<u8>)> {
-    let note = LineNote::read(read.get(VIRTIO..)?)?;
-    let frame = &read[VIRTIO + NOTE_LEN..];
-    let mut bytes = Vec::with_capacity(VIRTIO + frame.len());
-    bytes.extend_from_slice(&read[..VIRTIO]);
-    bytes.extend_from_slice(frame);
-    // Both count from the beginning of the frame, where the note was.
+/// Where VLAN tags stand in an Ethernet frame: behind both addresses.
+const TAGS_AT: usize = VIRTIO + 12;
+
+/// Makes what was read behind a note into what can be sent: puts VLAN tags back, and counts offsets from where the
+/// frame begins now, because the kernel counted them from the note.
+pub fn mend(bytes: &mut Vec<u8>, note: &LineNote) {
+    let mut tags = Vec::new();
+    for (kind, control) in note.tags() {
+        tags.extend(kind.to_be_bytes());
+        tags.extend(control.to_be_bytes());
+    }
+    if !tags.is_empty() && bytes.len() >= TAGS_AT {
+        bytes.splice(TAGS_AT..TAGS_AT, tags.iter().copied());
+    }
     if bytes[GSO_TYPE] != GSO_NONE {
-        shift(&mut bytes, HEADER_LENGTH);
+        shift(bytes, HEADER_LENGTH, tags.len());
     }
     if bytes[FLAGS] & NEEDS_CHECKSUM != 0 {
-        shift(&mut bytes, CHECKSUM_START);
+        shift(bytes, CHECKSUM_START, tags.len());
     }
-    Some((note, bytes))
 }
 
-fn shift(bytes: &mut [u8], at: usize) {
-    let moved = u16::from_le_bytes([bytes[at], bytes[at + 1]]).saturating_sub(NOTE_LEN as u16);
-    bytes[at..at + 2].copy_from_slice(&moved.to_le_bytes());
+fn shift(bytes: &mut [u8], at: usize, tags: usize) {
+    let was = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let is = was.saturating_sub(NOTE_LEN as u16) + tags as u16;
+    bytes[at..at + 2].copy_from_slice(&is.to_le_bytes());
 }
 
 /// Headers of a frame, when it is IP.

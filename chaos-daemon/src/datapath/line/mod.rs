@@ -5,37 +5,47 @@
 //!
 //! All of it hangs on descriptors of this process: whatever ends the process ends the line.
 
+mod closing;
 mod counters;
 mod frame;
+mod gate;
+mod htb;
 mod queue;
 mod rules;
 mod thread;
 
 use std::{
     collections::HashMap,
+    io,
     os::fd::AsFd,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
-    thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aya::programs::{ProgramFd, SchedClassifier};
-use chaos_ebpf_common::abi::{Line as LineEntry, LineKey};
+use chaos_ebpf_common::{
+    abi::{Line as LineEntry, LineKey},
+    line::{GATE, gate_class},
+};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+pub use closing::{Closing, close};
 pub use counters::LineCounters;
-pub use rules::LineRule;
+pub use rules::{Ended, LineRule};
 
 use self::{
+    closing::Open,
+    gate::Gate,
     rules::Rules,
     thread::{Order, Worker},
 };
 use super::{DatapathError, clsact, object::Maps};
 use crate::{
+    plan::BandwidthPlan,
     sys::{bpf, packet::Sender, tap::Tap},
     target::{Interface, Netns, OURS},
 };
@@ -44,25 +54,48 @@ use crate::{
 const MTU: u32 = 65_521;
 /// Frames that may wait to be read.
 const BACKLOG: u32 = 16_384;
-/// How long the thread may take to carry out an order. It is asked in the course of every end, so not for long.
+/// How long the threads may take to carry out an order. They are asked in the course of every end, so not for long.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// How long it may take to close a device: the kernel waits for all CPUs before a device is gone.
-const LEISURE: Duration = Duration::from_millis(500);
 
-/// The line of a namespace.
+/// The line of a namespace. Its thread ends soon after it, by itself: no end may hang on a thread.
 pub struct Line {
-    orders: Option<mpsc::Sender<(Order, Option<mpsc::Sender<()>>)>>,
+    orders: Option<mpsc::Sender<Order>>,
     wake: Arc<EventFd>,
-    thread: Option<JoinHandle<()>>,
     devices: HashMap<u32, Device>,
+    /// Where senders are held back, while some fault limits what leaves.
+    gate: Option<Gate>,
     lost: Arc<AtomicU64>,
+}
+
+/// Something that a line was asked, and will say when it is done.
+#[must_use]
+pub struct Receipt(mpsc::Receiver<()>);
+
+impl Receipt {
+    /// Waits until all are done, but not for ever.
+    pub fn wait_for(all: impl IntoIterator<Item = Self>) {
+        let until = Instant::now() + PATIENCE;
+        for Self(done) in all {
+            if done
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+                .is_err()
+            {
+                tracing::debug!("a line takes its time");
+            }
+        }
+    }
 }
 
 struct Device {
     users: usize,
     /// Index of the entrance.
     entrance: u32,
-    _link: Option<bpf::Link>,
+    /// Its name.
+    name: String,
+    /// Whether it has the way back for packets that arrive, once some fault has needed it: a program on a device makes
+    /// the kernel wait for all CPUs when the device goes.
+    arrives: bool,
+    link: Option<bpf::Link>,
 }
 
 /// The program at the far end, and how it gets there.
@@ -75,12 +108,13 @@ pub enum Back<'a> {
 
 impl Back<'_> {
     /// Attaches it in the calling thread's namespace.
-    fn attach(&mut self, tap: &Tap) -> std::io::Result<Option<bpf::Link>> {
+    fn attach(&mut self, entrance: &str) -> io::Result<Option<bpf::Link>> {
         match self {
             Self::Link(program) => {
-                bpf::Link::device(program.as_fd(), tap.ifindex(), bpf::Hook::TcxIngress).map(Some)
+                let index = nix::net::if_::if_nametoindex(entrance)?;
+                bpf::Link::device(program.as_fd(), index, bpf::Hook::TcxIngress).map(Some)
             }
-            Self::Filter(program) => clsact::add_to_own(tap.name(), program).map(|()| None),
+            Self::Filter(program) => clsact::add_to_own(entrance, program).map(|()| None),
         }
     }
 }
@@ -98,20 +132,20 @@ impl Line {
         let lost = Arc::new(AtomicU64::new(0));
         let rules = Rules::new(Arc::clone(&maps.state_words), Arc::clone(&maps.spent_words));
         let worker = Worker::new(receiver, Arc::clone(&wake), rules, Arc::clone(&lost));
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("chaos-line".to_owned())
             .spawn(move || worker.run(&netns))
             .map_err(|e| DatapathError::system("start the thread of a line", e))?;
         Ok(Self {
             orders: Some(orders),
             wake,
-            thread: Some(thread),
             devices: HashMap::new(),
+            gate: None,
             lost,
         })
     }
 
-    /// Opens the line of a device, or counts one more user.
+    /// Opens the line of a device for packets that leave, or also for those that arrive, or counts one more user.
     ///
     /// # Errors
     /// The kernel refuses; nothing is left of the attempt.
@@ -120,26 +154,35 @@ impl Line {
         netns: &Netns,
         index: u32,
         interface: &Interface,
-        back: &mut Back<'_>,
+        back: Option<&mut Back<'_>>,
         maps: &mut Maps,
     ) -> Result<(), DatapathError> {
+        let refused = |e| {
+            DatapathError::system(
+                format!("open a line for {} in {}", interface.name, netns.label),
+                e,
+            )
+        };
+        let arrives = back.is_some();
         if let Some(device) = self.devices.get_mut(&interface.index) {
+            if let Some(back) = back
+                && !device.arrives
+            {
+                let name = &device.name;
+                device.link = netns.run(|| back.attach(name))?.map_err(refused)?;
+                device.arrives = true;
+            }
             device.users += 1;
             return Ok(());
         }
         let opened = netns.run(|| {
             let tap = Tap::open(&format!("{OURS}%d"), MTU, BACKLOG)?;
             let sender = Sender::open(interface.index)?;
-            let link = back.attach(&tap)?;
-            Ok::<_, std::io::Error>((tap, sender, link))
+            let link = back.map_or(Ok(None), |back| back.attach(tap.name()))?;
+            Ok::<_, io::Error>((tap, sender, link))
         })?;
-        let (tap, sender, link) = opened.map_err(|e| {
-            DatapathError::system(
-                format!("open a line for {} in {}", interface.name, netns.label),
-                e,
-            )
-        })?;
-        let entrance = tap.ifindex();
+        let (tap, sender, link) = opened.map_err(refused)?;
+        let (entrance, name) = (tap.ifindex(), tap.name().to_owned());
         let there = LineEntry {
             cookie: sender.cookie(),
             ifindex: entrance,
@@ -158,7 +201,7 @@ impl Line {
             let _ = maps.lines.remove(&key(index, entrance));
             return Err(DatapathError::map("LINES", error));
         }
-        self.order(Order::Open {
+        self.tell(Order::Open {
             ifindex: interface.index,
             tap,
             sender,
@@ -168,29 +211,77 @@ impl Line {
             Device {
                 users: 1,
                 entrance,
-                _link: link,
+                name,
+                arrives,
+                link,
             },
         );
         Ok(())
     }
 
-    /// Counts one user less; closes the line of a device where nobody is left.
-    pub fn let_go(&mut self, index: u32, ifindex: u32, maps: &mut Maps) {
-        let Some(device) = self.devices.get_mut(&ifindex) else {
-            return;
-        };
+    /// Counts one user less. Where nobody is left, begins to close the line of the device.
+    pub fn let_go(&mut self, index: u32, ifindex: u32) -> Option<Closing> {
+        let device = self.devices.get_mut(&ifindex)?;
         device.users = device.users.saturating_sub(1);
         if device.users > 0 {
-            return;
+            return None;
         }
-        let entrance = device.entrance;
-        for known in [ifindex, entrance] {
-            if let Err(error) = maps.lines.remove(&key(index, known)) {
-                tracing::debug!(%error, "a line was not in its map");
+        let device = self.devices.remove(&ifindex)?;
+        let (back, door) = mpsc::channel();
+        self.tell(Order::Close { ifindex, back });
+        Some(Closing {
+            keys: vec![key(index, ifindex), key(index, device.entrance)],
+            door: Mutex::new(door),
+            link: device.link,
+        })
+    }
+
+    /// Holds senders back that leave by a rule state with this limit, or counts one more of its rules.
+    ///
+    /// # Errors
+    /// The kernel cannot; then the line alone limits, and loses what waits too long.
+    pub fn hold_back(
+        &mut self,
+        netns: &Netns,
+        index: u32,
+        state: u32,
+        plan: &BandwidthPlan,
+        maps: &mut Maps,
+    ) -> io::Result<()> {
+        let gate = match &mut self.gate {
+            Some(gate) => gate,
+            none => {
+                let gate = Gate::open(netns, MTU)?;
+                let entry = LineEntry {
+                    ifindex: gate.ifindex(),
+                    ..LineEntry::default()
+                };
+                maps.lines
+                    .insert(key(index, GATE), entry, 0)
+                    .map_err(io::Error::other)?;
+                none.insert(gate)
             }
+        };
+        gate.hold(gate_class(state), plan)
+    }
+
+    /// Counts one rule less; where none is left, nobody is held back any more.
+    pub fn let_through(&mut self, state: u32) {
+        if let Some(gate) = &mut self.gate {
+            gate.let_go(gate_class(state));
         }
-        self.order_now(Order::Close { ifindex }, LEISURE);
-        self.devices.remove(&ifindex);
+    }
+
+    /// Begins to close the gate when it holds nobody.
+    pub fn close_idle_gate(&mut self, index: u32) -> Option<Closing> {
+        let gate = self.gate.take_if(|gate| gate.is_idle())?;
+        let (back, door) = mpsc::channel::<Open>();
+        let _ = back.send(Box::new(gate));
+        Some(Closing {
+            keys: vec![key(index, GATE)],
+            door: Mutex::new(door),
+            link: None,
+        })
     }
 
     /// How many devices are open.
@@ -203,33 +294,35 @@ impl Line {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Lets rules act from now on.
+    /// Lets rules act. They do so once [`Line::settle`] is done.
     pub fn put(&self, rules: Vec<(u32, LineRule)>) {
-        self.order_now(Order::Put { rules }, PATIENCE);
+        self.tell(Order::Put { rules });
     }
 
-    /// Ends rules. Waiting packets that none of `successors` names go on at once.
-    pub fn end(&self, slots: Vec<u32>, successors: Vec<u32>) {
-        self.order_now(Order::End { slots, successors }, PATIENCE);
+    /// Asks for all that was put to be in force.
+    pub fn settle(&self) -> Receipt {
+        self.ask(|done| Order::Settle { done })
     }
 
-    fn order(&self, order: Order) {
-        self.tell((order, None));
+    /// Ends rules. Waiting packets that none of their successors names go on at once.
+    pub fn end(&self, ended: Vec<Ended>) -> Receipt {
+        self.ask(|done| Order::End { ended, done })
     }
 
-    /// Waits until it is done, but not for ever: no end may hang on a thread.
-    fn order_now(&self, order: Order, patience: Duration) {
+    fn ask(&self, order: impl FnOnce(mpsc::Sender<()>) -> Order) -> Receipt {
         let (done, wait) = mpsc::channel();
-        self.tell((order, Some(done)));
-        if wait.recv_timeout(patience).is_err() {
-            tracing::debug!("a line takes its time");
-        }
+        self.tell(order(done));
+        Receipt(wait)
     }
 
-    fn tell(&self, order: (Order, Option<mpsc::Sender<()>>)) {
+    fn tell(&self, order: Order) {
         if let Some(orders) = &self.orders {
+            // What is put is settled later; nobody has to get up for it.
+            let later = matches!(order, Order::Put { .. });
             let _ = orders.send(order);
-            let _ = self.wake.write(1);
+            if !later {
+                let _ = self.wake.write(1);
+            }
         }
     }
 }
@@ -238,9 +331,6 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.orders = None;
         let _ = self.wake.write(1);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Packets that wait for their time.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use chaos_ebpf_common::abi::LINE_RULES;
 use rustc_hash::FxHashMap;
+
+use crate::sys::packet::{Frame, Outgoing};
 
 /// Bytes of all packets that may wait.
 const MOST_BYTES: usize = 256 << 20;
@@ -39,11 +41,25 @@ impl Held {
     }
 }
 
+impl Frame for Held {
+    fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing {
+            bytes: &self.bytes,
+            mark: self.mark,
+        }
+    }
+}
+
+/// Due time, number in the order of their coming, place.
+type Turn = (u64, u64, usize);
+
 /// The queue.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// By due time, then by the order of their coming.
-    order: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    /// Those that came in the order of their due times: all, as long as all wait as long.
+    line: VecDeque<Turn>,
+    /// The others.
+    order: BinaryHeap<Reverse<Turn>>,
     packets: Vec<Option<Held>>,
     free: Vec<usize>,
     flows: FxHashMap<u64, Flow>,
@@ -61,7 +77,16 @@ struct Flow {
 impl Queue {
     /// When the next packet goes on.
     pub fn next_due(&self) -> Option<u64> {
-        self.order.peek().map(|Reverse((due, ..))| *due)
+        self.next().map(|(due, ..)| due)
+    }
+
+    fn next(&self) -> Option<Turn> {
+        let first = self.line.front();
+        let other = self.order.peek().map(|Reverse(turn)| turn);
+        match (first, other) {
+            (Some(first), Some(other)) => Some(*first.min(other)),
+            (first, other) => first.or(other).copied(),
+        }
     }
 
     /// When the last waiting packet of a flow goes on.
@@ -93,18 +118,27 @@ impl Queue {
                 self.packets.len() - 1
             }
         };
-        self.order.push(Reverse((due, self.coming, place)));
+        let turn = (due, self.coming, place);
+        if self.line.back().is_none_or(|last| *last <= turn) {
+            self.line.push_back(turn);
+        } else {
+            self.order.push(Reverse(turn));
+        }
         true
     }
 
     /// The next packet whose time has come.
     pub fn pop(&mut self, now: u64) -> Option<Held> {
-        let Reverse((due, _, place)) = self.order.peek()?;
-        if *due > now {
+        let turn = self.next()?;
+        let (due, _, place) = turn;
+        if due > now {
             return None;
         }
-        let place = *place;
-        self.order.pop();
+        if self.line.front() == Some(&turn) {
+            self.line.pop_front();
+        } else {
+            self.order.pop();
+        }
         let held = self.packets[place].take()?;
         self.free.push(place);
         self.count -= 1;
@@ -120,8 +154,9 @@ impl Queue {
 
     /// Lets those packets go on at `now` of which `which` says so; the rest of the queue stays as it is.
     pub fn hurry(&mut self, now: u64, which: impl Fn(&Held) -> bool) {
-        let mut order = std::mem::take(&mut self.order).into_vec();
-        for Reverse((due, _, place)) in &mut order {
+        let mut turns = Vec::from(std::mem::take(&mut self.line));
+        turns.extend(self.order.drain().map(|Reverse(turn)| turn));
+        for (due, _, place) in &mut turns {
             let Some(held) = self.packets[*place].as_mut() else {
                 continue;
             };
@@ -135,7 +170,8 @@ impl Queue {
                 }
             }
         }
-        self.order = order.into();
+        turns.sort_unstable();
+        self.line = turns.into();
     }
 }
 

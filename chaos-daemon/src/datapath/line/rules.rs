@@ -32,6 +32,15 @@ pub struct LineRule {
     pub counters: Arc<LineCounters>,
 }
 
+/// Rules that end together.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Their slots.
+    pub slots: Vec<u32>,
+    /// Slots of the version of their fault that comes after them.
+    pub successors: Arc<[u32]>,
+}
+
 /// What a place of a fault remembers between packets, beside what it shares with the hook.
 #[derive(Debug, Default)]
 struct Memory {
@@ -50,7 +59,7 @@ pub struct Rules {
     spent: Arc<Words>,
     by_slot: FxHashMap<u32, Arc<LineRule>>,
     /// Slots of the past, and those of the version that came after them.
-    successors: FxHashMap<u32, Vec<u32>>,
+    successors: FxHashMap<u32, Arc<[u32]>>,
     memories: FxHashMap<u32, Memory>,
 }
 
@@ -79,6 +88,8 @@ pub struct Subjected<'a> {
     pub ifindex: u32,
     /// Wire packets it stands for.
     pub wire: u32,
+    /// Whether its sender is held back while it waits.
+    pub held_back: bool,
     /// When it passed the hook.
     pub time: u64,
     /// CLOCK_BOOTTIME nanoseconds, now.
@@ -101,11 +112,13 @@ impl Rules {
         self.by_slot.insert(slot, Arc::new(rule));
     }
 
-    /// Ends rules; packets that still come for them meet those of `successors` that name them.
-    pub fn end(&mut self, slots: &[u32], successors: &[u32]) {
-        for slot in slots {
-            self.by_slot.remove(slot);
-            self.successors.insert(*slot, successors.to_vec());
+    /// Ends rules; packets that still come for them meet those of their successors that name them.
+    pub fn end(&mut self, ended: &[Ended]) {
+        for Ended { slots, successors } in ended {
+            for slot in slots {
+                self.by_slot.remove(slot);
+                self.successors.insert(*slot, Arc::clone(successors));
+            }
         }
         // A version that came after may go on with the same memory.
         let used: FxHashSet<u32> = self.by_slot.values().map(|line| line.rule.state).collect();
@@ -313,7 +326,13 @@ impl Rules {
         let (rule, wire) = (&line.rule, u64::from(subject.wire));
         let bytes = (subject.bytes.len() - frame::VIRTIO) as u64;
         let busy = self.memories.entry(rule.state).or_default().busy_until;
-        let passes = bandwidth::pass(plan.rate, plan.burst, bytes, arrival, busy);
+        // What a socket has out is bounded by the socket.
+        let longest = if subject.held_back {
+            u64::MAX
+        } else {
+            bandwidth::LONGEST
+        };
+        let passes = bandwidth::pass(plan.rate, plan.burst, bytes, arrival, busy, longest);
         let (until, due) = match passes {
             Passes::AtOnce { busy_until } => (busy_until, arrival),
             // Nobody is held up, or lost, beyond the budget.

@@ -1,7 +1,6 @@
 //! The thread of a line: reads what the hooks send, lets it wait, sends it on.
 
 use std::{
-    collections::HashMap,
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::AtomicU64, mpsc},
 };
@@ -9,23 +8,26 @@ use std::{
 use chaos_ebpf_common::{
     abi::{Hook, LINE_RULES, LineNote},
     flow::Flow,
+    line::NOTE_LEN,
 };
 use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::{eventfd::EventFd, time::TimeSpec},
 };
+use rustc_hash::FxHashMap;
 
 use super::{
     BACKLOG,
+    closing::Open,
     counters::add,
     frame,
     queue::{Held, Queue},
-    rules::{Fate, LineRule, Rules, Subjected},
+    rules::{Ended, Fate, LineRule, Rules, Subjected},
 };
 use crate::{
     safety::clock::{boot_ns, monotonic_ns},
     sys::{
-        packet::{BATCH, Outgoing, Sender},
+        packet::{BATCH, Sender},
         tap::Tap,
     },
     target::Netns,
@@ -39,6 +41,11 @@ const NAP: u64 = 500_000_000;
 const TOGETHER: u64 = 500_000;
 /// How often packets are counted that found no room at the entrance, nanoseconds.
 const COUNT: u64 = 1_000_000_000;
+/// Frames read without a pause of which it can be said that the entrance was never full.
+const CALM: usize = BACKLOG as usize / 2;
+/// Buffers kept for packets to come, and the largest of them.
+const SPARE: usize = 4096;
+const SPARE_BYTES: usize = 4096;
 /// Room for the largest frame there is, with all that stands before it.
 const LARGEST: usize = (1 << 16) + 4096;
 /// A packet that is this late, because the daemon was stopped meanwhile, is no longer sent.
@@ -48,12 +55,17 @@ const STALE: u64 = 2_000_000_000;
 pub enum Order {
     /// Serve this device.
     Open { ifindex: u32, tap: Tap, sender: Sender },
-    /// Serve it no longer, once its packets have gone.
-    Close { ifindex: u32 },
-    /// Act by these rules.
+    /// Serve it no longer, and hand it back once its packets have gone.
+    Close { ifindex: u32, back: mpsc::Sender<Open> },
+    /// Act by these rules, soon.
     Put { rules: Vec<(u32, LineRule)> },
-    /// Act by these no longer, but by `successors`, for the packets that those name; all others go on at once.
-    End { slots: Vec<u32>, successors: Vec<u32> },
+    /// Act by all that was put.
+    Settle { done: mpsc::Sender<()> },
+    /// Act by these no longer, but by their successors, for the packets that those name; all others go on at once.
+    End {
+        ended: Vec<Ended>,
+        done: mpsc::Sender<()>,
+    },
 }
 
 /// What reading came to.
@@ -67,6 +79,7 @@ enum Found {
 
 /// The ways of one device.
 struct Door {
+    ifindex: u32,
     tap: Tap,
     sender: Sender,
     wire: bool,
@@ -75,12 +88,20 @@ struct Door {
 }
 
 pub struct Worker {
-    orders: mpsc::Receiver<(Order, Option<mpsc::Sender<()>>)>,
+    orders: mpsc::Receiver<Order>,
     wake: Arc<EventFd>,
     rules: Rules,
-    doors: HashMap<u32, Door>,
+    doors: Vec<Door>,
     queue: Queue,
-    /// When those were last counted that found no room at the entrance.
+    /// Packets on their way out of one device.
+    batch: Vec<Held>,
+    /// Buffers to be used again.
+    spare: Vec<Vec<u8>>,
+    /// Frames read since the entrances were last found empty.
+    unbroken: usize,
+    /// Some entrance may have been full since the packets were counted that found no room.
+    pressed: bool,
+    /// When that was.
     counted: u64,
     /// How long packets may be left unread while more come, nanoseconds.
     together: u64,
@@ -91,7 +112,7 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(
-        orders: mpsc::Receiver<(Order, Option<mpsc::Sender<()>>)>,
+        orders: mpsc::Receiver<Order>,
         wake: Arc<EventFd>,
         rules: Rules,
         lost: Arc<AtomicU64>,
@@ -100,8 +121,12 @@ impl Worker {
             orders,
             wake,
             rules,
-            doors: HashMap::new(),
+            doors: Vec::new(),
             queue: Queue::default(),
+            batch: Vec::with_capacity(BATCH),
+            spare: Vec::new(),
+            unbroken: 0,
+            pressed: false,
             counted: 0,
             together: 0,
             lost,
@@ -122,9 +147,8 @@ impl Worker {
             let read = self.read();
             let now = monotonic_ns();
             self.send(now);
-            if now > self.counted + COUNT {
-                self.counted = now;
-                self.count_refused();
+            if self.pressed && now > self.counted + COUNT {
+                self.count_refused(now);
             }
             self.nap(read);
         }
@@ -133,67 +157,86 @@ impl Worker {
     /// Carries out what was ordered meanwhile; `false` at the end.
     fn obey(&mut self) -> bool {
         loop {
-            let (order, done) = match self.orders.try_recv() {
+            let order = match self.orders.try_recv() {
                 Ok(order) => order,
                 Err(mpsc::TryRecvError::Empty) => return true,
                 Err(mpsc::TryRecvError::Disconnected) => return false,
             };
             match order {
                 Order::Open { ifindex, tap, sender } => {
-                    let door = Door {
+                    self.doors.push(Door {
+                        ifindex,
                         tap,
                         sender,
                         wire: true,
                         refused: 0,
-                    };
-                    self.doors.insert(ifindex, door);
+                    });
                     self.settle();
                 }
-                Order::Close { ifindex } => {
-                    // Nothing may stay behind in the entrance.
-                    self.drain();
-                    let now = monotonic_ns();
-                    self.queue.hurry(now, |held| held.ifindex == ifindex);
-                    self.send(now);
-                    self.count_refused();
-                    self.doors.remove(&ifindex);
-                }
+                Order::Close { ifindex, back } => self.close(ifindex, &back),
                 Order::Put { rules } => {
                     for (slot, rule) in rules {
                         self.rules.put(slot, rule);
                     }
-                    self.settle();
                 }
-                Order::End { slots, successors } => self.end(&slots, &successors),
-            }
-            if let Some(done) = done {
-                let _ = done.send(());
+                Order::Settle { done } => {
+                    self.settle();
+                    let _ = done.send(());
+                }
+                Order::End { ended, done } => {
+                    self.end(&ended);
+                    let _ = done.send(());
+                }
             }
         }
     }
 
-    fn end(&mut self, slots: &[u32], successors: &[u32]) {
+    fn close(&mut self, ifindex: u32, back: &mpsc::Sender<Open>) {
+        // Nothing may stay behind in the entrance.
         self.drain();
-        self.count_refused();
+        let now = monotonic_ns();
+        self.queue.hurry(now, |held| held.ifindex == ifindex);
+        self.send(now);
+        self.count_refused(now);
+        if let Some(place) = self.doors.iter().position(|door| door.ifindex == ifindex) {
+            let door = self.doors.remove(place);
+            // Nobody waits for it any more: then it is closed here.
+            let _ = back.send(Box::new((door.tap, door.sender)));
+        }
+    }
+
+    fn end(&mut self, ended: &[Ended]) {
+        self.drain();
         let rules = &self.rules;
         let now = monotonic_ns();
+        let successors: FxHashMap<u32, &[u32]> = ended
+            .iter()
+            .flat_map(|ended| ended.slots.iter().map(|slot| (*slot, &*ended.successors)))
+            .collect();
         self.queue.hurry(now, |held| {
-            held.slots().iter().any(|slot| slots.contains(slot)) && {
-                let packet = frame::headers(&held.bytes);
-                let hook = if held.arriving {
-                    Hook::Ingress
-                } else {
-                    Hook::Egress
-                } as u32;
-                let flow = packet
-                    .as_ref()
-                    .map(|packet| Flow::of(packet, hook))
-                    .unwrap_or_default();
-                !rules.name(successors, packet.as_ref(), &flow, held.ifindex)
+            let mut over = held
+                .slots()
+                .iter()
+                .filter_map(|slot| successors.get(slot))
+                .peekable();
+            if over.peek().is_none() {
+                return false;
             }
+            let packet = frame::headers(&held.bytes);
+            let hook = if held.arriving {
+                Hook::Ingress
+            } else {
+                Hook::Egress
+            } as u32;
+            let flow = packet
+                .as_ref()
+                .map(|packet| Flow::of(packet, hook))
+                .unwrap_or_default();
+            over.any(|successors| !rules.name(successors, packet.as_ref(), &flow, held.ifindex))
         });
         self.send(now);
-        self.rules.end(slots, successors);
+        self.count_refused(now);
+        self.rules.end(ended);
         self.settle();
     }
 
@@ -201,13 +244,13 @@ impl Worker {
     fn settle(&mut self) {
         self.together = (self.rules.shortest_wait() / 8).min(TOGETHER);
         let wire = self.rules.need_wire_packets();
-        for (ifindex, door) in &mut self.doors {
+        for door in &mut self.doors {
             if door.wire == wire {
                 continue;
             }
             match door.tap.set_super_packets(!wire) {
                 Ok(()) => door.wire = wire,
-                Err(error) => tracing::warn!(%error, ifindex, "a line cannot change its offloads"),
+                Err(error) => tracing::warn!(%error, door.ifindex, "a line cannot change its offloads"),
             }
         }
     }
@@ -225,38 +268,61 @@ impl Worker {
     fn read(&mut self) -> Found {
         let mut found = Found::Nothing;
         let boot = boot_ns();
-        let doors: Vec<u32> = self.doors.keys().copied().collect();
-        for ifindex in doors {
-            for turn in 1..=TURN {
-                let Some(door) = self.doors.get(&ifindex) else {
-                    break;
-                };
-                match door.tap.read(&mut self.buffer) {
-                    Ok(Some(length)) => {
-                        found = found.max(if turn == TURN { Found::More } else { Found::Some });
-                        self.take(ifindex, length, boot);
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        tracing::debug!(%error, ifindex, "the entrance of a line is gone");
-                        self.doors.remove(&ifindex);
-                        break;
-                    }
+        let mut place = 0;
+        while place < self.doors.len() {
+            let said = self.read_one(place, boot);
+            match said {
+                Ok(here) => {
+                    found = found.max(here);
+                    place += 1;
+                }
+                Err(error) => {
+                    let door = self.doors.remove(place);
+                    tracing::debug!(%error, door.ifindex, "the entrance of a line is gone");
                 }
             }
+        }
+        if found == Found::More {
+            self.pressed |= self.unbroken > CALM;
+        } else {
+            self.unbroken = 0;
         }
         found
     }
 
+    /// Reads a turn from one device.
+    fn read_one(&mut self, place: usize, boot: u64) -> std::io::Result<Found> {
+        for turn in 0..TURN {
+            let door = &self.doors[place];
+            let ifindex = door.ifindex;
+            let Some(length) = door.tap.read(&mut self.buffer)? else {
+                self.unbroken += turn;
+                return Ok(if turn == 0 { Found::Nothing } else { Found::Some });
+            };
+            self.take(ifindex, length, boot);
+        }
+        self.unbroken += TURN;
+        Ok(Found::More)
+    }
+
     fn take(&mut self, ifindex: u32, length: usize, boot: u64) {
+        const FRAME: usize = frame::VIRTIO + NOTE_LEN;
         // What is not ours are the kernel's own words on a new device.
-        let Some((note, mut bytes)) = frame::take_note(&self.buffer[..length]) else {
+        let Some(note) = self.buffer[..length]
+            .get(frame::VIRTIO..)
+            .and_then(LineNote::read)
+        else {
             return;
         };
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.extend_from_slice(&self.buffer[..frame::VIRTIO]);
+        bytes.extend_from_slice(&self.buffer[FRAME..length]);
+        frame::mend(&mut bytes, &note);
         let packet = frame::headers(&bytes);
+        let hook = u32::from(note.hook);
         let flow = packet
             .as_ref()
-            .map(|packet| Flow::of(packet, note.hook))
+            .map(|packet| Flow::of(packet, hook))
             .unwrap_or_default();
         let wire = frame::wire_packets(&bytes, packet.as_ref());
         let mut subject = Subjected {
@@ -265,14 +331,16 @@ impl Worker {
             flow,
             ifindex,
             wire,
+            held_back: note.is_held_back(),
             time: note.time,
             boot,
         };
         let fate = self.rules.treat(note.slots(), &mut subject);
         let Fate::Goes { due, twice, in_order } = fate else {
+            self.keep(bytes);
             return;
         };
-        let arriving = note.hook == Hook::Ingress as u32;
+        let arriving = hook == Hook::Ingress as u32;
         let mut held = Held {
             due,
             flow: flow.number() ^ u64::from(arriving),
@@ -298,77 +366,92 @@ impl Worker {
         }
     }
 
+    /// Keeps a buffer for a packet to come.
+    fn keep(&mut self, mut bytes: Vec<u8>) {
+        if self.spare.len() < SPARE && bytes.capacity() <= SPARE_BYTES {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
+    }
+
     fn lose(&self, wire: u32) {
         add(&self.lost, u64::from(wire));
     }
 
-    /// Looks at what the kernel has counted of packets that found no room at an entrance.
-    fn count_refused(&mut self) {
+    /// Looks at what the kernel has counted of packets that found no room at an entrance, if that can have been.
+    fn count_refused(&mut self, now: u64) {
+        if !std::mem::take(&mut self.pressed) {
+            return;
+        }
+        self.counted = now;
         let Ok(text) = std::fs::read_to_string("/proc/thread-self/net/dev") else {
             return;
         };
-        for door in self.doors.values_mut() {
+        for door in &mut self.doors {
             let refused = refused(&text, door.tap.name()).unwrap_or(door.refused);
             add(&self.lost, refused.saturating_sub(door.refused));
             door.refused = refused;
         }
     }
 
+    fn door(&self, ifindex: u32) -> Option<&Door> {
+        self.doors.iter().find(|door| door.ifindex == ifindex)
+    }
+
     /// Sends what is due.
     fn send(&mut self, now: u64) {
-        let mut batch: Vec<Held> = Vec::with_capacity(BATCH);
         while let Some(held) = self.queue.pop(now) {
             if held.due + STALE < now {
                 self.lose(1);
-                continue;
-            }
-            if held.arriving {
-                self.flush(&mut batch);
-                let Some(door) = self.doors.get(&held.ifindex) else {
-                    continue;
-                };
-                if let Err(error) = door.tap.write(&held.bytes) {
-                    tracing::debug!(%error, ifindex = held.ifindex, "a packet could not arrive");
-                    self.lose(1);
+            } else if held.arriving {
+                self.flush();
+                self.let_arrive(&held);
+            } else {
+                let elsewhere = self
+                    .batch
+                    .first()
+                    .is_some_and(|first| first.ifindex != held.ifindex);
+                if elsewhere || self.batch.len() == BATCH {
+                    self.flush();
                 }
+                self.batch.push(held);
                 continue;
             }
-            if batch.len() == BATCH || batch.first().is_some_and(|first| first.ifindex != held.ifindex) {
-                self.flush(&mut batch);
-            }
-            batch.push(held);
+            self.keep(held.bytes);
         }
-        self.flush(&mut batch);
+        self.flush();
     }
 
-    /// Sends a batch out of one device.
-    fn flush(&mut self, batch: &mut Vec<Held>) {
-        let Some(door) = batch.first().and_then(|first| self.doors.get(&first.ifindex)) else {
-            batch.clear();
+    fn let_arrive(&self, held: &Held) {
+        let Some(door) = self.door(held.ifindex) else {
             return;
         };
-        let frames: Vec<Outgoing<'_>> = batch
-            .iter()
-            .map(|held| Outgoing {
-                bytes: &held.bytes,
-                mark: held.mark,
-            })
-            .collect();
-        let mut sent = 0;
-        let mut refused = 0;
-        while sent < frames.len() {
-            match door.sender.send(&frames[sent..]) {
-                Ok(taken) => sent += taken.max(1),
-                Err(error) => {
-                    tracing::debug!(%error, "a packet could not leave");
-                    refused += 1;
-                    sent += 1;
+        if let Err(error) = door.tap.write(&held.bytes) {
+            tracing::debug!(%error, held.ifindex, "a packet could not arrive");
+            self.lose(1);
+        }
+    }
+
+    /// Sends the batch out of its device.
+    fn flush(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        if let Some(door) = batch.first().and_then(|first| self.door(first.ifindex)) {
+            let mut sent = 0;
+            while sent < batch.len() {
+                match door.sender.send(&batch[sent..]) {
+                    Ok(taken) => sent += taken.max(1),
+                    Err(error) => {
+                        tracing::debug!(%error, "a packet could not leave");
+                        self.lose(1);
+                        sent += 1;
+                    }
                 }
             }
         }
-        drop(frames);
-        self.lose(refused);
-        batch.clear();
+        for held in batch.drain(..) {
+            self.keep(held.bytes);
+        }
+        self.batch = batch;
     }
 
     /// Sleeps until something is due, or comes. While packets keep coming that have to wait anyway, it does not get
@@ -389,7 +472,7 @@ impl Worker {
         let wake = self.wake.as_fd();
         let mut fds: Vec<BorrowedFd<'_>> = vec![wake];
         if !busy {
-            fds.extend(self.doors.values().map(|door| door.tap.as_fd()));
+            fds.extend(self.doors.iter().map(|door| door.tap.as_fd()));
         }
         let mut polled: Vec<PollFd<'_>> = fds
             .into_iter()

@@ -1,0 +1,240 @@
+//! The line as such: what it does to packets that no fault means to touch, and how it comes and goes.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use chaos_tests::{
+    FaultFile, Netns, Process, Snapshot, eventually, is_full_run, monotonic_nanos, need, require_program,
+    require_tcx, veth,
+};
+use serde_json::{Value, json};
+
+use crate::bed::{Bed, SOON};
+
+const MILLI: u64 = 1_000_000;
+
+/// Names of all devices of a namespace.
+fn devices(netns: &Netns) -> Vec<String> {
+    let links: Value = serde_json::from_str(&netns.ip("-j link")).expect("ip -j prints JSON");
+    let links = links.as_array().expect("a list").iter();
+    links
+        .filter_map(|link| Some(link["ifname"].as_str()?.to_owned()))
+        .collect()
+}
+
+fn lines(netns: &Netns) -> usize {
+    devices(netns)
+        .iter()
+        .filter(|name| name.starts_with("chaos-line"))
+        .count()
+}
+
+#[test]
+fn closing_the_line_of_one_device_touches_no_packet_of_another() {
+    need!(require_tcx());
+    let mut bed = Bed::new();
+    let (c1, s1) = veth((&bed.net.client.netns, "c1"), (&bed.net.server.netns, "s1"));
+    let (here, there) = (Ipv4Addr::new(10, 78, 0, 1), Ipv4Addr::new(10, 78, 0, 2));
+    c1.add_v4(here, 24);
+    s1.add_v4(there, 24);
+    bed.remember();
+    let late = json!({"delay": {"latency": "100ms"}});
+    bed.ctl.apply(&[
+        FaultFile::on_device("first", &bed.net.client.device, late.clone()),
+        FaultFile::on_device("second", &c1, late),
+    ]);
+    assert_eq!(lines(&bed.net.client.netns), 2);
+    let places = [bed.net.server.at(7000), (there, 7001).into()];
+    let probes = places.map(|place| {
+        bed.server.udp_echo(place);
+        bed.client.probe(place, Duration::from_millis(1))
+    });
+    let asked = |at: u64| {
+        eventually(Duration::from_secs(5), "questions go on", || {
+            probes.iter().all(|probe| {
+                let report = bed.client.probe_report(*probe);
+                report.samples.last().is_some_and(|sample| sample.asked > at)
+            })
+        });
+    };
+    asked(monotonic_nanos() + 300 * MILLI);
+    let before = monotonic_nanos();
+    bed.ctl.delete("first");
+    let after = monotonic_nanos();
+    assert_eq!(lines(&bed.net.client.netns), 1);
+    asked(after + 300 * MILLI);
+    let end = monotonic_nanos() - 200 * MILLI;
+    let waits = |probe: usize, from: u64, to: u64| {
+        let samples = bed.client.probe_report(probes[probe]).between(from, to);
+        let mut waits: Vec<u64> = samples
+            .iter()
+            .map(|sample| sample.answered.expect("none is lost") - sample.asked)
+            .collect();
+        waits.sort_unstable();
+        waits
+    };
+    // Those of the other device wait as ever, before, during and after.
+    let kept = waits(1, 0, end);
+    let (least, middle, most) = (kept[0], kept[kept.len() / 2], kept[kept.len() - 1]);
+    let told = format!("{} questions: {least}, {middle}, {most} ns", kept.len());
+    println!("{told}");
+    assert!(least >= 100 * MILLI && middle < 101 * MILLI, "{told}");
+    // A machine that does other things meanwhile is late, too, but not by what closing a device takes.
+    let around = waits(1, before - 100 * MILLI, after + 100 * MILLI);
+    let late = around.iter().filter(|wait| **wait > 115 * MILLI).count();
+    assert!(late * 10 < around.len(), "{late} of {} were late", around.len());
+    // Those of the closed one went on at once, and none was lost.
+    let hurried = waits(0, before - 50 * MILLI, before);
+    assert!(hurried[0] < 100 * MILLI, "{hurried:?}");
+    let free = waits(0, after, end);
+    assert!(free[free.len() / 2] < 2 * MILLI, "{free:?}");
+    bed.ctl.delete("second");
+    bed.assert_untouched();
+}
+
+/// What a stream came to.
+#[derive(Debug)]
+struct Saturated {
+    mbit: f64,
+    /// Segments sent again, beyond the probes of [`Saturated::probes`].
+    again: u64,
+    /// Segments that TCP sent again after two round-trip times of silence, to see whether one was lost: the thread of a
+    /// line that has to wait for a busy CPU looks like that.
+    probes: u64,
+    /// Segments that came out of order.
+    swapped: u64,
+}
+
+fn seconds() -> u64 {
+    if is_full_run() { 60 } else { 8 }
+}
+
+/// A stream as fast as the machine can, for as long as the promise says in a full run.
+fn saturate(bed: &Bed) -> Saturated {
+    let (client, server) = (&bed.net.client.netns, &bed.net.server.netns);
+    let counts = || {
+        [
+            client.tcp_count("RetransSegs"),
+            client.tcp_count("TCPLossProbes"),
+            server.tcp_count("TCPOFOQueue"),
+        ]
+    };
+    let seconds = seconds().to_string();
+    let address = bed.net.server.v4.to_string();
+    let before = counts();
+    // On one CPU: each CPU has a queue of its own for what a veth receives, so a sender that moves overtakes itself,
+    // with or without a daemon.
+    let argv = [
+        "taskset", "-c", "0", "iperf3", "-c", &address, "-C", "cubic", "-t", &seconds, "-J",
+    ];
+    let done = Process::spawn(&bed.net.client.netns, None, &argv).finish(Duration::from_secs(90));
+    let report: Value =
+        serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", done.stdout, done.stderr));
+    let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
+    let after = counts();
+    let [sent_again, probes, swapped] = std::array::from_fn(|i| after[i] - before[i]);
+    Saturated {
+        mbit: rate.expect("a rate") / 1e6,
+        // A probe may also be a segment that was new.
+        again: sent_again.saturating_sub(probes),
+        probes,
+        swapped,
+    }
+}
+
+#[test]
+fn a_line_with_nothing_to_do_loses_and_swaps_nothing_on_a_saturated_link() {
+    need!(require_program("iperf3"));
+    need!(require_tcx());
+    let bed = Bed::new();
+    let server = &bed.net.server.netns;
+    let _iperf = Process::spawn(server, None, &["iperf3", "-s"]).listens(server, 5201);
+    bed.ctl.apply(&[bed
+        .on_client("never", json!({"drop": {"chance": "0%"}}))
+        .lasting("5m")]);
+    let found = saturate(&bed);
+    println!("{found:?}");
+    assert_eq!((found.again, found.swapped), (0, 0), "{found:?}");
+    // Two dozen in eight seconds come without a line as well, when the machine is busy.
+    let segments = found.mbit * 1e6 / 8.0 / 1448.0 * seconds() as f64;
+    assert!((found.probes as f64) < segments / 5_000.0, "{found:?}");
+    assert!(found.mbit > 300.0, "{found:?}");
+    let view = bed.delete("never");
+    assert_eq!(view.packets("dropped"), 0);
+    assert!(view.packets("matched") as f64 > segments * 0.9, "{segments}");
+    assert!(view.warnings().is_empty(), "{:?}", view.warnings());
+}
+
+/// What the veth does to 20 Gbit/s is its own affair; the line has no part in it.
+#[test]
+fn packets_that_no_fault_names_do_not_see_an_idle_line() {
+    need!(require_program("iperf3"));
+    need!(require_tcx());
+    let bed = Bed::new();
+    let (client, server) = (&bed.net.client.netns, &bed.net.server.netns);
+    let _iperf = Process::spawn(server, None, &["iperf3", "-s"]).listens(server, 5201);
+    let healthy = saturate(&bed);
+    bed.ctl.apply(&[bed
+        .on_client("idle", json!({"delay": {"latency": "10ms"}}))
+        .traffic(json!({"direction": "both", "protocol": "udp", "remote": {"ports": [9]}}))
+        .lasting("5m")]);
+    let found = saturate(&bed);
+    println!("{found:?}, without: {healthy:?}");
+    assert!(found.mbit > healthy.mbit / 2.0, "{found:?}, without: {healthy:?}");
+    let line: Value =
+        serde_json::from_str(&client.ip("-j -s link show dev chaos-line0")).expect("ip prints JSON");
+    for way in ["rx", "tx"] {
+        assert_eq!(line[0]["stats64"][way]["packets"], 0, "{line}");
+    }
+    let view = bed.delete("idle");
+    assert_eq!(view.packets("matched"), 0);
+    assert!(view.warnings().is_empty(), "{:?}", view.warnings());
+}
+
+#[test]
+fn a_killed_daemon_leaves_nothing_of_its_lines() {
+    need!(require_tcx());
+    let mut bed = Bed::new();
+    let netns = bed.net.client.netns.clone();
+    let look = || Snapshot::of_devices(&[&bed.net.client.device]);
+    let (before, sysctls) = (look(), netns.sysctls());
+    bed.ctl.apply(&[
+        bed.on_client("late", json!({"delay": {"latency": "50ms"}}))
+            .traffic(json!({"direction": "both"})),
+        bed.on_client("slow", json!({"bandwidth": {"rate": "1mbit"}}))
+            .traffic(json!({"protocol": "tcp"})),
+        bed.on_client("lossy", json!({"drop": {"chance": "1%"}})),
+    ]);
+    assert!(lines(&netns) > 0);
+    let to = bed.net.server.at(9000);
+    assert!(bed.reaches(to));
+    bed.daemon.sigkill();
+    // The kernel takes its time to let devices go.
+    eventually(SOON, "the devices are gone", || lines(&netns) == 0);
+    assert!(bed.reaches(to));
+    look().assert_same_as(&before);
+    assert_eq!(netns.sysctls(), sysctls);
+    bed.daemon.start_again();
+    assert!(bed.ctl.faults().is_empty(), "nothing comes back by itself");
+    look().assert_same_as(&before);
+}
+
+#[test]
+fn what_stays_in_its_namespace_is_spared() {
+    let bed = Bed::new();
+    bed.ctl.apply(&[bed
+        .on_client("late", json!({"delay": {"latency": "100ms"}}))
+        .traffic(json!({"direction": "both", "protocol": "tcp"}))]);
+    // From the namespace to its own address: by the loopback, which no default means.
+    let own = bed.net.client.at(8080);
+    bed.client.tcp_serve(own);
+    let opened = bed.client.tcp_open(None, own, SOON);
+    let exchanged = bed.client.tcp_exchange(opened.stream(), 1000, SOON);
+    assert_eq!(exchanged.result, Ok(0));
+    assert!(
+        opened.micros + exchanged.micros < 100_000,
+        "{opened:?} {exchanged:?}"
+    );
+    let view = bed.delete("late");
+    assert_eq!(view.packets("matched"), 0);
+}
