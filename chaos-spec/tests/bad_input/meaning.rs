@@ -318,10 +318,6 @@ fn what_waits() {
 fn what_is_not_in_this_version() {
     check(&[
         (
-            fault("fault: {delay: {latency: 1ms}, reorder: {chance: 25%, correlation: 50%}}"),
-            "7:70: spec.fault.reorder.correlation: not in this version: the correlation of `reorder` – leave it out",
-        ),
-        (
             fault("fault: {http: {status: 503, chance: 40%, method: [GET], path: '/pay/*'}}"),
             "7:11: spec.fault.http: not in this version: `http` – write `reset` or `reject` on the server's port",
         ),
@@ -332,10 +328,6 @@ fn what_is_not_in_this_version() {
         (
             fault("fault: {dns: {answer: {a: [192.0.2.7], aaaa: ['2001:db8::7'], ttl: 5s}}}"),
             "7:11: spec.fault.dns: not in this version: `dns` – write `partition` or `drop` with `remote: {ports: [53]}`",
-        ),
-        (
-            fault("fault: {drop: {chance: 5%, compat: netem}}"),
-            "7:38: spec.fault.drop.compat: not in this version: `compat: netem` – leave it out: correlation then keeps the chance you wrote",
         ),
         (
             target(
