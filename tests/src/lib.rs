@@ -42,5 +42,7 @@ pub use skip::{Since, Skip, require_feature, require_program};
 pub use snapshot::Snapshot;
 pub use stats::{Bounds, binomial_999, lag1_correlation};
 pub use topology::{Host, Pair, Router};
-pub use wait::{boot_nanos, eventually, eventually_some, is_emulated, monotonic_nanos, patience, settled};
+pub use wait::{
+    boot_nanos, eventually, eventually_some, is_emulated, monotonic_nanos, patience, settled, until, within,
+};
 pub use workload::Workload;
