@@ -1,6 +1,6 @@
 use super::{Errors, line};
 use crate::path::SpecPath;
-use crate::{Chance, Direction, Drop, DropSignal, Fault, FaultKind, FaultSpec, Protocol};
+use crate::{Chance, Checksum, Direction, Drop, DropSignal, Fault, FaultKind, FaultSpec, Protocol};
 
 pub(super) fn check(spec: &FaultSpec, errors: &mut Errors) {
     let kinds = spec.fault.kinds();
@@ -15,9 +15,37 @@ pub(super) fn check(spec: &FaultSpec, errors: &mut Errors) {
     check_tcp(spec, errors);
     if let Some(drop) = &spec.fault.drop {
         check_drop(drop, spec.traffic.direction, errors);
+        check_signal(drop, &spec.fault, errors);
     }
     line::check(&spec.fault, errors);
     check_correlations(&spec.fault, errors);
+}
+
+/// On the line nobody can tell the sender any more.
+fn check_signal(drop: &Drop, fault: &Fault, errors: &mut Errors) {
+    let runs = |correlation: Option<Chance>| correlation.is_some_and(|share| !share.is_never());
+    let lined = [
+        fault.delay.as_ref().map(|_| FaultKind::Delay),
+        fault.reorder.as_ref().map(|_| FaultKind::Reorder),
+        fault.bandwidth.as_ref().map(|_| FaultKind::Bandwidth),
+        fault
+            .duplicate
+            .as_ref()
+            .filter(|copy| runs(copy.correlation))
+            .map(|_| FaultKind::Duplicate),
+        fault
+            .corrupt
+            .as_ref()
+            .filter(|flip| flip.checksum == Checksum::Leave || runs(flip.correlation))
+            .map(|_| FaultKind::Corrupt),
+    ];
+    if drop.signal == DropSignal::Local
+        && let Some(kind) = lined.into_iter().flatten().next()
+    {
+        let message = format!("`{kind}` takes packets away from their sender before they are lost");
+        let remedy = format!("leave it out, or make `{kind}` a fault of its own, created after this one");
+        errors.add("spec.fault.drop.signal", message, remedy);
+    }
 }
 
 /// With a certain resemblance nothing would ever be drawn again.

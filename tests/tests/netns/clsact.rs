@@ -117,7 +117,7 @@ fn faults_of_both_directions_act_beside_a_filter_of_somebody_else() {
 fn nobody_loses_a_packet_where_the_qdisc_is_there_before() {
     let mut bed = Bed::new();
     for end in [&bed.net.client, &bed.net.server] {
-        put_foreign_filter(&end.device);
+        end.device.add_foreign_filter();
     }
     bed.before = bed.now();
     let probe = bed
