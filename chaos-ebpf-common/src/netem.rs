@@ -2,7 +2,7 @@
 //! random numbers. Neither keeps what was asked for, which is why nobody gets them without asking.
 //!
 //! netem correlates by a weighted mean of a fresh number and the last. Such means crowd around the middle, so a
-//! small chance is met far more rarely than it says (20 % with a correlation of 75 %: 0.08 %). Jitter is read from the low digits
+//! small chance is met far more rarely than it says (20 % with a correlation of 75 %: 0.12 %). Jitter is read from the low digits
 //! of the same number, by a remainder, and those hardly remember anything.
 
 use crate::rng::CERTAIN;

@@ -234,7 +234,7 @@ fn explanations_name_the_nearest_commands() {
             "{netns: blue}",
             "{}",
             "{drop: {chance: 20%, correlation: 75%, compat: netem}}",
-            "Warning NetemCompat: with `compat: netem`, `drop` of 20% with a correlation of 75% loses about 0.08",
+            "Warning NetemCompat: with `compat: netem`, `drop` of 20% with a correlation of 75% loses about 0.12%",
         ),
         (
             "{netns: blue}",

@@ -43,11 +43,11 @@ fn as_netem_a_correlated_fifth_is_a_thousandth_and_a_warning_says_so() {
         "--name",
         "alike",
     ]);
-    assert!(said.stderr.contains("loses about 0.0"), "{said:?}");
+    assert!(said.stderr.contains("loses about 0.12%"), "{said:?}");
     let lost = bed.send(bed.net.server.at(9000), COUNT).lost(COUNT);
     let share = lost.len() as f64 / COUNT as f64;
-    // 0.08 %: computed from the recurrence, and found in its own test. Losses come in runs, so the count wavers.
-    assert!((0.000_4..0.001_3).contains(&share), "{share}");
+    // 0.12 %: computed from the recurrence, and found in its own test. Losses come in runs, so the count wavers.
+    assert!((0.000_6..0.001_9).contains(&share), "{share}");
     bed.wait_for_packets("alike", "dropped", lost.len() as u64);
     let view = bed.ctl.fault("alike");
     assert_eq!(view.warnings(), ["NetemCompat"]);
