@@ -1,34 +1,6 @@
 //! Values that can be read, and may not stand so.
 
-use crate::{GOOD, Parts, messages};
-
-const fn target(target: &str) -> Parts<'_> {
-    Parts { target, ..GOOD }
-}
-
-const fn traffic(traffic: &str) -> Parts<'_> {
-    Parts { traffic, ..GOOD }
-}
-
-const fn fault(fault: &str) -> Parts<'_> {
-    Parts { fault, ..GOOD }
-}
-
-const fn more(more: &str) -> Parts<'_> {
-    Parts { more, ..GOOD }
-}
-
-#[track_caller]
-fn check(cases: &[(Parts<'_>, &str)]) {
-    for (parts, expected) in cases {
-        assert_eq!(
-            parts.messages(),
-            format!("f.yaml:{expected}"),
-            "for\n{}",
-            parts.text()
-        );
-    }
-}
+use crate::{GOOD, Parts, check, fault, messages, more, target, traffic};
 
 #[test]
 fn names() {

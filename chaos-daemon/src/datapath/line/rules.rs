@@ -205,11 +205,14 @@ impl Rules {
             fate.lost = true;
             return;
         }
-        if rule.faults & fault::DUPLICATE != 0 && self.doubled(line, first) && self.spend(rule, wire) {
+        if rule.faults & fault::DUPLICATE != 0
+            && self.hits(line, Stream::Duplicate, first)
+            && self.spend(rule, wire)
+        {
             add(&counters.duplicated, wire);
             fate.copies.push(subject.bytes.clone());
         }
-        if rule.faults & fault::CORRUPT != 0 && self.flipped(line, first) {
+        if rule.faults & fault::CORRUPT != 0 && self.hits(line, Stream::Corrupt, first) {
             self.corrupt(line, subject, first);
         }
         let jumps = rule.faults & fault::REORDER != 0 && self.jumps(line, first, wire);
@@ -247,26 +250,17 @@ impl Rules {
         lost
     }
 
-    fn doubled(&mut self, line: &LineRule, first: u64) -> bool {
+    /// Whether `duplicate` or `corrupt`, whichever draws from this stream, hits packet `first`.
+    fn hits(&mut self, line: &LineRule, stream: Stream, first: u64) -> bool {
         let rule = &line.rule;
-        let memory = &mut self.memories.entry(rule.state).or_default().duplicate;
-        line.plan.duplicate.unwrap_or(Choice::Apart(rule.duplicate)).hits(
-            rule.seed,
-            Stream::Duplicate,
-            first,
-            memory,
-        )
-    }
-
-    fn flipped(&mut self, line: &LineRule, first: u64) -> bool {
-        let rule = &line.rule;
-        let memory = &mut self.memories.entry(rule.state).or_default().corrupt;
-        line.plan.corrupt.unwrap_or(Choice::Apart(rule.corrupt)).hits(
-            rule.seed,
-            Stream::Corrupt,
-            first,
-            memory,
-        )
+        let memory = self.memories.entry(rule.state).or_default();
+        let (choice, chance, memory) = match stream {
+            Stream::Duplicate => (line.plan.duplicate, rule.duplicate, &mut memory.duplicate),
+            _ => (line.plan.corrupt, rule.corrupt, &mut memory.corrupt),
+        };
+        choice
+            .unwrap_or(Choice::Apart(chance))
+            .hits(rule.seed, stream, first, memory)
     }
 
     fn spend(&self, rule: &Rule, wire: u64) -> bool {

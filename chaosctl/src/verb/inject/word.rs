@@ -105,6 +105,17 @@ pub(super) struct ResetWord {
     common: Common,
 }
 
+/// How the fates of packets follow one another
+#[derive(Args, Debug)]
+struct Likeness {
+    /// How much a packet's fate resembles the one before; the share stays the same.
+    #[arg(long, value_name = "CHANCE")]
+    correlation: Option<Chance>,
+    /// Compute correlation as another tool does, which does not keep the share.
+    #[arg(long, value_name = "TOOL", value_parser = words::<NetemCompat>(&["netem"]))]
+    compat: Option<NetemCompat>,
+}
+
 /// Deliver some packets twice
 ///
 /// Example:
@@ -115,12 +126,8 @@ pub(super) struct DuplicateWord {
     /// The share of packets.
     #[arg(value_name = "CHANCE")]
     chance: Chance,
-    /// How much a packet's fate resembles the one before; the share stays the same.
-    #[arg(long, value_name = "CHANCE")]
-    correlation: Option<Chance>,
-    /// Compute correlation as another tool does, which does not keep the share.
-    #[arg(long, value_name = "TOOL", value_parser = words::<NetemCompat>(&["netem"]))]
-    compat: Option<NetemCompat>,
+    #[command(flatten)]
+    likeness: Likeness,
     #[command(flatten)]
     common: Common,
 }
@@ -139,12 +146,8 @@ pub(super) struct CorruptWord {
     #[arg(long, value_name = "WORD", default_value = "leave")]
     #[arg(value_parser = words::<Checksum>(&["leave", "fix"]))]
     checksum: Checksum,
-    /// How much a packet's fate resembles the one before; the share stays the same.
-    #[arg(long, value_name = "CHANCE")]
-    correlation: Option<Chance>,
-    /// Compute correlation as another tool does, which does not keep the share.
-    #[arg(long, value_name = "TOOL", value_parser = words::<NetemCompat>(&["netem"]))]
-    compat: Option<NetemCompat>,
+    #[command(flatten)]
+    likeness: Likeness,
     #[command(flatten)]
     common: Common,
 }
@@ -299,8 +302,8 @@ impl Word {
                 Fault {
                     duplicate: Some(Duplicate {
                         chance: word.chance,
-                        correlation: word.correlation,
-                        compat: word.compat,
+                        correlation: word.likeness.correlation,
+                        compat: word.likeness.compat,
                     }),
                     ..none()
                 },
@@ -311,8 +314,8 @@ impl Word {
                     corrupt: Some(Corrupt {
                         chance: word.chance,
                         checksum: word.checksum,
-                        correlation: word.correlation,
-                        compat: word.compat,
+                        correlation: word.likeness.correlation,
+                        compat: word.likeness.compat,
                     }),
                     ..none()
                 },
