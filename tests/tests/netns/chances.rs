@@ -33,7 +33,7 @@ fn as_netem_a_correlated_fifth_is_a_thousandth_and_a_warning_says_so() {
         "--compat",
         "netem",
         "--netns",
-        &netns,
+        netns,
         "--protocol",
         "udp",
         "--for",
@@ -230,7 +230,7 @@ fn a_table_that_is_wrong_or_missing_is_refused_with_file_and_line() {
         "--distribution-file",
         path,
         "--netns",
-        &netns,
+        netns,
         "--for",
         "1m",
     ]);
