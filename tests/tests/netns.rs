@@ -61,10 +61,10 @@ mod policy;
 mod probes;
 #[path = "netns/reject.rs"]
 mod reject;
-#[path = "netns/roles.rs"]
-mod roles;
 #[path = "netns/reorder.rs"]
 mod reorder;
+#[path = "netns/roles.rs"]
+mod roles;
 #[path = "netns/scale.rs"]
 mod scale;
 #[path = "netns/segmentation.rs"]

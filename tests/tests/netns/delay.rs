@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use chaos_tests::{
-    FaultFile, Process, Workload, eventually, lag1_correlation, monotonic_nanos, need, patience,
-    require_program,
+    FaultFile, Process, Workload, eventually, lag1_correlation, monotonic_nanos, need, require_program,
 };
 use serde_json::{Value, json};
 

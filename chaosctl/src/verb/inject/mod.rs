@@ -67,7 +67,7 @@ struct RunFlags {
     #[arg(long, value_name = "N")]
     max_packets: Option<u64>,
     /// Follow the fault until it ends. Ctrl-C ends it and exits with 130; twice leaves at once (13), and the
-    /// kernel ends it. Exits with 11 when it ended before its time (halt, target gone, …).
+    /// kernel ends it. Exits with 11 when it ended before its time (halt, health, target gone, …).
     #[arg(long)]
     wait: bool,
     /// Show what would happen instead of doing it.
