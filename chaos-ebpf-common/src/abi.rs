@@ -270,6 +270,8 @@ pub mod loss {
     pub const EVERY: u8 = 1;
     /// A chain of two states: `p`, `r`, `h`, `k`. Correlated loss is such a chain, too.
     pub const GILBERT_ELLIOTT: u8 = 2;
+    /// netem's correlated numbers: `chance`, and the correlation in `leave`.
+    pub const NETEM: u8 = 3;
 }
 
 /// Parameters of `drop`. Probabilities are 0..=2^32, 2^32 = certain.
@@ -278,7 +280,7 @@ pub mod loss {
 pub struct Loss {
     /// Independent loss, or the first transition: good to bad (p).
     pub chance: u64,
-    /// Bad to good (r).
+    /// Bad to good (r); netem's correlation.
     pub leave: u64,
     /// Loss in the bad state (1-h).
     pub bad: u64,

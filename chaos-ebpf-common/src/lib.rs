@@ -24,6 +24,7 @@ pub mod index;
 pub mod line;
 pub mod loss;
 pub mod matching;
+pub mod netem;
 pub mod reorder;
 pub mod reply;
 pub mod rng;

@@ -6,6 +6,7 @@
 
 use crate::{
     abi::{Loss, loss},
+    netem,
     rng::{CERTAIN, Stream, draw, hit},
 };
 
@@ -45,10 +46,10 @@ fn multiply(a: u64, b: u64) -> u64 {
 pub fn step(model: &Loss, seed: u64, sequence: u64, n: u32, chain: u64) -> (bool, u64) {
     match model.model {
         loss::EVERY => every(model.every, n, chain),
-        loss::GILBERT_ELLIOTT => {
+        loss::GILBERT_ELLIOTT | loss::NETEM => {
             let (mut lost, mut state, mut i) = (false, chain, 0);
             while i < STEPS && i < n {
-                let (hit, next) = gilbert_elliott(model, seed, sequence.wrapping_add(i as u64), state);
+                let (hit, next) = chained(model, seed, sequence.wrapping_add(i as u64), state);
                 lost |= hit;
                 state = next;
                 i += 1;
@@ -71,6 +72,17 @@ pub fn every(nth: u32, n: u32, chain: u64) -> (bool, u64) {
     }
 }
 
+/// One wire packet of a model with a memory.
+#[inline(always)]
+pub fn chained(model: &Loss, seed: u64, sequence: u64, chain: u64) -> (bool, u64) {
+    if model.model == loss::NETEM {
+        let fresh = (draw(seed, Stream::Drop, sequence) >> 32) as u32;
+        let number = netem::number(fresh, chain, model.leave);
+        return (netem::hits(model.chance, number), number);
+    }
+    gilbert_elliott(model, seed, sequence, chain)
+}
+
 /// One step of the chain. Bit 0 of `chain`: 1 = bad. First the state moves, then the packet is judged in
 /// its new state, so the long-run loss is `(p·(1-h) + r·(1-k)) / (p + r)` (Gilbert 1960, Elliott 1963).
 #[inline(always)]
@@ -87,8 +99,11 @@ pub fn gilbert_elliott(model: &Loss, seed: u64, sequence: u64, chain: u64) -> (b
 }
 
 /// The state in which a chain begins: bad as often as it is in the long run, so that the first packets
-/// lose as many as all others do. `number` tells the chains of one rule apart.
+/// lose as many as all others do; netem begins with any number. `number` tells the chains of one rule apart.
 pub fn beginning(model: &Loss, seed: u64, number: u64) -> u64 {
+    if model.model == loss::NETEM {
+        return draw(seed, Stream::Beginning, number) >> 32;
+    }
     let both = model.chance + model.leave;
     if model.model != loss::GILBERT_ELLIOTT || both == 0 {
         return 0;
@@ -110,6 +125,16 @@ pub fn correlated(p: u64, c: u64) -> Loss {
         every: 0,
         model: loss::GILBERT_ELLIOTT,
         _pad: [0; 3],
+    }
+}
+
+/// What netem makes of the chance `p` and the correlation `c`, both in 0..=2^32: see [`crate::netem`].
+pub fn as_netem(p: u64, c: u64) -> Loss {
+    Loss {
+        chance: p,
+        leave: c,
+        model: if c == 0 { loss::CHANCE } else { loss::NETEM },
+        ..Loss::default()
     }
 }
 
@@ -209,6 +234,16 @@ mod tests {
     }
 
     #[test]
+    fn netem_loses_a_thousandth_where_a_fifth_was_asked_for() {
+        let losses = run(&as_netem(of(0.2), of(0.75)), 7, 1_000_000);
+        assert!((0.0008..0.0017).contains(&share(&losses)), "{}", share(&losses));
+        let losses = run(&as_netem(of(0.2), 0), 7, 1_000_000);
+        assert!((share(&losses) - 0.2).abs() < 0.002, "{}", share(&losses));
+        let (first, other) = (beginning(&as_netem(1, 1), 7, 0), beginning(&as_netem(1, 1), 8, 0));
+        assert!(first != other && first <= u64::from(u32::MAX));
+    }
+
+    #[test]
     fn every_fifth_is_every_fifth() {
         let model = Loss {
             every: 5,
@@ -249,8 +284,10 @@ mod tests {
         }
 
         #[test]
-        fn a_super_packet_is_lost_iff_one_of_its_packets_is(seed: u64, p in 0.001f64..0.2, n in 1u32..=64) {
-            let model = correlated(of(p), of(0.5));
+        fn a_super_packet_is_lost_iff_one_of_its_packets_is(
+            seed: u64, p in 0.001f64..0.2, n in 1u32..=64, netem: bool,
+        ) {
+            let model = if netem { as_netem(of(p), of(0.5)) } else { correlated(of(p), of(0.5)) };
             let mut chain = 0;
             let mut any = false;
             for i in 0..n {

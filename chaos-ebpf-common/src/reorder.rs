@@ -1,14 +1,12 @@
 //! Which packets do not wait.
 
-use crate::rng::{Stream, hit};
-
 /// How long, in nanoseconds, a packet is held back for others to overtake it, when none of them waits by itself.
 pub const HELD_BACK: u64 = 10_000_000;
 
-/// Whether packet `n` jumps the queue, as netem has it: by chance (0..=2^32), and not before `gap` - 1 others have
-/// waited; and the memory afterwards, which counts those, from 0.
-pub fn jumps(chance: u64, gap: u32, seed: u64, n: u64, waited: u32) -> (bool, u32) {
-    if waited.saturating_add(1) >= gap && hit(seed, Stream::Reorder, n, chance) {
+/// Whether a packet jumps the queue, as netem has it: when it is `chosen`, which nobody is asked before `gap` - 1
+/// others have waited; and the memory afterwards, which counts those, from 0.
+pub fn jumps(gap: u32, waited: u32, chosen: impl FnOnce() -> bool) -> (bool, u32) {
+    if waited.saturating_add(1) >= gap && chosen() {
         (true, 0)
     } else {
         (false, waited.saturating_add(1))
@@ -18,13 +16,13 @@ pub fn jumps(chance: u64, gap: u32, seed: u64, n: u64, waited: u32) -> (bool, u3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::CERTAIN;
+    use crate::rng::{CERTAIN, Stream, hit};
 
     fn run(chance: u64, gap: u32, packets: u64) -> usize {
         let mut waited = 0;
         (0..packets)
             .filter(|n| {
-                let (jumped, next) = jumps(chance, gap, 7, *n, waited);
+                let (jumped, next) = jumps(gap, waited, || hit(7, Stream::Reorder, *n, chance));
                 waited = next;
                 jumped
             })
@@ -41,7 +39,12 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_chosen_before_the_gap_is_over() {
+        assert_eq!(jumps(5, 3, || panic!("asked too early")), (false, 4));
+    }
+
+    #[test]
     fn the_count_of_those_that_waited_does_not_turn_over() {
-        assert_eq!(jumps(0, 5, 7, 0, u32::MAX), (false, u32::MAX));
+        assert_eq!(jumps(5, u32::MAX, || false), (false, u32::MAX));
     }
 }

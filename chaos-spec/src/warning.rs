@@ -45,6 +45,8 @@ pub enum WarningKind {
     LineLost { packets: u64 },
     /// XDP sees packets before any cgroup or socket is known, and before GRO.
     XdpBeforeStack { interface: String },
+    /// netem's arithmetic was asked for, and this is what it does.
+    NetemCompat { what: String },
 }
 
 impl WarningKind {
@@ -65,6 +67,7 @@ impl WarningKind {
             Self::OnlyTcpIsReset { .. } => "OnlyTcpIsReset",
             Self::LineLost { .. } => "LineLost",
             Self::XdpBeforeStack { .. } => "XdpBeforeStack",
+            Self::NetemCompat { .. } => "NetemCompat",
         }
     }
 
@@ -104,6 +107,7 @@ impl WarningKind {
             Self::XdpBeforeStack { interface } => {
                 format!("on {interface} packets are dropped in XDP, before tcpdump and netfilter can see them")
             }
+            Self::NetemCompat { what } => format!("with `compat: netem`, {what}"),
         }
     }
 
@@ -137,6 +141,7 @@ impl WarningKind {
                 "make the fault narrower or the traffic less: the line has room for 256 MiB and takes as many packets as one CPU can pass on"
             }
             Self::XdpBeforeStack { .. } => "look at the fault's own counters instead of a packet capture",
+            Self::NetemCompat { .. } => "leave `compat` out to get what you wrote",
         }
     }
 }

@@ -163,6 +163,11 @@ fn summaries() {
             "drop 1% (correlation 25%) + duplicate 100% · both local :80,443,+1 · 5% of flows",
         ),
         (
+            "{}",
+            "{drop: {chance: 1%, correlation: 25%, compat: netem}, delay: {latency: 1s, jitter: 10ms, compat: netem}}",
+            "drop 1% (correlation 25%, as netem) + delay 1s ± 10ms (as netem) · egress",
+        ),
+        (
             "{remote: {ports: [5432]}, connections: new}",
             "{reject: {with: reset, chance: 50%}}",
             "reject 50% with reset · egress → *:5432 · new connections",
@@ -194,6 +199,48 @@ fn explanations_name_the_nearest_commands() {
             "{}",
             "{drop: {chance: 30%, correlation: 25%}}",
             "ip netns exec blue tc qdisc add dev $DEV root netem loss random 30% 25%\n",
+        ),
+        (
+            "{netns: blue}",
+            "{}",
+            "{duplicate: {chance: 1%, correlation: 25%}, corrupt: {chance: 2%, correlation: 50%}}",
+            "root netem duplicate 1% 25% corrupt 2% 50%\n",
+        ),
+        (
+            "{netns: blue}",
+            "{}",
+            "{delay: {latency: 100ms, jitter: 20ms, correlation: 25%}, reorder: {chance: 5%, correlation: 50%, gap: 5}}",
+            "root netem delay 100ms 20ms 25% distribution normal reorder 5% 50% gap 5\n",
+        ),
+        (
+            "{netns: blue}",
+            "{}",
+            "{delay: {latency: 100ms, jitter: 20ms, compat: netem}}",
+            "root netem delay 100ms 20ms\n",
+        ),
+        (
+            "{netns: blue}",
+            "{}",
+            "{delay: {latency: 100ms, jitter: 20ms, distribution: {file: measured.dist}}}",
+            "root netem delay 100ms 20ms distribution measured.dist\n",
+        ),
+        (
+            "{netns: blue}",
+            "{}",
+            "{delay: {latency: 100ms, jitter: 20ms, correlation: 25%, distribution: pareto, compat: netem}}",
+            "Warning NetemCompat: with `compat: netem`, the correlation of 25% between delays is lost, and the long tail is cut off at four jitters",
+        ),
+        (
+            "{netns: blue}",
+            "{}",
+            "{drop: {chance: 20%, correlation: 75%, compat: netem}}",
+            "Warning NetemCompat: with `compat: netem`, `drop` of 20% with a correlation of 75% loses about 0.12%",
+        ),
+        (
+            "{netns: blue}",
+            "{}",
+            "{delay: {latency: 100ms, jitter: 20ms, correlation: 25%}}",
+            "so its delays are hardly correlated; here they are, and keep their distribution.",
         ),
         (
             "{netns: blue, interfaces: [eth0]}",

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use chaos_spec::{
     Chance, Checksum, Cidr, Connections, Corrupt, Direction, Drop, DropSignal, Duplicate, Duration, Fault,
-    FaultSpec, GilbertElliott, Local, NetworkFault, Partition, PortRange, Protocol, Reject, RejectWith,
-    Remote, Reset, Safety, Target, Traffic,
+    FaultSpec, GilbertElliott, Local, NetemCompat, NetworkFault, Partition, PortRange, Protocol, Reject,
+    RejectWith, Remote, Reset, Safety, Target, Traffic,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -106,6 +106,10 @@ fn drop() -> impl Strategy<Value = Drop> {
     ]
 }
 
+fn correlation() -> impl Strategy<Value = Option<Chance>> {
+    of((0..100u64).prop_map(|c| Chance::percent(c).expect("below 100")))
+}
+
 fn fault() -> impl Strategy<Value = Fault> {
     let reject =
         (select(vec![RejectWith::Icmp, RejectWith::Reset]), 0..100u64).prop_map(|(with, n)| Reject {
@@ -116,11 +120,21 @@ fn fault() -> impl Strategy<Value = Fault> {
         of(reject),
         of(chance().prop_map(|chance| Reset { chance })),
         of(drop()),
-        of(chance().prop_map(|chance| Duplicate { chance })),
-        of(chance().prop_map(|chance| Corrupt {
-            chance,
-            checksum: Checksum::Fix,
-        })),
+        of(
+            (chance(), correlation()).prop_map(|(chance, correlation)| Duplicate {
+                chance,
+                correlation,
+                compat: correlation.map(|_| NetemCompat::Netem),
+            }),
+        ),
+        of(
+            (chance(), correlation()).prop_map(|(chance, correlation)| Corrupt {
+                chance,
+                checksum: Checksum::Fix,
+                correlation,
+                compat: None,
+            }),
+        ),
     )
         .prop_map(|(reject, reset, drop, duplicate, corrupt)| Fault {
             reject,

@@ -8,6 +8,7 @@ mod failure;
 mod manifest;
 mod nearest;
 mod output;
+mod table;
 mod verb;
 
 fn main() -> std::process::ExitCode {

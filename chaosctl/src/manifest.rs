@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use chaos_spec::api::ProblemError;
 use chaos_spec::parse::same_names;
 use chaos_spec::path::Step;
-use chaos_spec::{Located, MAX_TEXT_BYTES, SpecPath};
+use chaos_spec::{Located, MAX_TEXT_BYTES, SpecError, SpecPath};
 use clap::Args;
 
 use crate::failure::Failure;
+use crate::table::{self, TableError};
 
 /// What messages call standard input.
 const STDIN: &str = "<stdin>";
@@ -97,9 +98,37 @@ fn read_into(file: &Path, faults: &mut Vec<Located>, wrong: &mut Vec<String>) {
         }
     };
     match chaos_spec::parse(&name, &text) {
-        Ok(read) => faults.extend(read),
+        Ok(mut read) => {
+            let beside = file.parent().unwrap_or(Path::new(""));
+            for located in &mut read {
+                if let Err(error) = fill_table(located, beside) {
+                    wrong.push(error);
+                }
+            }
+            faults.extend(read);
+        }
         Err(diagnostics) => wrong.extend(diagnostics.0.iter().map(ToString::to_string)),
     }
+}
+
+/// Reads the table that a fault names by file. What cannot be read is told with the place that names it; what is wrong
+/// in the table has a place of its own.
+fn fill_table(located: &mut Located, beside: &Path) -> Result<(), String> {
+    let Some(source) = located.fault.distribution_table_mut() else {
+        return Ok(());
+    };
+    table::fill(source, beside).map_err(|error| match error {
+        TableError::Wrong(wrong) => wrong.to_string(),
+        TableError::Unreadable { name, reason, remedy } => {
+            let path = ["spec", "fault", "delay", "distribution", "file"]
+                .into_iter()
+                .fold(SpecPath::root(), SpecPath::field);
+            let message = format!("{name} cannot be read: {reason}");
+            located
+                .diagnose(SpecError::new(path, message, remedy))
+                .to_string()
+        }
+    })
 }
 
 /// At most one byte more than is accepted: that is enough to know that it is too much.
@@ -148,7 +177,7 @@ fn files(source: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -156,7 +185,7 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-fn remedy(error: &io::Error) -> &'static str {
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "check the path",
         io::ErrorKind::PermissionDenied => "check its owner and mode, or pipe it in with `-f -`",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::eventually;
+use crate::{eventually, within};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -92,12 +92,7 @@ fn remove(dir: &Path) {
     };
     if std::thread::panicking() {
         // A second panic would abort the run and leave everything else behind, too.
-        for _ in 0..200 {
-            if gone() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let _ = within(Duration::from_secs(1), || gone().then_some(()));
     } else {
         eventually(
             Duration::from_secs(5),

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::{BpfObjects, Chaosctl, Netns, eventually, monotonic_nanos};
+use crate::{BpfObjects, Chaosctl, Netns, eventually, monotonic_nanos, within};
 
 /// How the daemon is started.
 #[derive(Debug)]
@@ -237,14 +237,9 @@ impl Daemon {
     }
 
     fn wait_for_exit(&mut self, timeout: Duration) -> Option<ExitStatus> {
-        let start = Instant::now();
-        loop {
-            match self.child.try_wait().expect("waiting for one's own child works") {
-                Some(status) => return Some(status),
-                None if start.elapsed() > timeout => return None,
-                None => thread::sleep(Duration::from_millis(2)),
-            }
-        }
+        within(timeout, || {
+            self.child.try_wait().expect("waiting for one's own child works")
+        })
     }
 
     fn wait_until_ready(&mut self) {

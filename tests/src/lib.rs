@@ -44,5 +44,6 @@ pub use stats::{Bounds, binomial_999, lag1_correlation};
 pub use topology::{Host, Pair, Router};
 pub use wait::{
     boot_nanos, eventually, eventually_some, is_emulated, is_full_run, monotonic_nanos, patience, settled,
+    until, within,
 };
 pub use workload::Workload;

@@ -57,6 +57,19 @@ impl Device {
             .expect("every link has an index")
     }
 
+    /// Puts a clsact qdisc on it, with an egress filter of somebody else that lets all pass.
+    pub fn add_foreign_filter(&self) {
+        let name = &self.name;
+        self.netns.tc(&format!("qdisc add dev {name} clsact"));
+        let filter = "egress pref 7 handle 3 bpf bytecode".split(' ');
+        let argv: Vec<&str> = ["tc", "filter", "add", "dev", name]
+            .into_iter()
+            .chain(filter)
+            .chain(["1,6 0 0 0"])
+            .collect();
+        self.netns.run(&argv);
+    }
+
     /// Deletes the cable.
     pub fn delete_now(&self) {
         self.netns.ip(&format!("link delete {}", self.name));

@@ -39,15 +39,28 @@ pub fn eventually(timeout: Duration, what: &str, mut condition: impl FnMut() -> 
 /// # Panics
 /// When it gives none within `timeout`, which [`patience`] stretches.
 #[track_caller]
-pub fn eventually_some<T>(timeout: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn eventually_some<T>(timeout: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> T {
     let timeout = patience(timeout);
+    within(timeout, probe).unwrap_or_else(|| panic!("not within {timeout:?}: {what}"))
+}
+
+/// Waits until `probe` gives a value; `None` when it gives none within `timeout`. For endings, where a panic would be a
+/// second one.
+pub fn within<T>(timeout: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
-        if let Some(value) = probe() {
-            return value;
+        let found = probe();
+        if found.is_some() || start.elapsed() >= timeout {
+            return found;
         }
-        assert!(start.elapsed() < timeout, "not within {timeout:?}: {what}");
         thread::sleep(STEP);
+    }
+}
+
+/// Waits until a moment of `CLOCK_MONOTONIC` has come, in nanoseconds: for what is to happen at a time, not after something.
+pub fn until(moment: u64) {
+    while let Some(left) = moment.checked_sub(monotonic_nanos()).filter(|left| *left > 0) {
+        thread::sleep(Duration::from_nanos(left));
     }
 }
 

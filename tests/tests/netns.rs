@@ -11,6 +11,8 @@ mod bad_input;
 mod bandwidth;
 #[path = "netns/bed.rs"]
 mod bed;
+#[path = "netns/chances.rs"]
+mod chances;
 #[path = "netns/change.rs"]
 mod change;
 #[path = "netns/cli.rs"]
@@ -19,6 +21,8 @@ mod cli;
 mod clsact;
 #[path = "netns/coexist.rs"]
 mod coexist;
+#[path = "netns/compose.rs"]
+mod compose;
 #[path = "netns/corrupt.rs"]
 mod corrupt;
 #[path = "netns/delay.rs"]
@@ -57,14 +61,20 @@ mod partition;
 mod people;
 #[path = "netns/policy.rs"]
 mod policy;
+#[path = "netns/probes.rs"]
+mod probes;
 #[path = "netns/reject.rs"]
 mod reject;
+#[path = "netns/reorder.rs"]
+mod reorder;
 #[path = "netns/roles.rs"]
 mod roles;
 #[path = "netns/scale.rs"]
 mod scale;
 #[path = "netns/segmentation.rs"]
 mod segmentation;
+#[path = "netns/stream.rs"]
+mod stream;
 #[path = "netns/targets.rs"]
 mod targets;
 #[path = "netns/unit_file.rs"]

@@ -130,6 +130,15 @@ fn resolved(target: &Resolved, place: &Place) -> ResolvedTarget {
     }
 }
 
+/// The namespace as a target would name it; `host` for the daemon's own.
+fn name_or_path(label: &str) -> String {
+    match label.split_once(':') {
+        Some(("netns", name)) => name.to_owned(),
+        Some(("pid", pid)) => format!("/proc/{pid}/ns/net"),
+        _ => label.to_owned(),
+    }
+}
+
 pub(super) fn attachment(
     netns: String,
     interface: &Interface,
@@ -138,7 +147,7 @@ pub(super) fn attachment(
     line: Option<Line>,
 ) -> Attachment {
     Attachment {
-        netns,
+        netns: name_or_path(&netns),
         interface: interface.name.clone(),
         hook: wire_hook(hook),
         mode,

@@ -162,7 +162,13 @@ fn find_targets(resolve: &dyn Resolve, faults: Vec<NetworkFault>) -> Result<Vec<
                 }
             },
         };
-        let warnings = target.warnings.clone();
+        let mut warnings = target.warnings.clone();
+        let advice = chaos_spec::explain::advice(&fault.spec);
+        warnings.extend(
+            advice
+                .into_iter()
+                .filter(|warning| !target.warnings.contains(warning)),
+        );
         prepared.push(Prepared {
             fault,
             key,

@@ -2,10 +2,10 @@
 
 use chaos_ebpf_common::{
     abi::{Loss, Rule, fault, flags, loss},
-    loss::correlated,
+    loss::{as_netem, correlated},
     rng::CERTAIN,
 };
-use chaos_spec::{Chance, Drop, DropModel, DropSignal, Fault, RejectWith};
+use chaos_spec::{Chance, Drop, DropModel, DropSignal, Fault, NetemCompat, RejectWith};
 
 /// Writes every fault that is named.
 pub(super) fn write(spec: &Fault, rule: &mut Rule) {
@@ -45,9 +45,10 @@ pub(super) fn write(spec: &Fault, rule: &mut Rule) {
 fn model(drop: &Drop) -> Loss {
     let complement = |chance: Chance| CERTAIN - chance.threshold();
     match drop.model() {
-        Some(DropModel::Chance { chance, correlation }) if !correlation.is_never() => {
-            correlated(chance.threshold(), correlation.threshold())
-        }
+        Some(DropModel::Chance { chance, correlation }) if !correlation.is_never() => match drop.compat {
+            Some(NetemCompat::Netem) => as_netem(chance.threshold(), correlation.threshold()),
+            None => correlated(chance.threshold(), correlation.threshold()),
+        },
         Some(DropModel::Chance { chance, .. }) => Loss {
             chance: chance.threshold(),
             ..Loss::default()

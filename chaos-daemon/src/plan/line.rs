@@ -3,14 +3,22 @@
 use chaos_ebpf_common::{
     abi::{Rule, fault, flags},
     delay::{Delay, ONE},
+    rng::Stream,
 };
-use chaos_spec::{Checksum, Distribution, Fault, Order};
+use chaos_spec::{Chance, Checksum, Fault, NetemCompat, Order};
 
-use super::distribution::freshness;
+use super::{
+    choice::Choice,
+    distribution::{Jitter, freshness},
+};
 
 /// The faults of one rule that are carried out on the line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinePlan {
+    /// `duplicate`, when packets that are hit come in runs.
+    pub duplicate: Option<Choice>,
+    /// `corrupt`, likewise.
+    pub corrupt: Option<Choice>,
     /// `delay`.
     pub delay: Option<DelayPlan>,
     /// `reorder`.
@@ -22,12 +30,12 @@ pub struct LinePlan {
 }
 
 /// Packets come later.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DelayPlan {
     /// How long.
     pub delay: Delay,
     /// How the jitter is spread.
-    pub distribution: Distribution,
+    pub jitter: Jitter,
     /// Packets of a flow keep their order.
     pub keep_order: bool,
 }
@@ -35,8 +43,8 @@ pub struct DelayPlan {
 /// Some packets do not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReorderPlan {
-    /// Share, 0..=2^32.
-    pub chance: u64,
+    /// Which of those that may.
+    pub choice: Choice,
     /// Only every n-th packet may.
     pub gap: u32,
 }
@@ -56,6 +64,19 @@ const BURST: u64 = 15_140;
 /// Reads a spec; `None` when the hook can do all of it by itself. Marks the rule accordingly.
 pub(super) fn plan(spec: &Fault, rule: &mut Rule) -> Option<LinePlan> {
     let plan = LinePlan {
+        duplicate: spec.duplicate.as_ref().and_then(|copy| {
+            in_runs(
+                copy.chance,
+                copy.correlation,
+                copy.compat,
+                rule,
+                Stream::Duplicate,
+            )
+        }),
+        corrupt: spec
+            .corrupt
+            .as_ref()
+            .and_then(|flip| in_runs(flip.chance, flip.correlation, flip.compat, rule, Stream::Corrupt)),
         delay: spec.delay.as_ref().map(|delay| {
             let correlation = delay
                 .correlation
@@ -67,12 +88,18 @@ pub(super) fn plan(spec: &Fault, rule: &mut Rule) -> Option<LinePlan> {
                     correlation: (correlation * ONE as f64) as i64,
                     freshness: (freshness(correlation) * ONE as f64) as i64,
                 },
-                distribution: delay.distribution.unwrap_or(Distribution::Normal),
+                jitter: Jitter::new(delay),
                 keep_order: delay.order == Order::Keep,
             }
         }),
         reorder: spec.reorder.as_ref().map(|reorder| ReorderPlan {
-            chance: reorder.chance.threshold(),
+            choice: Choice::new(
+                reorder.chance,
+                reorder.correlation,
+                reorder.compat,
+                rule.seed,
+                Stream::Reorder,
+            ),
             gap: reorder.gap.unwrap_or(1).max(1),
         }),
         bandwidth: spec.bandwidth.as_ref().map(|bandwidth| BandwidthPlan {
@@ -102,6 +129,18 @@ pub(super) fn plan(spec: &Fault, rule: &mut Rule) -> Option<LinePlan> {
         return None;
     }
     Some(plan)
+}
+
+/// What the hook has no memory for; `None` when each packet is hit by itself.
+fn in_runs(
+    chance: Chance,
+    correlation: Option<Chance>,
+    compat: Option<NetemCompat>,
+    rule: &Rule,
+    stream: Stream,
+) -> Option<Choice> {
+    let choice = Choice::new(chance, correlation, compat, rule.seed, stream);
+    matches!(choice, Choice::Alike { .. }).then_some(choice)
 }
 
 impl LinePlan {

@@ -1,6 +1,7 @@
 //! From what people write to what the kernel reads. Pure: no map, no file, no clock.
 
 mod addresses;
+mod choice;
 mod distribution;
 mod fault;
 mod filing;
@@ -20,7 +21,8 @@ use thiserror::Error;
 
 pub use addresses::TriePrefix;
 pub(crate) use addresses::holds_v4;
-pub use distribution::{normal, shape};
+pub use choice::Choice;
+pub use distribution::{Jitter, normal};
 pub use fault::xdp_can_do;
 pub use filing::{CellParts, Filing};
 pub use line::{BandwidthPlan, DelayPlan, LinePlan, ReorderPlan};

@@ -2,7 +2,7 @@
 
 use chaos_ebpf_common::{
     abi::{Loss, fault, loss},
-    loss::{STEPS, every, gilbert_elliott},
+    loss::{STEPS, chained, every},
     rng::{Stream, hit},
 };
 
@@ -101,7 +101,7 @@ struct Steps<'a> {
 }
 
 extern "C" fn one(i: u32, steps: &mut Steps<'_>) -> i64 {
-    let (lost, chain) = gilbert_elliott(
+    let (lost, chain) = chained(
         steps.model,
         steps.seed,
         steps.sequence.wrapping_add(i as u64),

@@ -11,7 +11,7 @@ use chaos_ebpf_common::{
 };
 use core::cell::Cell;
 
-use super::{STAYS, SHOT, Treated};
+use super::{SHOT, STAYS, Treated};
 use crate::{
     maps::{LINES, NETNS_INDEX, SPENT, count},
     skb::{Mark, Skb, vanish},
@@ -82,7 +82,10 @@ pub fn send(treated: &Treated<'_>) -> i32 {
     let (skb, notes) = (treated.skb, &treated.work.notes);
     let class = notes.class.get();
     // The gate is nobody's device.
-    if class != 0 && !skb.socket().is_null() && let Some(gate) = of_device(GATE) {
+    if class != 0
+        && !skb.socket().is_null()
+        && let Some(gate) = of_device(GATE)
+    {
         // The copy comes to `enter_copy`.
         if skb.copy(Mark::ForLine, false) {
             skb.choose_class(GATE_MAJOR << 16 | class);

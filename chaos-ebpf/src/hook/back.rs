@@ -2,7 +2,10 @@
 
 use aya_ebpf::programs::TcContext;
 
-use crate::{action::line::of_device, skb::{Mark, Skb}};
+use crate::{
+    action::line::of_device,
+    skb::{Mark, Skb},
+};
 
 /// TC_ACT_SHOT. Nothing else has to do with an entrance.
 const LOST: i32 = 2;

@@ -1,4 +1,8 @@
-use crate::{Direction, DropModel, FaultSpec, Protocol, TargetKind, WarningKind};
+use super::recurrence;
+use crate::{
+    Chance, Delay, Direction, Distribution, DropModel, Fault, FaultKind, FaultSpec, NetemCompat, Protocol,
+    TargetKind, WarningKind,
+};
 
 /// What the spec alone gives reason to warn about; the daemon adds what it finds on its host.
 pub fn advice(spec: &FaultSpec) -> Vec<WarningKind> {
@@ -25,7 +29,90 @@ pub fn advice(spec: &FaultSpec) -> Vec<WarningKind> {
     warnings.extend(never_acts(spec).map(|what| WarningKind::NeverActs {
         what: what.to_owned(),
     }));
+    warnings.extend(
+        netem(&spec.fault)
+            .into_iter()
+            .map(|what| WarningKind::NetemCompat { what }),
+    );
     warnings
+}
+
+/// What netem's arithmetic costs, where it was asked for and does cost something.
+fn netem(fault: &Fault) -> Vec<String> {
+    let mut costs = Vec::new();
+    let mut share = |kind: FaultKind, verb: &str, chance, correlation, compat: Option<NetemCompat>| {
+        if let (Some(chance), Some(correlation), Some(NetemCompat::Netem)) = (chance, correlation, compat) {
+            costs.extend(share_of(kind, verb, chance, correlation));
+        }
+    };
+    if let Some(drop) = &fault.drop {
+        share(
+            FaultKind::Drop,
+            "loses",
+            drop.chance,
+            drop.correlation,
+            drop.compat,
+        );
+    }
+    if let Some(copy) = &fault.duplicate {
+        share(
+            FaultKind::Duplicate,
+            "doubles",
+            Some(copy.chance),
+            copy.correlation,
+            copy.compat,
+        );
+    }
+    if let Some(flip) = &fault.corrupt {
+        share(
+            FaultKind::Corrupt,
+            "hits",
+            Some(flip.chance),
+            flip.correlation,
+            flip.compat,
+        );
+    }
+    if let Some(reorder) = &fault.reorder {
+        share(
+            FaultKind::Reorder,
+            "lets overtake",
+            Some(reorder.chance),
+            reorder.correlation,
+            reorder.compat,
+        );
+    }
+    costs.extend(
+        fault
+            .delay
+            .as_ref()
+            .filter(|delay| delay.compat.is_some())
+            .and_then(jitter),
+    );
+    costs
+}
+
+fn share_of(kind: FaultKind, verb: &str, chance: Chance, correlation: Chance) -> Option<String> {
+    if correlation.is_never() {
+        return None;
+    }
+    let share = recurrence::percent(recurrence::share(chance, correlation));
+    Some(format!(
+        "`{kind}` of {chance} with a correlation of {correlation} {verb} {share}"
+    ))
+}
+
+fn jitter(delay: &Delay) -> Option<String> {
+    let long = matches!(
+        delay.distribution,
+        Some(Distribution::Pareto | Distribution::ParetoNormal)
+    );
+    let lost = delay
+        .correlation
+        .filter(|correlation| !correlation.is_never())
+        .map(|correlation| format!("the correlation of {correlation} between delays is lost"));
+    let cut = long.then(|| "the long tail is cut off at four jitters".to_owned());
+    let costs: Vec<String> = [lost, cut].into_iter().flatten().collect();
+    (!costs.is_empty()).then(|| costs.join(", and "))
 }
 
 fn never_acts(spec: &FaultSpec) -> Option<&'static str> {

@@ -1,5 +1,8 @@
 use super::Equivalent;
-use crate::{Checksum, Connections, Direction, DropModel, DropSignal, FaultSpec, RejectWith, TargetKind};
+use crate::{
+    Chance, Checksum, Connections, Direction, Distribution, DropModel, DropSignal, Fault, FaultSpec,
+    NetemCompat, Order, RejectWith, TargetKind,
+};
 
 /// Where the nearest commands differ from the fault: only what matters for this one.
 pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
@@ -28,18 +31,19 @@ pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
                  network; here it is silent.",
             );
         }
-        match drop.model() {
-            Some(DropModel::Chance { correlation, .. }) if !correlation.is_never() => {
-                add("Correlation in netem changes how much is lost; here the chance stays what you wrote.");
-            }
-            Some(DropModel::GilbertElliott(_)) => {
-                add(
-                    "netem's gemodel takes chances of loss (1-h, 1-k); `h` and `k` here are chances of delivery.",
-                );
-            }
-            _ => {}
+        if let Some(DropModel::GilbertElliott(_)) = drop.model() {
+            add(
+                "netem's gemodel takes chances of loss (1-h, 1-k); `h` and `k` here are chances of delivery.",
+            );
+        }
+        if fault.duplicate.is_some() && uses("tc") {
+            add(
+                "netem decides over copies first, and a packet that is both doubled and lost goes once; here what is \
+                 lost is lost, and copies are made of the rest.",
+            );
         }
     }
+    line(fault, &mut add);
     if uses("iptables") && spec.traffic.direction.has_egress() && fault.partition.is_some() {
         add("DROP in OUTPUT gives UDP senders EPERM; here they notice nothing.");
     }
@@ -60,15 +64,14 @@ pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
         );
         add("The chance of `reset` is of connections, not of packets.");
     }
-    if fault
-        .corrupt
-        .as_ref()
-        .is_some_and(|corrupt| corrupt.checksum == Checksum::Fix)
-    {
-        add(
-            "netem flips a bit before or after the checksum is made, as offloads have it; here the checksum is right \
+    if let Some(corrupt) = &fault.corrupt {
+        add("netem flips a bit anywhere, headers included; here it is one of the payload.");
+        if corrupt.checksum == Checksum::Fix {
+            add(
+                "netem flips a bit before or after the checksum is made, as offloads have it; here the checksum is right \
              again, so the application reads the wrong byte every time.",
-        );
+            );
+        }
     }
     if spec.traffic.direction != Direction::Egress {
         add(
@@ -98,4 +101,56 @@ pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
     }
     add("ARP, neighbour discovery, SSH and the daemon's own sockets are guarded: no fault touches them.");
     differences
+}
+
+/// Correlation, waiting, order and rate.
+fn line(fault: &Fault, add: &mut impl FnMut(&str)) {
+    let asked = |correlation: Option<Chance>, compat: Option<NetemCompat>| {
+        compat.is_none() && correlation.is_some_and(|share| !share.is_never())
+    };
+    let chances = [
+        fault.drop.as_ref().map(|drop| (drop.correlation, drop.compat)),
+        fault
+            .duplicate
+            .as_ref()
+            .map(|copy| (copy.correlation, copy.compat)),
+        fault.corrupt.as_ref().map(|flip| (flip.correlation, flip.compat)),
+        fault
+            .reorder
+            .as_ref()
+            .map(|reorder| (reorder.correlation, reorder.compat)),
+    ];
+    if chances
+        .into_iter()
+        .flatten()
+        .any(|(correlation, compat)| asked(correlation, compat))
+    {
+        add(
+            "Correlation in netem changes how much is hit; here the chance stays what you wrote, unless you write \
+             `compat: netem`.",
+        );
+    }
+    if let Some(delay) = fault.delay.as_ref().filter(|delay| delay.jitter.is_some()) {
+        if asked(delay.correlation, delay.compat) {
+            add(
+                "netem reads jitter from the low digits of its correlated number, so its delays are hardly \
+                 correlated; here they are, and keep their distribution.",
+            );
+        }
+        if delay.compat.is_none() && delay.distribution != Some(Distribution::Uniform) {
+            add("netem's tables are cut off at four jitters; here the tail is as long as it is.");
+        }
+        if delay.order == Order::Keep {
+            add(
+                "Jitter in netem lets packets of one flow overtake one another; here they do so with `order: free` \
+                 only.",
+            );
+        }
+    }
+    if fault.reorder.is_some() && fault.delay.is_none() {
+        add("netem reorders delayed packets only; here some are held back for 10ms without a `delay`.");
+    }
+    if fault.bandwidth.is_some() {
+        add("netem's `rate` knows no burst.");
+    }
 }

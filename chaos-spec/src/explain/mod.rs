@@ -6,6 +6,7 @@ mod differences;
 mod iptables;
 mod netem;
 mod place;
+mod recurrence;
 mod summary;
 mod words;
 

@@ -3,7 +3,10 @@
 
 use super::Equivalent;
 use super::place::{Family, cgroup, devices, directions, enter, exceptions, families, remotes};
-use crate::{Chance, Connections, Direction, DropModel, Fault, FaultSpec, PortRange, Protocol};
+use crate::{
+    Chance, Connections, Delay, Direction, Distribution, DistributionTable, DropModel, Fault, FaultSpec,
+    PortRange, Protocol, Reorder,
+};
 
 /// Filters shown before the rest is summed up.
 const SHOWN: usize = 4;
@@ -25,10 +28,7 @@ pub(super) fn commands(spec: &FaultSpec) -> Option<Equivalent> {
 /// The arguments of netem; none when nothing of the fault is netem's business.
 fn netem(fault: &Fault) -> Option<String> {
     let mut words = Vec::new();
-    if let Some(delay) = &fault.delay {
-        words.push(format!("delay {}", delay.latency));
-        words.extend(delay.jitter.map(|jitter| jitter.to_string()));
-    }
+    words.extend(fault.delay.as_ref().map(delay));
     words.extend(
         fault
             .drop
@@ -55,20 +55,15 @@ fn netem(fault: &Fault) -> Option<String> {
         fault
             .duplicate
             .as_ref()
-            .map(|duplicate| format!("duplicate {}", duplicate.chance)),
+            .map(|duplicate| correlated("duplicate", duplicate.chance, duplicate.correlation)),
     );
     words.extend(
         fault
             .corrupt
             .as_ref()
-            .map(|corrupt| format!("corrupt {}", corrupt.chance)),
+            .map(|corrupt| correlated("corrupt", corrupt.chance, corrupt.correlation)),
     );
-    words.extend(
-        fault
-            .reorder
-            .as_ref()
-            .map(|reorder| format!("reorder {}", reorder.chance)),
-    );
+    words.extend(fault.reorder.as_ref().map(reorder));
     words.extend(
         fault
             .bandwidth
@@ -79,6 +74,40 @@ fn netem(fault: &Fault) -> Option<String> {
         None
     } else {
         Some(words.join(" "))
+    }
+}
+
+fn correlated(word: &str, chance: Chance, correlation: Option<Chance>) -> String {
+    match correlation.filter(|share| !share.is_never()) {
+        Some(correlation) => format!("{word} {chance} {correlation}"),
+        None => format!("{word} {chance}"),
+    }
+}
+
+fn delay(delay: &Delay) -> String {
+    let mut words = vec![format!("delay {}", delay.latency)];
+    if let Some(jitter) = delay.jitter {
+        words.push(jitter.to_string());
+        words.extend(delay.correlation.map(|correlation| correlation.to_string()));
+        let distribution = match &delay.distribution {
+            // What netem does when it is told nothing.
+            Some(Distribution::Uniform) => None,
+            Some(Distribution::Table(DistributionTable { file: Some(file), .. })) => Some(file.as_str()),
+            Some(Distribution::Table(_)) => Some("$TABLE"),
+            Some(named) => Some(named.word()),
+            None if delay.compat.is_some() => None,
+            None => Some(Distribution::Normal.word()),
+        };
+        words.extend(distribution.map(|name| format!("distribution {name}")));
+    }
+    words.join(" ")
+}
+
+fn reorder(reorder: &Reorder) -> String {
+    let word = correlated("reorder", reorder.chance, reorder.correlation);
+    match reorder.gap {
+        Some(gap) => format!("{word} gap {gap}"),
+        None => word,
     }
 }
 

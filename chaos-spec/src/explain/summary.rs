@@ -1,8 +1,8 @@
 use std::fmt::Display;
 
 use crate::{
-    Connections, Direction, DnsAnswer, Drop, DropModel, Fault, FaultSpec, Protocol, RejectWith, Remote,
-    Traffic,
+    Chance, Connections, Direction, DnsAnswer, Drop, DropModel, Fault, FaultSpec, NetemCompat, Protocol,
+    RejectWith, Remote, Traffic,
 };
 
 /// One line for tables: `drop 30% · egress tcp → 10.0.0.0/8:5432`. The target is not in it.
@@ -28,28 +28,31 @@ fn faults(fault: &Fault) -> String {
             .map(|reset| format!("reset {}", reset.chance)),
     );
     parts.extend(fault.drop.as_ref().map(drop));
-    parts.extend(
-        fault
-            .duplicate
-            .as_ref()
-            .map(|duplicate| format!("duplicate {}", duplicate.chance)),
-    );
-    parts.extend(
-        fault
-            .corrupt
-            .as_ref()
-            .map(|corrupt| format!("corrupt {}", corrupt.chance)),
-    );
+    parts.extend(fault.duplicate.as_ref().map(|duplicate| {
+        format!(
+            "duplicate {}{}",
+            duplicate.chance,
+            alike(duplicate.correlation, duplicate.compat)
+        )
+    }));
+    parts.extend(fault.corrupt.as_ref().map(|corrupt| {
+        format!(
+            "corrupt {}{}",
+            corrupt.chance,
+            alike(corrupt.correlation, corrupt.compat)
+        )
+    }));
     parts.extend(fault.delay.as_ref().map(|delay| match delay.jitter {
-        Some(jitter) => format!("delay {} ± {jitter}", delay.latency),
+        Some(jitter) => format!("delay {} ± {jitter}{}", delay.latency, alike(None, delay.compat)),
         None => format!("delay {}", delay.latency),
     }));
-    parts.extend(
-        fault
-            .reorder
-            .as_ref()
-            .map(|reorder| format!("reorder {}", reorder.chance)),
-    );
+    parts.extend(fault.reorder.as_ref().map(|reorder| {
+        format!(
+            "reorder {}{}",
+            reorder.chance,
+            alike(reorder.correlation, reorder.compat)
+        )
+    }));
     parts.extend(
         fault
             .bandwidth
@@ -76,13 +79,28 @@ fn faults(fault: &Fault) -> String {
 
 fn drop(drop: &Drop) -> String {
     match drop.model() {
-        Some(DropModel::Chance { chance, correlation }) if correlation.is_never() => format!("drop {chance}"),
         Some(DropModel::Chance { chance, correlation }) => {
-            format!("drop {chance} (correlation {correlation})")
+            format!("drop {chance}{}", alike(Some(correlation), drop.compat))
         }
         Some(DropModel::Every(n)) => format!("drop every {}", ordinal(n)),
         Some(DropModel::GilbertElliott(model)) => format!("drop in bursts (p {}, r {})", model.p, model.r),
         None => "drop".to_owned(),
+    }
+}
+
+/// ` (correlation 25%, as netem)`; nothing where nothing is correlated.
+fn alike(correlation: Option<Chance>, compat: Option<NetemCompat>) -> String {
+    let mut words = Vec::new();
+    words.extend(
+        correlation
+            .filter(|share| !share.is_never())
+            .map(|share| format!("correlation {share}")),
+    );
+    words.extend(compat.map(|NetemCompat::Netem| "as netem".to_owned()));
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", words.join(", "))
     }
 }
 

@@ -2,8 +2,9 @@ use std::fmt::Display;
 
 use super::summary::ordinal;
 use crate::{
-    Checksum, Connections, Direction, Drop, DropModel, DropSignal, Fault, FaultSpec, PortRange, Protocol,
-    RejectWith, Remote, Target, TargetKind,
+    Chance, Checksum, Connections, Delay, Direction, Distribution, DistributionTable, Drop, DropModel,
+    DropSignal, Fault, FaultSpec, NetemCompat, Order, PortRange, Protocol, RejectWith, Remote, Reorder,
+    Target, TargetKind,
 };
 
 /// Whose and which packets: `TCP that cgroup /a and everything below it sends to 10.0.0.0/8, port 5432`.
@@ -120,35 +121,29 @@ pub fn rules(fault: &Fault) -> Vec<String> {
         )
     }));
     rules.extend(fault.drop.as_ref().map(drop));
-    rules.extend(
-        fault
-            .duplicate
-            .as_ref()
-            .map(|duplicate| format!("{} arrive twice", duplicate.chance)),
-    );
-    rules.extend(fault.corrupt.as_ref().map(|corrupt| match corrupt.checksum {
-        Checksum::Fix => {
-            format!(
-                "in {} one bit of the payload is flipped under a right checksum: the application reads it",
+    rules.extend(fault.duplicate.as_ref().map(|duplicate| {
+        let runs = in_runs(duplicate.correlation, duplicate.compat);
+        format!("{} arrive twice{runs}", duplicate.chance)
+    }));
+    rules.extend(fault.corrupt.as_ref().map(|corrupt| {
+        let runs = in_runs(corrupt.correlation, corrupt.compat);
+        match corrupt.checksum {
+            Checksum::Fix => format!(
+                "in {}{runs} one bit of the payload is flipped under a right checksum: the application reads it",
                 corrupt.chance
-            )
-        }
-        Checksum::Leave => {
-            format!(
-                "in {} one bit is flipped under the old checksum: the receiver discards them",
+            ),
+            Checksum::Leave => format!(
+                "in {}{runs} one bit is flipped under the old checksum: the receiver discards them",
                 corrupt.chance
-            )
+            ),
         }
     }));
-    rules.extend(fault.delay.as_ref().map(|delay| match delay.jitter {
-        Some(jitter) => format!("all come {} ± {jitter} later", delay.latency),
-        None => format!("all come {} later", delay.latency),
-    }));
+    rules.extend(fault.delay.as_ref().map(delay));
     rules.extend(
         fault
             .reorder
             .as_ref()
-            .map(|reorder| format!("{} overtake the others", reorder.chance)),
+            .map(|reorder| reordered(reorder, fault.delay.is_some())),
     );
     rules.extend(
         fault
@@ -171,13 +166,73 @@ pub fn rules(fault: &Fault) -> Vec<String> {
     rules
 }
 
+/// `, in runs (correlation 25%)`; nothing where each is drawn by itself.
+fn in_runs(correlation: Option<Chance>, compat: Option<NetemCompat>) -> String {
+    match correlation.filter(|share| !share.is_never()) {
+        Some(share) => format!(", in runs (correlation {share}{})", like(compat)),
+        None => String::new(),
+    }
+}
+
+fn like(compat: Option<NetemCompat>) -> &'static str {
+    match compat {
+        Some(NetemCompat::Netem) => ", drawn as netem does",
+        None => "",
+    }
+}
+
+fn delay(delay: &Delay) -> String {
+    let Some(jitter) = delay.jitter else {
+        return format!("all come {} later, in their order", delay.latency);
+    };
+    let spread = match (&delay.distribution, delay.compat) {
+        (Some(Distribution::Table(DistributionTable { file: Some(file), .. })), _) => format!("as in {file}"),
+        (Some(Distribution::Table(table)), _) => {
+            format!("as a table of {} offsets has it", table.table.len())
+        }
+        (Some(distribution), _) => distribution.word().to_owned(),
+        (None, Some(NetemCompat::Netem)) => Distribution::Uniform.word().to_owned(),
+        (None, None) => Distribution::Normal.word().to_owned(),
+    };
+    let correlation = match delay.correlation.filter(|share| !share.is_never()) {
+        Some(share) => format!(", correlation {share}"),
+        None => String::new(),
+    };
+    let order = match delay.order {
+        Order::Keep => "a packet that would overtake one of its flow waits for it",
+        Order::Free => "packets may overtake one another",
+    };
+    format!(
+        "all come {} ± {jitter} later ({spread}{correlation}{}); {order}",
+        delay.latency,
+        like(delay.compat)
+    )
+}
+
+fn reordered(reorder: &Reorder, others_wait: bool) -> String {
+    let which = match reorder.gap {
+        Some(gap) if gap > 1 => format!(
+            "{} of those that come after {} that waited",
+            reorder.chance,
+            gap - 1
+        ),
+        _ => reorder.chance.to_string(),
+    };
+    let runs = in_runs(reorder.correlation, reorder.compat);
+    if others_wait {
+        format!("{which}{runs} do not wait, and so overtake others")
+    } else {
+        format!("{which}{runs} are held back for 10ms, and so overtaken by others")
+    }
+}
+
 fn drop(drop: &Drop) -> String {
     let which = match drop.model() {
         Some(DropModel::Chance { chance, correlation }) if correlation.is_never() => {
             format!("{chance} are lost, each by itself")
         }
         Some(DropModel::Chance { chance, correlation }) => {
-            format!("{chance} are lost, in runs (correlation {correlation})")
+            format!("{chance} are lost{}", in_runs(Some(correlation), drop.compat))
         }
         Some(DropModel::Every(1)) => "every one is lost".to_owned(),
         Some(DropModel::Every(n)) => format!("every {} is lost", ordinal(n)),

@@ -126,7 +126,10 @@ pub fn parse_body(body: &[u8]) -> Result<Vec<NetworkFault>, Diagnostics> {
     let mut wrong = Vec::new();
     for (prefix, node) in items {
         match collect::fault(node) {
-            Ok(fault) => faults.push((prefix, fault)),
+            Ok(fault) => {
+                wrong.extend(unread_file(&fault).map(|error| place("", &prefix, error, None)));
+                faults.push((prefix, fault));
+            }
             Err(errors) => wrong.extend(
                 errors
                     .into_iter()
@@ -154,6 +157,17 @@ pub fn parse_body(body: &[u8]) -> Result<Vec<NetworkFault>, Diagnostics> {
     } else {
         Err(Diagnostics(wrong))
     }
+}
+
+/// A file that nobody has read yet: whoever asks a daemon over a wire may not have it open files.
+fn unread_file(fault: &NetworkFault) -> Option<SpecError> {
+    let source = fault.distribution_table()?;
+    source.file.as_ref()?;
+    Some(SpecError::new(
+        SpecPath::of("spec.fault.delay.distribution.file"),
+        "the daemon reads no files for its callers",
+        "send the offsets as `table: […]`; chaosctl does so by itself",
+    ))
 }
 
 /// One diagnostic for each fault whose name an earlier one has; across files as well.

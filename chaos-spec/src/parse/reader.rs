@@ -76,6 +76,15 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     whole_numbers!(deserialize_u8 u8, deserialize_u16 u16, deserialize_u32 u32, deserialize_u64 u64);
 
+    fn deserialize_f64<V: serde::de::Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+        match self.0.value {
+            Value::Number(Number::Unsigned(number), _) => visitor.visit_f64(number as f64),
+            Value::Number(Number::Signed(number), _) => visitor.visit_f64(number as f64),
+            Value::Number(Number::Float(number), _) => visitor.visit_f64(number),
+            _ => Err(self.expected("a number", "write it without quotes or unit, such as `-0.5`")),
+        }
+    }
+
     fn deserialize_bool<V: serde::de::Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
         match &self.0.value {
             Value::Bool(value) => visitor.visit_bool(*value),
@@ -185,7 +194,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
+        i8 i16 i32 i64 i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Drop {
     pub gilbert_elliott: Option<GilbertElliott>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub signal: DropSignal,
-    /// Reproduces another tool's recurrence instead of the exact marginal.
+    /// Correlates as netem does, which does not keep `chance`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compat: Option<NetemCompat>,
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Bandwidth, Delay, Dns, Drop, Http, Reorder, is_default};
+use super::{Bandwidth, Delay, Dns, Drop, Http, NetemCompat, Reorder, is_default};
 use crate::Chance;
 
 /// What happens to the packets: one or more, applied in the order of these fields, as netem does.
@@ -105,6 +105,12 @@ pub struct Reset {
 pub struct Duplicate {
     #[serde(default = "always", skip_serializing_if = "Chance::is_always_ref")]
     pub chance: Chance,
+    /// How much a packet's fate resembles the one before; the share stays `chance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<Chance>,
+    /// Correlates as netem does, which does not keep `chance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compat: Option<NetemCompat>,
 }
 
 /// One bit of the payload is flipped.
@@ -115,6 +121,12 @@ pub struct Corrupt {
     pub chance: Chance,
     #[serde(default, skip_serializing_if = "is_default")]
     pub checksum: Checksum,
+    /// How much a packet's fate resembles the one before; the share stays `chance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<Chance>,
+    /// Correlates as netem does, which does not keep `chance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compat: Option<NetemCompat>,
 }
 
 /// What becomes of the checksum over a flipped bit.
@@ -202,14 +214,23 @@ impl Fault {
 
     pub fn duplicate(chance: Chance) -> Self {
         Self {
-            duplicate: Some(Duplicate { chance }),
+            duplicate: Some(Duplicate {
+                chance,
+                correlation: None,
+                compat: None,
+            }),
             ..Self::default()
         }
     }
 
     pub fn corrupt(chance: Chance, checksum: Checksum) -> Self {
         Self {
-            corrupt: Some(Corrupt { chance, checksum }),
+            corrupt: Some(Corrupt {
+                chance,
+                checksum,
+                correlation: None,
+                compat: None,
+            }),
             ..Self::default()
         }
     }

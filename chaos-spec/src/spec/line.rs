@@ -3,11 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::is_default;
+use super::{Distribution, NetemCompat, is_default};
 use crate::{ByteSize, Chance, Duration, Rate};
 
 /// Packets come later.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Delay {
     /// The mean: how much later.
@@ -23,20 +23,10 @@ pub struct Delay {
     pub correlation: Option<Chance>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub order: Order,
-}
-
-/// How jitter is spread around the latency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Distribution {
-    /// Between `latency - jitter` and `latency + jitter`.
-    Uniform,
-    /// Gaussian.
-    Normal,
-    /// Long tail: exponent 3, moved to the mean `latency` and scaled to the deviation `jitter`.
-    Pareto,
-    /// A quarter normal, three quarters Pareto, quantile by quantile.
-    ParetoNormal,
+    /// Draws jitter as netem does: its tables, cut off at four jitters, and without the correlation that it loses.
+    /// Then the distribution is uniform when nothing is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compat: Option<NetemCompat>,
 }
 
 /// Whether jitter may make packets of one flow overtake one another.
@@ -56,11 +46,15 @@ pub enum Order {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reorder {
     pub chance: Chance,
+    /// How much a packet's fate resembles the one before, of those that may; the share stays `chance`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<Chance>,
     /// Only every n-th packet may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<u32>,
+    /// Correlates as netem does, which does not keep `chance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compat: Option<NetemCompat>,
 }
 
 /// No more than `rate`, after a burst.

@@ -3,6 +3,7 @@
 //! Parsing into these types checks what one value can tell on its own (units, ranges, exactly one target).
 //! What needs two fields side by side is checked afterwards, in one place, for files and for the API alike.
 
+mod distribution;
 mod drop;
 mod expect;
 mod fault;
@@ -16,12 +17,13 @@ mod safety;
 mod target;
 mod traffic;
 
+pub use distribution::{Distribution, DistributionTable};
 pub use drop::{Drop, DropModel, DropSignal, GilbertElliott, NetemCompat};
 pub use expect::{Body, Expect, Statuses, WindowExpect};
 pub use fault::{Checksum, Corrupt, Duplicate, Fault, FaultKind, Partition, Reject, RejectWith, Reset};
 pub use health::HealthCheck;
 pub use later::{Dns, DnsAnswer, DnsRecords, Http};
-pub use line::{Bandwidth, Delay, Distribution, Order, Reorder};
+pub use line::{Bandwidth, Delay, Order, Reorder};
 pub use network_fault::{API_VERSION, FaultSpec, KIND, Metadata, NetworkFault};
 pub use probe::{
     DnsProbe, ExecProbe, GrpcProbe, HttpProbe, Probe, PrometheusProbe, RecordType, Server, ServerError,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, Safety, Target, Traffic, is_default};
+use super::{Distribution, DistributionTable, Fault, Safety, Target, Traffic, is_default};
 use crate::Duration;
 
 pub const API_VERSION: &str = "chaos-daemon.dev/v1alpha1";
@@ -66,6 +66,22 @@ impl NetworkFault {
 
     pub fn name(&self) -> &str {
         &self.metadata.name
+    }
+
+    /// The table of its `delay`, if it has one.
+    pub fn distribution_table(&self) -> Option<&DistributionTable> {
+        match self.spec.fault.delay.as_ref()?.distribution.as_ref()? {
+            Distribution::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The same, to put there what a file says.
+    pub fn distribution_table_mut(&mut self) -> Option<&mut DistributionTable> {
+        match self.spec.fault.delay.as_mut()?.distribution.as_mut()? {
+            Distribution::Table(table) => Some(table),
+            _ => None,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 use super::{Errors, line};
 use crate::path::SpecPath;
-use crate::{Direction, Drop, DropSignal, FaultKind, FaultSpec, Protocol};
+use crate::{Chance, Checksum, Direction, Drop, DropSignal, Fault, FaultKind, FaultSpec, Protocol};
 
 pub(super) fn check(spec: &FaultSpec, errors: &mut Errors) {
     let kinds = spec.fault.kinds();
@@ -15,8 +15,73 @@ pub(super) fn check(spec: &FaultSpec, errors: &mut Errors) {
     check_tcp(spec, errors);
     if let Some(drop) = &spec.fault.drop {
         check_drop(drop, spec.traffic.direction, errors);
+        check_signal(drop, &spec.fault, errors);
     }
     line::check(&spec.fault, errors);
+    check_correlations(&spec.fault, errors);
+}
+
+/// On the line nobody can tell the sender any more.
+fn check_signal(drop: &Drop, fault: &Fault, errors: &mut Errors) {
+    let runs = |correlation: Option<Chance>| correlation.is_some_and(|share| !share.is_never());
+    let lined = [
+        fault.delay.as_ref().map(|_| FaultKind::Delay),
+        fault.reorder.as_ref().map(|_| FaultKind::Reorder),
+        fault.bandwidth.as_ref().map(|_| FaultKind::Bandwidth),
+        fault
+            .duplicate
+            .as_ref()
+            .filter(|copy| runs(copy.correlation))
+            .map(|_| FaultKind::Duplicate),
+        fault
+            .corrupt
+            .as_ref()
+            .filter(|flip| flip.checksum == Checksum::Leave || runs(flip.correlation))
+            .map(|_| FaultKind::Corrupt),
+    ];
+    if drop.signal == DropSignal::Local
+        && let Some(kind) = lined.into_iter().flatten().next()
+    {
+        let message = format!("`{kind}` takes packets away from their sender before they are lost");
+        let remedy = format!("leave it out, or make `{kind}` a fault of its own, created after this one");
+        errors.add("spec.fault.drop.signal", message, remedy);
+    }
+}
+
+/// With a certain resemblance nothing would ever be drawn again.
+fn check_correlations(fault: &Fault, errors: &mut Errors) {
+    let of = |kind: FaultKind, correlation: Option<Chance>| correlation.map(|share| (kind, share));
+    let asked = [
+        of(
+            FaultKind::Drop,
+            fault.drop.as_ref().and_then(|drop| drop.correlation),
+        ),
+        of(
+            FaultKind::Duplicate,
+            fault.duplicate.as_ref().and_then(|copy| copy.correlation),
+        ),
+        of(
+            FaultKind::Corrupt,
+            fault.corrupt.as_ref().and_then(|flip| flip.correlation),
+        ),
+        of(
+            FaultKind::Delay,
+            fault.delay.as_ref().and_then(|delay| delay.correlation),
+        ),
+        of(
+            FaultKind::Reorder,
+            fault.reorder.as_ref().and_then(|reorder| reorder.correlation),
+        ),
+    ];
+    for (kind, correlation) in asked.into_iter().flatten() {
+        if correlation.is_always() {
+            errors.at(
+                SpecPath::of("spec.fault").field(kind.word()).field("correlation"),
+                "with 100% the first packet decides over all others",
+                "write less than 100%",
+            );
+        }
+    }
 }
 
 /// What comes after a fault that lets nothing through never sees a packet.
@@ -81,18 +146,23 @@ fn check_drop(drop: &Drop, direction: Direction, errors: &mut Errors) {
             "write 1 for every packet, 5 for every fifth",
         );
     }
-    if let Some(correlation) = drop.correlation {
-        if drop.chance.is_none() {
-            let remedy = "leave it out; `gilbertElliott` makes bursts by itself";
-            errors.add(
-                "spec.fault.drop.correlation",
-                "it goes with `chance` only",
-                remedy,
-            );
-        } else if correlation.is_always() {
-            let message = "with 100% the first packet decides over all others";
-            errors.add("spec.fault.drop.correlation", message, "write less than 100%");
-        }
+    if drop.correlation.is_some() && drop.chance.is_none() {
+        errors.add(
+            "spec.fault.drop.correlation",
+            "it goes with `chance` only",
+            "leave it out; `gilbertElliott` makes bursts by itself",
+        );
+    }
+    if drop.compat.is_some() && drop.chance.is_none() {
+        let (message, remedy) = if drop.every.is_some() {
+            ("netem cannot lose every n-th packet", "leave it out")
+        } else {
+            (
+                "netem's `gemodel` is this model: there is nothing to imitate",
+                "leave it out",
+            )
+        };
+        errors.add("spec.fault.drop.compat", message, remedy);
     }
     if drop.signal == DropSignal::Local && direction == Direction::Ingress {
         let message = "nobody on this side sent what arrives, so nobody can be told";

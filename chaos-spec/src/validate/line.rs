@@ -1,7 +1,8 @@
 //! `delay`, `reorder`, `bandwidth`.
 
 use super::Errors;
-use crate::{Bandwidth, Delay, Duration, Fault};
+use crate::path::SpecPath;
+use crate::{Bandwidth, Delay, Distribution, DistributionTable, Duration, Fault};
 
 /// Packets that wait are kept in memory.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -19,6 +20,19 @@ pub(super) fn check(fault: &Fault, errors: &mut Errors) {
             "spec.fault.reorder.gap",
             "there is no 0th packet",
             "write 1 for any packet, 5 for every fifth",
+        );
+    }
+    let waits = fault.delay.as_ref().is_some_and(|delay| !delay.latency.is_zero());
+    if !waits
+        && fault
+            .reorder
+            .as_ref()
+            .is_some_and(|reorder| reorder.compat.is_some())
+    {
+        errors.add(
+            "spec.fault.reorder.compat",
+            "netem reorders delayed packets only",
+            "add a `delay`, or leave `compat` out: packets are then held back to be overtaken",
         );
     }
     if let Some(bandwidth) = &fault.bandwidth {
@@ -47,17 +61,53 @@ fn check_delay(delay: &Delay, errors: &mut Errors) {
             "write a `jitter`, such as `jitter: 20ms`",
         );
     }
-    if let Some(correlation) = delay.correlation {
-        if still {
-            errors.add(
-                "spec.fault.delay.correlation",
-                "it is that of the jitter, and there is none",
-                "write a `jitter`, such as `jitter: 20ms`",
-            );
-        } else if correlation.is_always() {
-            let message = "with 100% the first packet decides over all others";
-            errors.add("spec.fault.delay.correlation", message, "write less than 100%");
-        }
+    if still && delay.correlation.is_some() {
+        errors.add(
+            "spec.fault.delay.correlation",
+            "it is that of the jitter, and there is none",
+            "write a `jitter`, such as `jitter: 20ms`",
+        );
+    }
+    if let Some(Distribution::Table(table)) = &delay.distribution {
+        check_table(table, delay.compat.is_some(), errors);
+    }
+}
+
+fn check_table(source: &DistributionTable, as_netem: bool, errors: &mut Errors) {
+    const FIELD: &str = "spec.fault.delay.distribution";
+    match (source.table.is_empty(), &source.file) {
+        (true, None) => errors.add(
+            FIELD,
+            "the table has no offsets",
+            "write `table: [-1, 0, 1]`, in units of the jitter, or `file: measured.txt`",
+        ),
+        (false, Some(_)) => errors.add(FIELD, "`table` and `file` are given together", "keep one of them"),
+        _ => {}
+    }
+    let most = DistributionTable::MOST;
+    if source.table.len() > most {
+        let message = format!(
+            "{} offsets are more than the {most} that a table may have",
+            source.table.len()
+        );
+        errors.add(FIELD, message, "leave some out");
+    }
+    let largest = if as_netem { 4.0 } else { DistributionTable::LARGEST };
+    let wild = |offset: &f64| !DistributionTable::may_be(*offset) || offset.abs() > largest;
+    if let Some(index) = source.table.iter().position(wild) {
+        let path = SpecPath::of(FIELD).field("table").index(index);
+        let (message, remedy) = if as_netem {
+            (
+                "netem's tables reach four jitters either way",
+                "write at most 4, or leave `compat` out",
+            )
+        } else {
+            (
+                "no offset is more than a thousand jitters",
+                "offsets are in units of the jitter",
+            )
+        };
+        errors.at(path, message, remedy);
     }
 }
 

@@ -19,32 +19,6 @@ const NOT_YET: &[NotYet] = &[
         instead: "name a `container`, `pid` or `netns` on the node itself",
     },
     NotYet {
-        path: "spec.fault.drop.compat",
-        asked_for: |fault| {
-            fault
-                .spec
-                .fault
-                .drop
-                .as_ref()
-                .is_some_and(|drop| drop.compat.is_some())
-        },
-        what: "`compat: netem`",
-        instead: "leave it out: correlation then keeps the chance you wrote",
-    },
-    NotYet {
-        path: "spec.fault.reorder.correlation",
-        asked_for: |fault| {
-            fault
-                .spec
-                .fault
-                .reorder
-                .as_ref()
-                .is_some_and(|reorder| reorder.correlation.is_some())
-        },
-        what: "the correlation of `reorder`",
-        instead: "leave it out",
-    },
-    NotYet {
         path: "spec.fault.http",
         asked_for: |fault| fault.spec.fault.has(FaultKind::Http),
         what: "`http`",

@@ -1,34 +1,6 @@
 //! Values and fields that cannot be read.
 
-use crate::{GOOD, Parts, messages};
-
-#[track_caller]
-fn check(cases: &[(Parts<'_>, &str)]) {
-    for (parts, expected) in cases {
-        assert_eq!(
-            parts.messages(),
-            format!("f.yaml:{expected}"),
-            "for\n{}",
-            parts.text()
-        );
-    }
-}
-
-const fn target(target: &str) -> Parts<'_> {
-    Parts { target, ..GOOD }
-}
-
-const fn traffic(traffic: &str) -> Parts<'_> {
-    Parts { traffic, ..GOOD }
-}
-
-const fn fault(fault: &str) -> Parts<'_> {
-    Parts { fault, ..GOOD }
-}
-
-const fn duration(duration: &str) -> Parts<'_> {
-    Parts { duration, ..GOOD }
-}
+use crate::{check, duration, fault, messages, target, traffic};
 
 #[test]
 fn chances() {

@@ -60,6 +60,38 @@ impl Parts<'_> {
     }
 }
 
+#[track_caller]
+fn check(cases: &[(Parts<'_>, &str)]) {
+    for (parts, expected) in cases {
+        assert_eq!(
+            parts.messages(),
+            format!("f.yaml:{expected}"),
+            "for\n{}",
+            parts.text()
+        );
+    }
+}
+
+const fn target(target: &str) -> Parts<'_> {
+    Parts { target, ..GOOD }
+}
+
+const fn traffic(traffic: &str) -> Parts<'_> {
+    Parts { traffic, ..GOOD }
+}
+
+const fn fault(fault: &str) -> Parts<'_> {
+    Parts { fault, ..GOOD }
+}
+
+const fn duration(duration: &str) -> Parts<'_> {
+    Parts { duration, ..GOOD }
+}
+
+const fn more(more: &str) -> Parts<'_> {
+    Parts { more, ..GOOD }
+}
+
 #[test]
 fn the_good_parts_are_good() {
     assert_eq!(GOOD.messages(), "no error");

@@ -1,34 +1,6 @@
 //! Values that can be read, and may not stand so.
 
-use crate::{GOOD, Parts, messages};
-
-const fn target(target: &str) -> Parts<'_> {
-    Parts { target, ..GOOD }
-}
-
-const fn traffic(traffic: &str) -> Parts<'_> {
-    Parts { traffic, ..GOOD }
-}
-
-const fn fault(fault: &str) -> Parts<'_> {
-    Parts { fault, ..GOOD }
-}
-
-const fn more(more: &str) -> Parts<'_> {
-    Parts { more, ..GOOD }
-}
-
-#[track_caller]
-fn check(cases: &[(Parts<'_>, &str)]) {
-    for (parts, expected) in cases {
-        assert_eq!(
-            parts.messages(),
-            format!("f.yaml:{expected}"),
-            "for\n{}",
-            parts.text()
-        );
-    }
-}
+use crate::{GOOD, Parts, check, fault, messages, more, target, traffic};
 
 #[test]
 fn names() {
@@ -318,10 +290,6 @@ fn what_waits() {
 fn what_is_not_in_this_version() {
     check(&[
         (
-            fault("fault: {delay: {latency: 1ms}, reorder: {chance: 25%, correlation: 50%}}"),
-            "7:70: spec.fault.reorder.correlation: not in this version: the correlation of `reorder` – leave it out",
-        ),
-        (
             fault("fault: {http: {status: 503, chance: 40%, method: [GET], path: '/pay/*'}}"),
             "7:11: spec.fault.http: not in this version: `http` – write `reset` or `reject` on the server's port",
         ),
@@ -334,14 +302,58 @@ fn what_is_not_in_this_version() {
             "7:11: spec.fault.dns: not in this version: `dns` – write `partition` or `drop` with `remote: {ports: [53]}`",
         ),
         (
-            fault("fault: {drop: {chance: 5%, compat: netem}}"),
-            "7:38: spec.fault.drop.compat: not in this version: `compat: netem` – leave it out: correlation then keeps the chance you wrote",
-        ),
-        (
             target(
                 "target: {pods: {namespace: shop, labelSelector: app=orders, select: {count: 2}, follow: true}}",
             ),
             "5:12: spec.target.pods: not in this version: pods – name a `container`, `pid` or `netns` on the node itself",
+        ),
+    ]);
+}
+
+#[test]
+fn correlation_tables_and_imitations() {
+    check(&[
+        (
+            fault("fault: {drop: {every: 5, compat: netem}}"),
+            "7:36: spec.fault.drop.compat: netem cannot lose every n-th packet – leave it out",
+        ),
+        (
+            fault("fault: {drop: {gilbertElliott: {p: 1%, r: 10%}, compat: netem}}"),
+            "7:59: spec.fault.drop.compat: netem's `gemodel` is this model: there is nothing to imitate – leave it out",
+        ),
+        (
+            fault("fault: {drop: {chance: 1%, signal: local}, delay: {latency: 1ms}}"),
+            "7:38: spec.fault.drop.signal: `delay` takes packets away from their sender before they are lost – leave it out, or make `delay` a fault of its own, created after this one",
+        ),
+        (
+            fault("fault: {duplicate: {chance: 5%, correlation: 100%}}"),
+            "7:48: spec.fault.duplicate.correlation: with 100% the first packet decides over all others – write less than 100%",
+        ),
+        (
+            fault("fault: {reorder: {chance: 5%, correlation: 10%, compat: netem}}"),
+            "7:59: spec.fault.reorder.compat: netem reorders delayed packets only – add a `delay`, or leave `compat` out: packets are then held back to be overtaken",
+        ),
+        (
+            fault("fault: {delay: {latency: 1ms, jitter: 1ms, distribution: {}}}"),
+            "7:46: spec.fault.delay.distribution: the table has no offsets – write `table: [-1, 0, 1]`, in units of the jitter, or `file: measured.txt`",
+        ),
+        (
+            fault("fault: {delay: {latency: 1ms, jitter: 1ms, distribution: {table: [1], file: x}}}"),
+            "7:46: spec.fault.delay.distribution: `table` and `file` are given together – keep one of them",
+        ),
+        (
+            fault("fault: {delay: {latency: 1ms, jitter: 1ms, distribution: {table: [1, 2ms]}}}"),
+            "7:72: spec.fault.delay.distribution.table[1]: expected a number, found the text `2ms` – write it without quotes or unit, such as `-0.5`",
+        ),
+        (
+            fault("fault: {delay: {latency: 1ms, jitter: 1ms, distribution: {table: [1, 5000]}}}"),
+            "7:72: spec.fault.delay.distribution.table[1]: no offset is more than a thousand jitters – offsets are in units of the jitter",
+        ),
+        (
+            fault(
+                "fault: {delay: {latency: 1ms, jitter: 1ms, distribution: {table: [0, 4.5]}, compat: netem}}",
+            ),
+            "7:72: spec.fault.delay.distribution.table[1]: netem's tables reach four jitters either way – write at most 4, or leave `compat` out",
         ),
     ]);
 }

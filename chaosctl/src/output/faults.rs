@@ -170,7 +170,7 @@ fn affected(packets: &Packets) -> String {
 pub(super) fn interface(attachment: &Attachment) -> String {
     match attachment.netns.as_str() {
         "host" => attachment.interface.clone(),
-        netns => format!("{}@{}", attachment.interface, netns.trim_start_matches("netns:")),
+        netns => format!("{}@{netns}", attachment.interface),
     }
 }
 

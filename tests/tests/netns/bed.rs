@@ -29,6 +29,19 @@ pub(crate) struct Bed {
     pub(crate) net: Pair,
 }
 
+/// A direction, and an address of the server.
+pub(crate) struct Leg {
+    pub(crate) direction: &'static str,
+    pub(crate) to: SocketAddr,
+}
+
+impl Leg {
+    /// A name for a fault on it.
+    pub(crate) fn name(&self, what: &str) -> String {
+        format!("{what}-{}-{}", self.direction, self.to.port())
+    }
+}
+
 impl Bed {
     pub(crate) fn new() -> Self {
         let net = Pair::new();
@@ -55,6 +68,31 @@ impl Bed {
 
     pub(crate) fn on_server(&self, name: &str, fault: serde_json::Value) -> FaultFile {
         FaultFile::on_netns(name, &self.net.server.netns, fault).seed(1)
+    }
+
+    /// Every way to the server: as packets leave the client and as they arrive, over both families, each to a port of
+    /// its own from `port` on.
+    pub(crate) fn ways(&self, port: u16) -> [Leg; 4] {
+        let server = &self.net.server;
+        let leg = |direction, to| Leg { direction, to };
+        [
+            leg("egress", server.at(port)),
+            leg("egress", server.at6(port + 1)),
+            leg("ingress", server.at(port + 2)),
+            leg("ingress", server.at6(port + 3)),
+        ]
+    }
+
+    /// A fault on the datagrams of one way, at the end that it is about.
+    pub(crate) fn on_leg(&self, leg: &Leg, name: &str, fault: serde_json::Value) -> FaultFile {
+        let (file, end) = if leg.direction == "egress" {
+            (self.on_client(name, fault), "remote")
+        } else {
+            (self.on_server(name, fault), "local")
+        };
+        file.traffic(serde_json::json!({
+            "direction": leg.direction, "protocol": "udp", end: {"ports": [leg.to.port()]},
+        }))
     }
 
     /// Sends `count` datagrams, waits until no more arrive, and gives account of them.

@@ -91,31 +91,10 @@ fn filters(device: &Device, direction: &str) -> Vec<Value> {
         .collect()
 }
 
-/// A clsact qdisc with a filter of somebody else that lets all pass.
-fn put_foreign_filter(device: &Device) {
-    let (netns, name) = (device.netns(), device.name());
-    netns.tc(&format!("qdisc add dev {name} clsact"));
-    netns.run(&[
-        "tc",
-        "filter",
-        "add",
-        "dev",
-        name,
-        "egress",
-        "pref",
-        "7",
-        "handle",
-        "3",
-        "bpf",
-        "bytecode",
-        "1,6 0 0 0",
-    ]);
-}
-
 #[test]
 fn faults_of_both_directions_act_beside_a_filter_of_somebody_else() {
     let mut bed = Bed::new();
-    put_foreign_filter(&bed.net.client.device);
+    bed.net.client.device.add_foreign_filter();
     bed.before = bed.now();
     for direction in ["egress", "ingress", "both"] {
         bed.cut(direction);
@@ -138,7 +117,7 @@ fn faults_of_both_directions_act_beside_a_filter_of_somebody_else() {
 fn nobody_loses_a_packet_where_the_qdisc_is_there_before() {
     let mut bed = Bed::new();
     for end in [&bed.net.client, &bed.net.server] {
-        put_foreign_filter(&end.device);
+        end.device.add_foreign_filter();
     }
     bed.before = bed.now();
     let probe = bed

@@ -162,23 +162,7 @@ fn without_tcx_clsact_does_and_is_undone_also_after_a_crash() {
     );
 
     // Beside somebody else's clsact, which was there first, ours must leave theirs.
-    net.client.netns.tc("qdisc add dev c0 clsact");
-    let theirs = [
-        "tc",
-        "filter",
-        "add",
-        "dev",
-        "c0",
-        "egress",
-        "pref",
-        "7",
-        "handle",
-        "3",
-        "bpf",
-        "bytecode",
-        "1,6 0 0 0",
-    ];
-    net.client.netns.run(&theirs);
+    net.client.device.add_foreign_filter();
     let before = Snapshot::of_devices(&devices);
     ctl.apply(&[cut()]);
     assert!(!asks(9000) && asks(9001));

@@ -34,26 +34,15 @@ fn checksum_errors(netns: &Netns) -> u64 {
 fn datagrams_have_exactly_one_flipped_bit_a_hit_and_a_good_checksum() {
     let bed = Bed::new();
     const COUNT: u64 = 10_000;
-    for (n, (direction, to)) in [
-        ("egress", bed.net.server.at(9000)),
-        ("egress", bed.net.server.at6(9001)),
-        ("ingress", bed.net.server.at(9002)),
-        ("ingress", bed.net.server.at6(9003)),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let name = format!("flip-{n}");
-        let fault = json!({"corrupt": {"chance": "5%", "checksum": "fix"}});
-        let fault = if direction == "egress" {
-            bed.on_client(&name, fault)
-        } else {
-            bed.on_server(&name, fault)
-        };
-        bed.ctl
-            .apply(&[fault.traffic(json!({"direction": direction, "protocol": "udp"}))]);
+    for leg in bed.ways(9000) {
+        let name = leg.name("flip");
+        bed.ctl.apply(&[bed.on_leg(
+            &leg,
+            &name,
+            json!({"corrupt": {"chance": "5%", "checksum": "fix"}}),
+        )]);
         let before = checksum_errors(&bed.net.server.netns);
-        let report = bed.send(to, COUNT);
+        let report = bed.send(leg.to, COUNT);
         assert_eq!(report.received(), COUNT, "{name}: nothing is lost");
         let hits = report.flipped.len() as u64;
         assert!(binomial_999(COUNT, 0.05).contains(&hits), "{name}: {hits}");
@@ -171,25 +160,12 @@ fn redis_stores_a_value_with_exactly_the_flipped_bits() {
 fn left_checksums_are_noticed_one_by_one_and_no_bad_byte_is_read() {
     let bed = Bed::new();
     const COUNT: u64 = 10_000;
-    for (n, (direction, to)) in [
-        ("egress", bed.net.server.at(9000)),
-        ("egress", bed.net.server.at6(9001)),
-        ("ingress", bed.net.server.at(9002)),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let name = format!("flip-{n}");
-        let fault = json!({"corrupt": {"chance": "5%"}});
-        let fault = if direction == "egress" {
-            bed.on_client(&name, fault)
-        } else {
-            bed.on_server(&name, fault)
-        };
+    for leg in bed.ways(9000) {
+        let name = leg.name("flip");
         bed.ctl
-            .apply(&[fault.traffic(json!({"direction": direction, "protocol": "udp"}))]);
+            .apply(&[bed.on_leg(&leg, &name, json!({"corrupt": {"chance": "5%"}}))]);
         let before = checksum_errors(&bed.net.server.netns);
-        let report = bed.send(to, COUNT);
+        let report = bed.send(leg.to, COUNT);
         assert!(report.flipped.is_empty(), "{name}: {:?}", report.flipped);
         let hits = COUNT - report.received();
         assert!(binomial_999(COUNT, 0.05).contains(&hits), "{name}: {hits}");

@@ -1,74 +1,18 @@
 //! Packets that come later, as late as asked, and nothing else about them changed.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use chaos_tests::workload::Probed;
 use chaos_tests::{
-    FaultFile, Process, Workload, eventually, lag1_correlation, monotonic_nanos, need, patience,
-    require_program,
+    FaultFile, Process, Workload, eventually, lag1_correlation, monotonic_nanos, need, require_program,
 };
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
+use crate::probes::{MS, delay, deviation, mean, millis, overtaken, quantile, questions, slack, udp, waits};
+use crate::stream::Stream;
 
-const MS: f64 = 1e6;
 /// What a busy machine may add to a single answer, microseconds; waiting twice would be more.
 const BUSY: u64 = 30_000;
-
-/// Asks an echo of the server at this pace until `count` answers are there; what each took, in milliseconds, in the
-/// order of the questions.
-fn waits(bed: &Bed, to: SocketAddr, pace: Duration, count: usize) -> Vec<f64> {
-    millis(&questions(bed, to, pace, count), count)
-}
-
-fn questions(bed: &Bed, to: SocketAddr, pace: Duration, count: usize) -> Probed {
-    let probe = bed.client.probe(to, pace);
-    let patience = pace * u32::try_from(count).expect("a small number") * 2 + Duration::from_secs(5);
-    eventually(patience, "all questions are answered", || {
-        let samples = bed.client.probe_report(probe).samples;
-        samples.len() >= count && samples[..count].iter().all(|sample| sample.answered.is_some())
-    });
-    bed.client.probe_report(probe)
-}
-
-fn millis(report: &Probed, count: usize) -> Vec<f64> {
-    report.samples[..count]
-        .iter()
-        .map(|sample| {
-            let answered = sample.answered.expect("answered");
-            (answered - sample.asked) as f64 / MS
-        })
-        .collect()
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-fn deviation(values: &[f64]) -> f64 {
-    let middle = mean(values);
-    (values.iter().map(|v| (v - middle).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
-}
-
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * share) as usize]
-}
-
-/// So many milliseconds; more where they mean little.
-fn slack(millis: f64) -> f64 {
-    patience(Duration::from_secs(1)).as_secs_f64() * millis
-}
-
-fn delay(latency: &str) -> Value {
-    json!({"delay": {"latency": latency}})
-}
-
-fn udp(port: u16) -> Value {
-    json!({"protocol": "udp", "remote": {"ports": [port]}})
-}
 
 #[test]
 fn every_packet_waits_and_none_a_moment_less() {
@@ -104,59 +48,87 @@ fn every_packet_waits_and_none_a_moment_less() {
 #[test]
 fn connecting_and_asking_wait_once_each_and_the_neighbours_do_not() {
     let bed = Bed::new();
-    let (hit, spared) = (bed.net.server.at(8080), bed.net.server.at(8081));
-    for place in [hit, spared] {
+    bed.net
+        .server
+        .also_v4("10.77.0.3".parse().expect("an address"), 24);
+    let (hit, port) = (bed.net.server.at(8080), bed.net.server.at(8081));
+    let host = "10.77.0.3:8080".parse().expect("an address");
+    for place in [hit, port, host] {
         bed.server.tcp_serve(place);
     }
-    bed.ctl.apply(&[bed
-        .on_client("late", delay("100ms"))
-        .traffic(json!({"protocol": "tcp", "remote": {"ports": [8080]}}))]);
     let patience = Duration::from_secs(2);
-    let took = |place| {
-        let opened = bed.client.tcp_open(None, place, patience);
-        let asked: Vec<u64> = (0..5)
-            .map(|_| {
-                let exchanged = bed.client.tcp_exchange(opened.stream(), 100, patience);
+    // Microseconds of connections and of requests on them.
+    let took = |place, connections: usize, requests: usize| {
+        let (mut opened, mut asked) = (Vec::new(), Vec::new());
+        for _ in 0..connections {
+            let connection = bed.client.tcp_open(None, place, patience);
+            opened.push(connection.micros as f64);
+            for _ in 0..requests {
+                let exchanged = bed.client.tcp_exchange(connection.stream(), 100, patience);
                 assert_eq!(exchanged.result, Ok(0), "{exchanged:?}");
-                exchanged.micros
-            })
-            .collect();
-        (opened.micros, asked)
+                asked.push(exchanged.micros as f64);
+            }
+            bed.client.close(connection.stream());
+        }
+        (opened, asked)
     };
-    let (opened, asked) = took(hit);
-    assert!(
-        (100_000..100_000 + BUSY).contains(&opened),
-        "connecting: {opened} µs"
-    );
-    let mut sorted = asked;
-    sorted.sort_unstable();
-    let (least, middle, most) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
-    let told = format!("asking: {sorted:?} µs");
-    assert!(
-        least >= 100_000 && middle < 103_000 && most < 100_000 + BUSY,
-        "{told}"
-    );
-    let (opened, asked) = took(spared);
-    assert!(
-        opened < BUSY && asked.iter().all(|micros| *micros < BUSY),
-        "{opened} {asked:?}"
-    );
+    // Half of them are quicker than this, microseconds: connecting to port and host, asking there, and pings.
+    let neighbours = || {
+        let (port, host) = (took(port, 30, 10), took(host, 30, 10));
+        let pings = pings(&bed, "10.77.0.2", 100);
+        [port.0, port.1, host.0, host.1, pings].map(|times| quantile(&times, 0.5))
+    };
+    let healthy = neighbours();
+    bed.ctl
+        .apply(&[bed.on_client("late", delay("100ms")).traffic(json!({
+            "protocol": "tcp", "remote": {"cidrs": [bed.net.server.v4], "ports": [8080]},
+        }))]);
+    let (opened, asked) = took(hit, 5, 5);
+    for (what, times) in [("connecting", opened), ("asking", asked)] {
+        let told = format!("{what}: {times:?} µs");
+        assert!(quantile(&times, 0.0) >= 100_000.0, "{told}");
+        assert!(quantile(&times, 0.5) < 102_000.0, "{told}");
+        // Waiting twice would be more than a busy machine adds.
+        assert!(quantile(&times, 1.0) < (100_000 + BUSY) as f64, "{told}");
+    }
+    // Somebody else may have the machine for a moment; not for three.
+    let rounds: Vec<[f64; 5]> = (0..3).map(|_| neighbours()).collect();
+    for kind in 0..healthy.len() {
+        let least = rounds.iter().map(|round| round[kind]).fold(f64::MAX, f64::min);
+        assert!(
+            least < healthy[kind] + 100.0,
+            "{kind}: {healthy:?}, then {rounds:?}"
+        );
+    }
     let view = bed.delete("late");
     assert_eq!(view.packets("dropped"), 0);
+    assert_eq!(view.packets("delayed"), view.packets("matched"));
+}
+
+/// What each of `count` pings took, microseconds.
+fn pings(bed: &Bed, to: &str, count: usize) -> Vec<f64> {
+    let count = count.to_string();
+    let argv = ["ping", "-c", &count, "-i", "0.002", to];
+    let done = Process::spawn(&bed.net.client.netns, None, &argv).finish(Duration::from_secs(20));
+    done.stdout
+        .lines()
+        .filter_map(|line| {
+            line.split_once("time=")?
+                .1
+                .strip_suffix(" ms")?
+                .parse::<f64>()
+                .ok()
+        })
+        .map(|millis| millis * 1000.0)
+        .collect()
 }
 
 /// Scenario 2.
 #[test]
 fn jitter_is_the_asked_one_and_the_same_seed_draws_it_again() {
-    const COUNT: usize = 5_000;
-    let overtaken = |report: &Probed| {
-        report.samples[..COUNT]
-            .windows(2)
-            .filter(|pair| pair[1].answered < pair[0].answered)
-            .count()
-    };
+    const COUNT: usize = 10_000;
     // Of a bed each, so that nobody else asks meanwhile.
-    let run = |order: &str| {
+    let run = |order: &str, seed: u64, count: usize| {
         let bed = Bed::new();
         let to = bed.net.server.at(7000);
         bed.server.udp_echo(to);
@@ -164,31 +136,33 @@ fn jitter_is_the_asked_one_and_the_same_seed_draws_it_again() {
             "latency": "100ms", "jitter": "20ms", "distribution": "normal", "correlation": "25%", "order": order,
         }});
         bed.ctl
-            .apply(&[bed.on_client("jittery", spec).traffic(udp(7000)).seed(42)]);
-        questions(&bed, to, Duration::from_millis(1), COUNT)
+            .apply(&[bed.on_client("jittery", spec).traffic(udp(7000)).seed(seed)]);
+        questions(&bed, to, Duration::from_millis(1), count)
     };
-    let free = run("free");
-    let free_order = overtaken(&free);
+    let free = run("free", 42, COUNT);
+    let swapped = overtaken(&free, COUNT);
     let free = millis(&free, COUNT);
     let told = format!(
-        "mean {:.2}, deviation {:.2}, lag-1 correlation {:.3}",
+        "mean {:.2}, deviation {:.2}, lag-1 correlation {:.3}, {swapped} overtook",
         mean(&free),
         deviation(&free),
         lag1_correlation(&free)
     );
     println!("{told}");
-    assert!((mean(&free) - 100.0).abs() < 2.0, "{told}");
-    assert!((deviation(&free) - 20.0).abs() < 1.5, "{told}");
-    assert!((lag1_correlation(&free) - 0.25).abs() < 0.08, "{told}");
-    assert!(free_order > 1_000, "{free_order} overtook");
-    let again = millis(&run("free"), COUNT);
-    let same = free
-        .iter()
-        .zip(&again)
-        .filter(|(a, b)| (*a - *b).abs() < 3.0)
-        .count();
-    assert!(same > 4_500, "{same} of 5000 as before");
-    assert_eq!(overtaken(&run("keep")), 0, "order: keep");
+    assert!((mean(&free) - 100.0).abs() < 1.0, "{told}");
+    assert!((deviation(&free) - 20.0).abs() < 1.0, "{told}");
+    assert!((lag1_correlation(&free) - 0.25).abs() < 0.05, "{told}");
+    assert!(swapped > COUNT / 5, "order: free: {told}");
+    let like_before = |seed| {
+        let again = millis(&run("free", seed, COUNT / 5), COUNT / 5);
+        let pairs = free.iter().zip(&again);
+        pairs.filter(|(a, b)| (*a - *b).abs() < 2.0).count()
+    };
+    // A busy machine makes some late; of another seed's only those are alike that happen to be.
+    let (same, other) = (like_before(42), like_before(43));
+    assert!(same > COUNT / 5 * 9 / 10, "{same} of {} as before", COUNT / 5);
+    assert!(other < COUNT / 5 / 5, "{other} of {} by another seed", COUNT / 5);
+    assert_eq!(overtaken(&run("keep", 42, COUNT), COUNT), 0, "order: keep");
 }
 
 #[test]
@@ -302,23 +276,72 @@ fn a_changed_delay_acts_at_once_and_loses_and_swaps_nothing() {
                 .filter(|s| (from..to).contains(&s.asked))
                 .map(|s| (s.answered.expect("waited for") - s.asked) as f64 / MS)
                 .collect();
-            quantile(&found, 0.5)
+            (quantile(&found, 0.0), quantile(&found, 0.5))
         };
         // Those that were on their way when they were no longer named were let go at once.
         let slow = wait(slower + 100_000_000, narrowed - 300_000_000);
         assert!(
-            (300.0..301.5).contains(&slow),
-            "{place}: {slow} after the first change"
+            slow.0 >= 300.0 && slow.1 < 301.5,
+            "{place}: {slow:?} after the first change"
         );
         let after = wait(done + 100_000_000, end);
         if place == hit {
             assert!(
-                (300.0..301.5).contains(&after),
-                "{place}: {after} after the second"
+                after.0 >= 300.0 && after.1 < 301.5,
+                "{place}: {after:?} after the second"
             );
         } else {
-            assert!(after < 2.0, "{place}: {after} after it was let go");
+            assert!(after.1 < 2.0, "{place}: {after:?} after it was let go");
         }
+    }
+    let view = bed.delete("late");
+    assert_eq!(view.packets("dropped"), 0);
+}
+
+/// Scenario 15, as TCP sees it: one stream stays delayed, the other is let go.
+#[test]
+fn streams_send_nothing_twice_when_the_delay_under_them_changes() {
+    need!(require_program("iperf3"));
+    let bed = Bed::new();
+    let server = &bed.net.server;
+    let ports: [u16; 2] = [5201, 5202];
+    let _servers = ports.map(|port| {
+        Process::spawn(&server.netns, None, &["iperf3", "-s", "-p", &port.to_string()])
+            .listens(&server.netns, port)
+    });
+    let late = |latency: &str, ports: &[u16]| {
+        bed.on_client("late", delay(latency))
+            .traffic(json!({"protocol": "tcp", "remote": {"ports": ports}}))
+    };
+    bed.ctl.apply(&[late("100ms", &ports)]);
+    let address = server.v4.to_string();
+    let streams = ports.map(|port| {
+        let port = port.to_string();
+        // Small writes at an even pace: there is always something on its way.
+        let argv = [
+            "iperf3", "-c", &address, "-p", &port, "-b", "4M", "-l", "1000", "-t", "6",
+        ];
+        Process::spawn(&bed.net.client.netns, None, &argv)
+    });
+    let state = |port| Stream::of(&bed.net.client.netns, port);
+    let sent = |port| state(port).map_or(0, |stream| stream.segments);
+    let go_on = |by: u64| {
+        let want = ports.map(|port| sent(port) + by);
+        eventually(Duration::from_secs(5), "both streams go on", || {
+            ports.iter().zip(want).all(|(port, want)| sent(*port) >= want)
+        });
+    };
+    go_on(400);
+    bed.ctl.apply(&[late("300ms", &ports)]);
+    go_on(500);
+    bed.ctl.apply(&[late("300ms", &ports[..1])]);
+    go_on(500);
+    let [kept, let_go] = ports.map(|port| state(port).expect("it still runs"));
+    let told = format!("{kept:?} {let_go:?}");
+    assert_eq!((kept.retransmitted, let_go.retransmitted), (0, 0), "{told}");
+    assert!(kept.rtt >= 250.0 && let_go.rtt < 50.0, "{told}");
+    for stream in streams {
+        assert!(stream.finish(Duration::from_secs(20)).status.success());
     }
     let view = bed.delete("late");
     assert_eq!(view.packets("dropped"), 0);
@@ -348,48 +371,6 @@ fn a_bulk_stream_keeps_its_window_full_and_sends_nothing_twice() {
     assert!(got > 0.4 * most, "{got} of {most}");
     let view = bed.delete("late");
     assert_eq!(view.packets("dropped"), 0);
-}
-
-#[test]
-fn some_overtake_when_asked_to() {
-    let bed = Bed::new();
-    let to = bed.net.server.at(7000);
-    bed.server.udp_echo(to);
-    bed.ctl.apply(&[bed
-        .on_client(
-            "swapped",
-            json!({"delay": {"latency": "20ms"}, "reorder": {"chance": "25%", "gap": 5}}),
-        )
-        .traffic(udp(7000))]);
-    let found = waits(&bed, to, Duration::from_millis(1), 2_000);
-    let quick = found.iter().filter(|wait| **wait < 10.0).count() as u64;
-    let view = bed.delete("swapped");
-    assert!(view.packets("reordered") >= quick && view.packets("reordered") < quick + 60);
-    // One in five may, one in four of those does, and then the count begins anew: 4 + 4 packets on average.
-    assert!((200..300).contains(&quick), "{quick} of 2000 overtook");
-}
-
-#[test]
-fn without_a_delay_those_that_are_hit_are_overtaken() {
-    let bed = Bed::new();
-    let to = bed.net.server.at(7000);
-    bed.server.udp_echo(to);
-    bed.ctl.apply(&[bed
-        .on_client("swapped", json!({"reorder": {"chance": "10%"}}))
-        .traffic(udp(7000))]);
-    let found = waits(&bed, to, Duration::from_millis(1), 2_000);
-    let view = bed.delete("swapped");
-    let held = found.iter().filter(|wait| **wait >= 10.0).count() as u64;
-    assert!(
-        chaos_tests::binomial_999(2_000, 0.10).contains(&held),
-        "{held} of 2000 held back"
-    );
-    assert!(view.packets("reordered") >= held);
-    assert!(
-        quantile(&found, 0.5) < 2.0,
-        "the others are not: {}",
-        quantile(&found, 0.5)
-    );
 }
 
 #[test]

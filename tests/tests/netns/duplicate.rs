@@ -9,25 +9,11 @@ use crate::bed::{Bed, SOON};
 fn a_tenth_arrives_twice_and_no_copy_is_matched_again() {
     let bed = Bed::new();
     const COUNT: u64 = 10_000;
-    for (n, (direction, to)) in [
-        ("egress", bed.net.server.at(9000)),
-        ("egress", bed.net.server.at6(9001)),
-        ("ingress", bed.net.server.at(9002)),
-        ("ingress", bed.net.server.at6(9003)),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let name = format!("twice-{n}");
-        let fault = json!({"duplicate": {"chance": "10%"}});
-        let fault = if direction == "egress" {
-            bed.on_client(&name, fault)
-        } else {
-            bed.on_server(&name, fault)
-        };
+    for leg in bed.ways(9000) {
+        let name = leg.name("twice");
         bed.ctl
-            .apply(&[fault.traffic(json!({"direction": direction, "protocol": "udp"}))]);
-        let report = bed.send(to, COUNT);
+            .apply(&[bed.on_leg(&leg, &name, json!({"duplicate": {"chance": "10%"}}))]);
+        let report = bed.send(leg.to, COUNT);
         assert_eq!(report.unique(), COUNT, "{name}: nothing is lost");
         assert!(
             binomial_999(COUNT, 0.1).contains(&report.duplicates()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chaos_tests::workload::{Handle, Probed};
 use chaos_tests::{
     Api, Daemon, FaultFile, Pair, Snapshot, Workload, eventually, keep_running_without_tcx, monotonic_nanos,
-    need, patience, require_tcx,
+    need, patience, require_tcx, until,
 };
 use serde_json::json;
 
@@ -198,6 +198,7 @@ fn a_daemon_killed_at_any_moment_leaves_nothing() {
             })
             .collect();
         let objects = bed.daemon.bpf_objects();
+        let began = monotonic_nanos();
         let killed = std::thread::scope(|scope| {
             // While faults come and go; the connection may break under it at any moment.
             scope.spawn(|| {
@@ -209,7 +210,7 @@ fn a_daemon_killed_at_any_moment_leaves_nothing() {
                 });
             });
             // A different moment each round, from before the request to after its end: no condition to wait for.
-            std::thread::sleep(Duration::from_micros(round * round * 200));
+            until(began + round * round * 200_000);
             bed.daemon.sigkill()
         });
         let whole = bed.whole_again(killed, SOON);

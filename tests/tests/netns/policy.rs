@@ -132,7 +132,7 @@ fn over_cap_protected_and_out_of_window_are_refused_with_rule_and_line_and_chang
     let names: Vec<_> = faults
         .iter()
         .filter(|f| f.phase() == "Active")
-        .map(|f| f.name())
+        .map(|f| f.name().to_owned())
         .collect();
     assert_eq!(names, ["one", "three"]);
     assert_eq!(ctl.fault("one").0["spec"]["duration"], "1m");

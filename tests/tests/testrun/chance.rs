@@ -2,7 +2,7 @@
 
 use chaos_daemon::sys::bpf::TestPacket;
 use chaos_ebpf_common::abi::{Loss, loss};
-use chaos_ebpf_common::loss::{beginning, correlated, step};
+use chaos_ebpf_common::loss::{as_netem, beginning, correlated, step};
 use chaos_tests::binomial_999;
 use chaos_tests::packet::{At, Family, Injection, Lab, Packet, Transport, is_lost};
 
@@ -74,6 +74,10 @@ fn every_model_says_what_the_host_says() {
         (
             "{drop: {chance: 20%, correlation: 75%}}",
             correlated(share(20.0), share(75.0)),
+        ),
+        (
+            "{drop: {chance: 40%, correlation: 50%, compat: netem}}",
+            as_netem(share(40.0), share(50.0)),
         ),
         (
             "{drop: {every: 7}}",

@@ -10,8 +10,8 @@ use chaos_ebpf_common::{
     frame::Packet,
     loss::step,
     matching::{Subject, matches},
-    reorder,
-    rng::{Stream, hit},
+    netem, reorder,
+    rng::{Stream, draw},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -20,7 +20,7 @@ use super::{
     frame,
 };
 use crate::{
-    plan::{self, BandwidthPlan, DelayPlan, LinePlan},
+    plan::{self, BandwidthPlan, Choice, DelayPlan, Jitter, LinePlan},
     sys::shared::Words,
 };
 
@@ -46,6 +46,12 @@ pub struct Ended {
 struct Memory {
     /// The last normal number of the jitter.
     jitter: i64,
+    /// netem's last number of it.
+    number: Option<u64>,
+    /// What `duplicate`, `corrupt` and `reorder` remember of the packets before, when fates come in runs.
+    duplicate: Option<u64>,
+    corrupt: Option<u64>,
+    reorder: Option<u64>,
     /// Packets that waited since the last that overtook.
     waited: u32,
     /// When the last byte so far has left the bottleneck.
@@ -64,19 +70,16 @@ pub struct Rules {
 }
 
 /// What became of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Lost, by a fault.
-    Lost,
-    /// Goes on.
-    Goes {
-        /// CLOCK_MONOTONIC nanoseconds.
-        due: u64,
-        /// A second time, too.
-        twice: bool,
-        /// It must not overtake packets of its flow, nor be overtaken.
-        in_order: bool,
-    },
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// By a fault. Its copies go on.
+    pub lost: bool,
+    /// When it and its copies go on, CLOCK_MONOTONIC nanoseconds.
+    pub due: u64,
+    /// It must not overtake packets of its flow, nor be overtaken.
+    pub in_order: bool,
+    /// Its copies, each as the packet was when it was doubled: what came later was done to the packet alone.
+    pub copies: Vec<Vec<u8>>,
 }
 
 /// A packet on the line.
@@ -134,7 +137,7 @@ impl Rules {
 
     /// The shortest time, in nanoseconds, that any packet of these rules waits.
     pub fn shortest_wait(&self) -> u64 {
-        let shortest = |rule: &LineRule| match rule.plan.delay {
+        let shortest = |rule: &LineRule| match &rule.plan.delay {
             Some(plan) if rule.plan.reorder.is_none() => plan
                 .delay
                 .latency
@@ -178,7 +181,12 @@ impl Rules {
 
     /// Carries out all faults of these rules.
     pub fn treat(&mut self, slots: &[u32], subject: &mut Subjected<'_>) -> Fate {
-        let (mut due, mut twice, mut in_order) = (subject.time, false, true);
+        let mut fate = Fate {
+            lost: false,
+            due: subject.time,
+            in_order: true,
+            copies: Vec::new(),
+        };
         for slot in slots {
             let Some(rule) = self.current(*slot, subject) else {
                 continue;
@@ -186,23 +194,16 @@ impl Rules {
             if subject.boot >= rule.rule.deadline {
                 continue;
             }
-            match self.one(&rule, subject, due) {
-                Step::Lost => return Fate::Lost,
-                Step::Goes {
-                    due: later,
-                    twice: copied,
-                    in_order: ordered,
-                } => {
-                    due = later;
-                    twice |= copied;
-                    in_order &= ordered;
-                }
+            self.one(&rule, subject, &mut fate);
+            if fate.lost {
+                break;
             }
         }
-        Fate::Goes { due, twice, in_order }
+        fate
     }
 
-    fn one(&mut self, line: &LineRule, subject: &mut Subjected<'_>, arrival: u64) -> Step {
+    /// Carries out the faults of one rule.
+    fn one(&mut self, line: &LineRule, subject: &mut Subjected<'_>, fate: &mut Fate) {
         let (rule, counters) = (&line.rule, &line.counters);
         let wire = u64::from(subject.wire);
         if rule.faults & (fault::REJECT | fault::RESET) == 0 {
@@ -214,43 +215,38 @@ impl Rules {
             && self.spend(rule, wire)
         {
             add(&counters.dropped, wire);
-            return Step::Lost;
+            fate.lost = true;
+            return;
         }
-        let mut step = (arrival, false, true);
         if rule.faults & fault::DUPLICATE != 0
-            && hit(rule.seed, Stream::Duplicate, first, rule.duplicate)
+            && self.hits(line, Stream::Duplicate, first)
             && self.spend(rule, wire)
         {
             add(&counters.duplicated, wire);
-            step.1 = true;
+            fate.copies.push(subject.bytes.clone());
         }
-        if rule.faults & fault::CORRUPT != 0 && hit(rule.seed, Stream::Corrupt, first, rule.corrupt) {
+        if rule.faults & fault::CORRUPT != 0 && self.hits(line, Stream::Corrupt, first) {
             self.corrupt(line, subject, first);
         }
         let jumps = rule.faults & fault::REORDER != 0 && self.jumps(line, first, wire);
         if jumps {
-            step.2 = false;
+            fate.in_order = false;
             if line.plan.delay.is_none() {
                 // Nobody waits whom it could overtake, so it is the one that others overtake.
-                step.0 += reorder::HELD_BACK;
+                fate.due += reorder::HELD_BACK;
             }
-        } else if let Some(plan) = line.plan.delay
+        } else if let Some(plan) = &line.plan.delay
             && self.spend(rule, wire)
         {
-            step.0 += self.wait(rule, &plan, first);
-            step.2 &= plan.keep_order;
+            fate.due += self.wait(rule, plan, first);
+            fate.in_order &= plan.keep_order;
             add(&counters.delayed, wire);
         }
         if let Some(plan) = line.plan.bandwidth {
-            match self.queue(line, &plan, subject, step.0) {
-                Some(due) => step.0 = due,
-                None => return Step::Lost,
+            match self.queue(line, &plan, subject, fate.due) {
+                Some(due) => fate.due = due,
+                None => fate.lost = true,
             }
-        }
-        Step::Goes {
-            due: step.0,
-            twice: step.1,
-            in_order: step.2,
         }
     }
 
@@ -265,6 +261,19 @@ impl Rules {
             self.states.store(chain, after);
         }
         lost
+    }
+
+    /// Whether `duplicate` or `corrupt`, whichever draws from this stream, hits packet `first`.
+    fn hits(&mut self, line: &LineRule, stream: Stream, first: u64) -> bool {
+        let rule = &line.rule;
+        let memory = self.memories.entry(rule.state).or_default();
+        let (choice, chance, memory) = match stream {
+            Stream::Duplicate => (line.plan.duplicate, rule.duplicate, &mut memory.duplicate),
+            _ => (line.plan.corrupt, rule.corrupt, &mut memory.corrupt),
+        };
+        choice
+            .unwrap_or(Choice::Apart(chance))
+            .hits(rule.seed, stream, first, memory)
     }
 
     fn spend(&self, rule: &Rule, wire: u64) -> bool {
@@ -292,7 +301,10 @@ impl Rules {
             return false;
         };
         let memory = self.memories.entry(rule.state).or_default();
-        let (jumped, waited) = reorder::jumps(plan.chance, plan.gap, rule.seed, first, memory.waited);
+        let (jumped, waited) = reorder::jumps(plan.gap, memory.waited, || {
+            plan.choice
+                .hits(rule.seed, Stream::Reorder, first, &mut memory.reorder)
+        });
         memory.waited = waited;
         if !jumped || !self.spend(rule, wire) {
             return false;
@@ -303,16 +315,29 @@ impl Rules {
 
     fn wait(&mut self, rule: &Rule, plan: &DelayPlan, first: u64) -> u64 {
         let memory = self.memories.entry(rule.state).or_default();
-        let (wait, next) = delay::sample(
-            &plan.delay,
-            plan::normal(),
-            plan::shape(plan.distribution),
-            rule.seed,
-            first,
-            memory.jitter,
-        );
-        memory.jitter = next;
-        wait
+        match &plan.jitter {
+            Jitter::Shape(shape) => {
+                let (wait, next) = delay::sample(
+                    &plan.delay,
+                    plan::normal(),
+                    shape,
+                    rule.seed,
+                    first,
+                    memory.jitter,
+                );
+                memory.jitter = next;
+                wait
+            }
+            Jitter::Netem { table, correlation } => {
+                let last = memory
+                    .number
+                    .unwrap_or_else(|| draw(rule.seed, Stream::Beginning, first) >> 32);
+                let fresh = (draw(rule.seed, Stream::Delay, first) >> 32) as u32;
+                let number = netem::number(fresh, last, *correlation);
+                memory.number = Some(number);
+                netem::delay(plan.delay.latency, plan.delay.jitter, table.as_deref(), number)
+            }
+        }
     }
 
     /// When a packet that arrives at the bottleneck has left it; `None`: lost there.
@@ -349,11 +374,6 @@ impl Rules {
         self.memories.entry(rule.state).or_default().busy_until = until;
         Some(due)
     }
-}
-
-enum Step {
-    Lost,
-    Goes { due: u64, twice: bool, in_order: bool },
 }
 
 fn names(rule: &Rule, packet: Option<&Packet>, flow: &Flow, ifindex: u32) -> bool {

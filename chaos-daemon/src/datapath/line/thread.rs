@@ -22,7 +22,7 @@ use super::{
     counters::add,
     frame,
     queue::{Held, Queue},
-    rules::{Ended, Fate, LineRule, Rules, Subjected},
+    rules::{Ended, LineRule, Rules, Subjected},
 };
 use crate::{
     safety::clock::{boot_ns, monotonic_ns},
@@ -336,30 +336,30 @@ impl Worker {
             boot,
         };
         let fate = self.rules.treat(note.slots(), &mut subject);
-        let Fate::Goes { due, twice, in_order } = fate else {
+        let packet = if fate.lost {
             self.keep(bytes);
+            None
+        } else {
+            Some(bytes)
+        };
+        if packet.is_none() && fate.copies.is_empty() {
             return;
-        };
-        let arriving = hook == Hook::Ingress as u32;
-        let mut held = Held {
-            due,
-            flow: flow.number() ^ u64::from(arriving),
-            ifindex,
-            arriving,
-            mark: note.mark,
-            in_order,
-            slots: slots(&note),
-            bytes,
-        };
-        if in_order && let Some(last) = self.queue.last_of(held.flow) {
-            held.due = held.due.max(last);
         }
-        let copy = twice.then(|| Held {
-            bytes: held.bytes.clone(),
-            slots: held.slots,
-            ..held
-        });
-        for held in [copy, Some(held)].into_iter().flatten() {
+        let arriving = hook == Hook::Ingress as u32;
+        let flow = flow.number() ^ u64::from(arriving);
+        let last = self.queue.last_of(flow).filter(|_| fate.in_order);
+        let due = last.map_or(fate.due, |last| last.max(fate.due));
+        for bytes in fate.copies.into_iter().chain(packet) {
+            let held = Held {
+                due,
+                flow,
+                ifindex,
+                arriving,
+                mark: note.mark,
+                in_order: fate.in_order,
+                slots: slots(&note),
+                bytes,
+            };
             if !self.queue.push(held) {
                 self.lose(wire);
             }

@@ -19,7 +19,7 @@ pub(super) struct Aim {
     /// A cgroup and everything below it, such as /system.slice/orders.service.
     #[arg(long, value_name = "PATH", group = "target")]
     cgroup: Option<String>,
-    /// A process: its network namespace and cgroup.
+    /// A process: the sockets that it opened itself, and connections accepted from its listeners.
     #[arg(long, value_name = "N", group = "target")]
     pid: Option<u32>,
     /// A network namespace, by name or path.

@@ -1,14 +1,18 @@
 //! One subcommand a fault word, with its amount and its own flags.
 
+use std::path::Path;
+
 use chaos_spec::{
-    Bandwidth, ByteSize, Chance, Checksum, Delay, Distribution, Dns, DnsAnswer, Drop, DropSignal, Duration,
-    Fault, FaultKind, GilbertElliott, Http, NetemCompat, Order, Rate, RejectWith, Reorder,
+    Bandwidth, ByteSize, Chance, Checksum, Corrupt, Delay, Distribution, DistributionTable, Dns, DnsAnswer,
+    Drop, DropSignal, Duplicate, Duration, Fault, FaultKind, GilbertElliott, Http, NetemCompat, Order, Rate,
+    RejectWith, Reorder,
 };
 use clap::{Args, Subcommand};
 
 use super::Common;
 use super::amount::{gilbert_elliott, words};
 use crate::failure::Failure;
+use crate::table;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Word {
@@ -31,6 +35,7 @@ pub(super) enum Word {
 ///   chaosctl inject drop 30% --cgroup /system.slice/orders.service --for 60s
 ///   chaosctl inject drop --every 5 --netns blue --for 60s
 ///   chaosctl inject drop --gilbert-elliott p=1%,r=10%,h=0%,k=100% --host --for 60s
+///   chaosctl inject drop 20% --correlation 75% --compat netem --netns blue --for 60s
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct DropWord {
@@ -50,7 +55,7 @@ pub(super) struct DropWord {
     #[arg(long, value_name = "WORD", default_value = "none")]
     #[arg(value_parser = words::<DropSignal>(&["none", "local"]))]
     signal: DropSignal,
-    /// Compute correlation as another tool does, which loses less than it says.
+    /// Compute correlation as another tool does, which does not keep the share.
     #[arg(long, value_name = "TOOL", value_parser = words::<NetemCompat>(&["netem"]))]
     compat: Option<NetemCompat>,
     #[command(flatten)]
@@ -100,6 +105,17 @@ pub(super) struct ResetWord {
     common: Common,
 }
 
+/// How the fates of packets follow one another
+#[derive(Args, Debug)]
+struct Likeness {
+    /// How much a packet's fate resembles the one before; the share stays the same.
+    #[arg(long, value_name = "CHANCE")]
+    correlation: Option<Chance>,
+    /// Compute correlation as another tool does, which does not keep the share.
+    #[arg(long, value_name = "TOOL", value_parser = words::<NetemCompat>(&["netem"]))]
+    compat: Option<NetemCompat>,
+}
+
 /// Deliver some packets twice
 ///
 /// Example:
@@ -110,6 +126,8 @@ pub(super) struct DuplicateWord {
     /// The share of packets.
     #[arg(value_name = "CHANCE")]
     chance: Chance,
+    #[command(flatten)]
+    likeness: Likeness,
     #[command(flatten)]
     common: Common,
 }
@@ -129,26 +147,43 @@ pub(super) struct CorruptWord {
     #[arg(value_parser = words::<Checksum>(&["leave", "fix"]))]
     checksum: Checksum,
     #[command(flatten)]
+    likeness: Likeness,
+    #[command(flatten)]
     common: Common,
 }
 
-/// Deliver packets later (not carried out by this version)
+/// Deliver packets later
 ///
 /// Example:
 ///   chaosctl inject delay 100ms --jitter 20ms --netns blue --for 60s
+///   chaosctl inject delay 100ms --jitter 20ms --distribution-file measured.txt --netns blue --for 60s
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct DelayWord {
     /// How much later.
     #[arg(value_name = "TIME")]
     latency: Duration,
+    /// How far delays spread: their standard deviation, or half their width when uniform.
     #[arg(long, value_name = "TIME")]
     jitter: Option<Duration>,
-    #[arg(long, value_name = "WORD")]
-    #[arg(value_parser = words::<Distribution>(&["uniform", "normal", "pareto", "paretonormal"]))]
+    /// How they spread; normal when left out.
+    #[arg(long, value_name = "WORD", requires = "jitter")]
+    #[arg(value_parser = words::<Distribution>(&Distribution::WORDS))]
     distribution: Option<Distribution>,
-    #[arg(long, value_name = "CHANCE")]
+    /// A file of offsets in units of the jitter, one a line, to draw from instead; *.dist: a table of tc's.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "jitter",
+        conflicts_with = "distribution"
+    )]
+    distribution_file: Option<String>,
+    /// How much a delay resembles the one before; how they spread stays the same.
+    #[arg(long, value_name = "CHANCE", requires = "jitter")]
     correlation: Option<Chance>,
+    /// Draw jitter as another tool does: tables cut off at four jitters, and no correlation.
+    #[arg(long, value_name = "TOOL", value_parser = words::<NetemCompat>(&["netem"]))]
+    compat: Option<NetemCompat>,
     /// Whether jitter may reorder a flow.
     #[arg(long, value_name = "WORD", default_value = "keep")]
     #[arg(value_parser = words::<Order>(&["keep", "free"]))]
@@ -157,24 +192,27 @@ pub(super) struct DelayWord {
     common: Common,
 }
 
-/// Let some packets overtake others (not carried out by this version)
+/// Let some packets overtake others
 ///
 /// Example:
 ///   chaosctl inject reorder 25% --gap 5 --netns blue --for 60s
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ReorderWord {
+    /// The share of packets; they are held back for 10 ms, so that others overtake them.
     #[arg(value_name = "CHANCE")]
     chance: Chance,
+    /// How much a packet's fate resembles the one before; the share stays the same.
     #[arg(long, value_name = "CHANCE")]
     correlation: Option<Chance>,
+    /// Only every N-th packet may.
     #[arg(long, value_name = "N")]
     gap: Option<u32>,
     #[command(flatten)]
     common: Common,
 }
 
-/// Limit the rate (not carried out by this version)
+/// Limit the rate
 ///
 /// Example:
 ///   chaosctl inject bandwidth 10mbit --burst 32KiB --netns blue --for 60s
@@ -260,46 +298,41 @@ impl Word {
             Self::Partition(word) => (Fault::partition(), word.common),
             Self::Reject(word) => (Fault::reject(word.with, word.chance), word.common),
             Self::Reset(word) => (Fault::reset(word.chance), word.common),
-            Self::Duplicate(word) => (Fault::duplicate(word.chance), word.common),
-            Self::Corrupt(word) => (Fault::corrupt(word.chance, word.checksum), word.common),
-            Self::Delay(DelayWord {
-                latency,
-                jitter,
-                distribution,
-                correlation,
-                order,
-                common,
-            }) => {
-                let delay = Delay {
-                    latency,
-                    jitter,
-                    distribution,
-                    correlation,
-                    order,
-                };
-                (
-                    Fault {
-                        delay: Some(delay),
-                        ..none()
-                    },
-                    common,
-                )
-            }
-            Self::Reorder(ReorderWord {
-                chance,
-                correlation,
-                gap,
-                common,
-            }) => (
+            Self::Duplicate(word) => (
                 Fault {
-                    reorder: Some(Reorder {
-                        chance,
-                        correlation,
-                        gap,
+                    duplicate: Some(Duplicate {
+                        chance: word.chance,
+                        correlation: word.likeness.correlation,
+                        compat: word.likeness.compat,
                     }),
                     ..none()
                 },
-                common,
+                word.common,
+            ),
+            Self::Corrupt(word) => (
+                Fault {
+                    corrupt: Some(Corrupt {
+                        chance: word.chance,
+                        checksum: word.checksum,
+                        correlation: word.likeness.correlation,
+                        compat: word.likeness.compat,
+                    }),
+                    ..none()
+                },
+                word.common,
+            ),
+            Self::Delay(word) => return word.into_parts(),
+            Self::Reorder(word) => (
+                Fault {
+                    reorder: Some(Reorder {
+                        chance: word.chance,
+                        correlation: word.correlation,
+                        gap: word.gap,
+                        compat: None,
+                    }),
+                    ..none()
+                },
+                word.common,
             ),
             Self::Bandwidth(BandwidthWord { rate, burst, common }) => (
                 Fault {
@@ -374,5 +407,31 @@ impl DropWord {
             compat,
         };
         Ok((Fault::drop(drop), common))
+    }
+}
+
+impl DelayWord {
+    fn into_parts(self) -> Result<(Fault, Common), Failure> {
+        let distribution = match self.distribution_file {
+            Some(file) => {
+                let table =
+                    table::read(&file, Path::new("")).map_err(|error| Failure::Usage(error.to_string()))?;
+                Some(Distribution::Table(DistributionTable { table, file: None }))
+            }
+            None => self.distribution,
+        };
+        let delay = Delay {
+            latency: self.latency,
+            jitter: self.jitter,
+            distribution,
+            correlation: self.correlation,
+            order: self.order,
+            compat: self.compat,
+        };
+        let fault = Fault {
+            delay: Some(delay),
+            ..Fault::default()
+        };
+        Ok((fault, self.common))
     }
 }

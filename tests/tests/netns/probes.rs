@@ -1,0 +1,81 @@
+//! Questions to an echo, how long their answers took, and what such times have in common.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chaos_tests::workload::Probed;
+use chaos_tests::{eventually, monotonic_nanos, patience, until};
+use serde_json::{Value, json};
+
+use crate::bed::Bed;
+
+/// Nanoseconds of a millisecond.
+pub(crate) const MS: f64 = 1e6;
+
+/// Asks an echo of the server at this pace until `count` answers are there; what each took, in milliseconds, in the
+/// order of the questions.
+pub(crate) fn waits(bed: &Bed, to: SocketAddr, pace: Duration, count: usize) -> Vec<f64> {
+    millis(&questions(bed, to, pace, count), count)
+}
+
+pub(crate) fn questions(bed: &Bed, to: SocketAddr, pace: Duration, count: usize) -> Probed {
+    let probe = bed.client.probe(to, pace);
+    let length = pace * u32::try_from(count).expect("a small number");
+    // Nobody looks before they can be there: reading them all takes a processor's time.
+    until(monotonic_nanos() + u64::try_from(length.as_nanos()).expect("less than centuries"));
+    eventually(
+        length + Duration::from_secs(5),
+        "all questions are answered",
+        || {
+            let samples = bed.client.probe_report(probe).samples;
+            samples.len() >= count && samples[..count].iter().all(|sample| sample.answered.is_some())
+        },
+    );
+    bed.client.probe_report(probe)
+}
+
+pub(crate) fn millis(report: &Probed, count: usize) -> Vec<f64> {
+    report.samples[..count]
+        .iter()
+        .map(|sample| {
+            let answered = sample.answered.expect("answered");
+            (answered - sample.asked) as f64 / MS
+        })
+        .collect()
+}
+
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+pub(crate) fn deviation(values: &[f64]) -> f64 {
+    let middle = mean(values);
+    (values.iter().map(|v| (v - middle).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[((sorted.len() - 1) as f64 * share) as usize]
+}
+
+/// So many milliseconds; more where they mean little.
+pub(crate) fn slack(millis: f64) -> f64 {
+    patience(Duration::from_secs(1)).as_secs_f64() * millis
+}
+
+pub(crate) fn delay(latency: &str) -> Value {
+    json!({"delay": {"latency": latency}})
+}
+
+pub(crate) fn udp(port: u16) -> Value {
+    json!({"protocol": "udp", "remote": {"ports": [port]}})
+}
+
+/// How many of the first `count` answers came before the one to the question before.
+pub(crate) fn overtaken(report: &Probed, count: usize) -> usize {
+    report.samples[..count]
+        .windows(2)
+        .filter(|pair| pair[1].answered < pair[0].answered)
+        .count()
+}
