@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;
@@ -35,8 +35,22 @@ pub mod control {
     pub const GUARD_PORTS: u32 = 4;
     /// Connections of the daemon's health checks in `OWN_FLOWS`.
     pub const OWN_FLOWS: u32 = 5;
+    /// Non-zero once the daemon's process has begun to die.
+    pub const DYING: u32 = 6;
     /// Number of words.
-    pub const WORDS: u32 = 6;
+    pub const WORDS: u32 = 7;
+}
+
+/// A process, as one PID namespace numbers it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Its number there.
+    pub process: u64,
+    /// The kernel's own number of the device that the namespace's inode is on: major << 20 | minor.
+    pub pid_namespace_device: u64,
+    /// Inode of the namespace.
+    pub pid_namespace_inode: u64,
 }
 
 /// Which hook a program runs at; also the direction as the target sees it.
@@ -530,6 +544,7 @@ pub const fn trie_bits(bits: u32) -> u32 {
 }
 
 const _: () = {
+    assert!(size_of::<Daemon>() == 24);
     assert!(size_of::<Side>() == 16);
     assert!(size_of::<Netns>() == 56);
     assert!(size_of::<ScopeKey>() == 16);
@@ -560,6 +575,7 @@ mod pod {
         )*};
     }
     pod!(
+        super::Daemon,
         super::Netns,
         super::Scope,
         super::ScopeKey,

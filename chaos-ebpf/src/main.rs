@@ -6,6 +6,7 @@
 //! | `chaos_back` | tc ingress of a line's device | sends packets on that come back from the line |
 //! | `chaos_xdp` | native XDP | `partition` and `drop` of packets that arrive |
 //! | `chaos_tag` | cgroup/sock_create | notes who opened a socket, so that arriving packets can be told apart |
+//! | `chaos_exit` | raw tracepoint sched_process_exit | ends every fault when the daemon's process does |
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -22,8 +23,8 @@ mod skb;
 mod work;
 
 use aya_ebpf::{
-    macros::{cgroup_sock, classifier, xdp},
-    programs::{SockContext, TcContext, XdpContext},
+    macros::{cgroup_sock, classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, SockContext, TcContext, XdpContext},
 };
 use chaos_ebpf_common::abi::Hook;
 
@@ -60,6 +61,14 @@ pub fn chaos_xdp(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub fn chaos_tag(ctx: SockContext) -> i32 {
     hook::sock::run(&ctx)
+}
+
+/// A thread exits.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+#[inline(always)]
+pub fn chaos_exit(_ctx: RawTracePointContext) -> i32 {
+    hook::exit::run();
+    0
 }
 
 #[panic_handler]

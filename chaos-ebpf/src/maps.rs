@@ -9,8 +9,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use chaos_ebpf_common::abi::{
-    AddressKey, Cell, CellKey, Counters, FlowKey, FragmentKey, Front, Line, LineKey, NETNS_MAX, Netns, Rule,
-    Scope, ScopeKey, State, Tag, control, stat,
+    AddressKey, Cell, CellKey, Counters, Daemon, FlowKey, FragmentKey, Front, Line, LineKey, NETNS_MAX,
+    Netns, Rule, Scope, ScopeKey, State, Tag, control, stat,
 };
 use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
 use chaos_ebpf_common::guard::PORT_WORDS;
@@ -25,6 +25,14 @@ pub static ABI_VERSION: Global<u32> = Global::new(chaos_ebpf_common::abi::ABI_VE
 /// Index into [`NETNS`] of the namespace these programs are attached in, set at load.
 #[unsafe(no_mangle)]
 pub static NETNS_INDEX: Global<u32> = Global::new(0);
+
+/// The process at whose end all ends, set at load.
+#[unsafe(no_mangle)]
+pub static DAEMON: Global<Daemon> = Global::new(Daemon {
+    process: 0,
+    pid_namespace_device: 0,
+    pid_namespace_inode: 0,
+});
 
 #[map]
 pub static CONTROL: Array<[u64; control::WORDS as usize]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -146,13 +154,13 @@ pub fn known<K: Placed>(fronts: &Array<Front<K>>, key: &K) -> Known {
 
 /// The words of [`CONTROL`].
 #[derive(Clone, Copy)]
-pub struct Control(*const u64);
+pub struct Control(*mut u64);
 
 impl Control {
     /// Finds them.
     #[inline(always)]
     pub fn get() -> Option<Self> {
-        Some(Self(CONTROL.get_ptr(0)?.cast()))
+        Some(Self(CONTROL.get_ptr_mut(0)?.cast()))
     }
 
     /// Reads a word, one of [`control`].
@@ -160,6 +168,13 @@ impl Control {
     pub fn read(self, word: u32) -> u64 {
         // SAFETY: inside of a map value; volatile, because userspace writes it at any time.
         unsafe { core::ptr::read_volatile(self.0.add(word as usize)) }
+    }
+
+    /// Writes a word, one of [`control`].
+    #[inline(always)]
+    pub fn write(self, word: u32, value: u64) {
+        // SAFETY: as above.
+        unsafe { core::ptr::write_volatile(self.0.add(word as usize), value) }
     }
 }
 

@@ -6,16 +6,13 @@ use chaos_ebpf_common::{
     abi::{AddressKey, Counters, Hook, Rule, State, trie_bits},
     loss::beginning,
 };
-use chaos_spec::{
-    TargetKind, WarningKind,
-    api::{Line, Mode},
-};
+use chaos_spec::TargetKind;
 
 use super::{
     Arm, Datapath, DatapathError, FaultId,
     index::{Name, Who},
     line::LineCounters,
-    preview::attachment,
+    preview,
     space::Space,
 };
 use crate::{
@@ -32,7 +29,7 @@ pub(super) struct Armed {
     pub name: String,
     pub arm: Arm,
     /// CLOCK_BOOTTIME nanoseconds; 0 while it does not act yet.
-    deadline: u64,
+    pub deadline: u64,
     identity: Identity,
     pub places: Vec<ArmedPlace>,
     pub rules: Vec<ArmedRule>,
@@ -56,7 +53,7 @@ pub(super) struct ArmedPlace {
     state: u32,
     /// Whether it has lines.
     pub lined: bool,
-    label: String,
+    pub label: String,
 }
 
 pub(super) struct ArmedRule {
@@ -126,7 +123,7 @@ impl Datapath {
             self.retire(record, false);
         }
         let answers = arms.iter().filter_map(|arm| staged.get(&arm.id));
-        let answers = answers.map(|record| self.answer(record)).collect();
+        let answers = answers.map(|record| preview::answer(self, record)).collect();
         self.faults.extend(staged);
         Ok(answers)
     }
@@ -553,6 +550,7 @@ impl Datapath {
             .insert(space.cookie, index, 0)
             .map_err(|e| DatapathError::map("KNOWN_NETNS", e))?;
         self.spaces.insert(index, space);
+        self.exit_watch.begin();
         Ok(index)
     }
 
@@ -564,38 +562,9 @@ impl Datapath {
             let _ = self.maps.known_netns.remove(&space.cookie);
             self.free_spaces.give(index);
         }
-    }
-
-    fn answer(&self, record: &Armed) -> super::Armed {
-        let mut answer = super::Armed {
-            deadline_boot_ns: record.deadline,
-            ..super::Armed::default()
-        };
-        for place in &record.places {
-            let Some(space) = self.spaces.get(&place.space) else {
-                continue;
-            };
-            let line = place.lined.then_some(Line::User);
-            for interface in &place.interfaces {
-                let Some(mode) = space.mode(interface.index, place.hook) else {
-                    continue;
-                };
-                answer
-                    .attachments
-                    .push(attachment(place.label.clone(), interface, place.hook, mode, line));
-                match mode {
-                    Mode::Clsact => answer.warnings.push(WarningKind::ClsactFallback {
-                        interface: interface.name.clone(),
-                    }),
-                    Mode::XdpNative => answer.warnings.push(WarningKind::XdpBeforeStack {
-                        interface: interface.name.clone(),
-                    }),
-                    Mode::Tcx => {}
-                }
-            }
+        if self.spaces.is_empty() {
+            self.exit_watch.end();
         }
-        answer.warnings.dedup();
-        answer
     }
 }
 

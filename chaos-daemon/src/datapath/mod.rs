@@ -9,6 +9,7 @@ mod arm;
 mod capabilities;
 mod clsact;
 mod error;
+mod exit;
 mod front;
 mod guard;
 mod index;
@@ -43,6 +44,7 @@ pub use space::ProgramFds;
 
 use self::{
     arm::Armed as Record,
+    exit::ExitWatch,
     index::Index,
     line::Line,
     object::{Maps, Object, Sizes},
@@ -146,6 +148,7 @@ pub struct Datapath {
     journal: Journal,
     index: Index,
     tags: Tags,
+    exit_watch: ExitWatch,
     spaces: HashMap<u32, Space>,
     /// Programs for the next namespace, loaded ahead: the verifier takes longer than anything else.
     spare: Option<(u32, object::Programs)>,
@@ -172,13 +175,14 @@ impl Datapath {
         }
         let capabilities = Capabilities::probe(options.attach, options.xdp, options.line)?;
         let rules = options.max_faults.saturating_mul(4);
-        let (object, maps) = Object::open(
+        let (object, maps, exit) = Object::open(
             Sizes {
                 faults: options.max_faults,
                 rules,
             },
             options.log,
         )?;
+        let exit_watch = ExitWatch::new(exit);
         let mut datapath = Self {
             object,
             maps,
@@ -186,6 +190,7 @@ impl Datapath {
             journal,
             index: Index::default(),
             tags: Tags::default(),
+            exit_watch,
             spaces: HashMap::new(),
             spare: None,
             faults: HashMap::new(),
@@ -204,7 +209,9 @@ impl Datapath {
 
     /// What this host can do.
     pub fn capabilities(&self) -> Vec<Capability> {
-        self.capabilities.list()
+        let mut list = self.capabilities.list();
+        list.push(self.exit_watch.capability());
+        list
     }
 
     /// A handle for the heartbeat.

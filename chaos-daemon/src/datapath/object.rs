@@ -13,7 +13,7 @@ use chaos_ebpf_common::abi::{
     ScopeKey, State, Tag, control,
 };
 
-use super::DatapathError;
+use super::{DatapathError, exit::this_process};
 use crate::sys::{bpf, bpffs::Bpffs, shared::Words};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
@@ -103,12 +103,18 @@ pub struct Object {
 }
 
 impl Object {
-    /// Makes the maps and loads what does not belong to a namespace.
-    pub fn open(sizes: Sizes, log: bool) -> Result<(Self, Maps), DatapathError> {
+    /// Makes the maps and loads what does not belong to a namespace; last the program that sees the daemon die,
+    /// which a host may refuse.
+    #[allow(clippy::type_complexity)]
+    pub fn open(
+        sizes: Sizes,
+        log: bool,
+    ) -> Result<(Self, Maps, Result<ProgramFd, DatapathError>), DatapathError> {
         let bpffs = Bpffs::new().map_err(|e| DatapathError::system("make a BPF file system", e))?;
         let log_level = if log { 5 } else { 0 };
         let mut ebpf = load(&bpffs, sizes, 0, log_level)?;
         let tagger = program::<aya::programs::CgroupSock>(&mut ebpf, "chaos_tag")?;
+        let exit = program::<aya::programs::RawTracePoint>(&mut ebpf, "chaos_exit");
         let logger = match log {
             true => Some(EbpfLogger::init(&mut ebpf).map_err(|e| DatapathError::map("AYA_LOGS", e))?),
             false => None,
@@ -123,6 +129,7 @@ impl Object {
                 logger,
             },
             maps,
+            exit,
         ))
     }
 
@@ -157,6 +164,7 @@ impl Object {
 }
 
 fn load(bpffs: &Bpffs, sizes: Sizes, index: u32, log_level: u8) -> Result<Ebpf, DatapathError> {
+    let daemon = this_process();
     let mut loader = EbpfLoader::new();
     for name in SHARED {
         loader.map_pin_path(name, bpffs.path(name));
@@ -167,6 +175,7 @@ fn load(bpffs: &Bpffs, sizes: Sizes, index: u32, log_level: u8) -> Result<Ebpf, 
         .map_max_entries("SPENT", sizes.faults)
         .map_max_entries("COUNTERS", sizes.faults)
         .override_global("NETNS_INDEX", &index, true)
+        .override_global("DAEMON", &daemon, true)
         .override_global("ABI_VERSION", &ABI_VERSION, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false);
     loader.load(OBJECT).map_err(|error| DatapathError::Load {
@@ -217,7 +226,12 @@ macro_rules! loadable {
         }
     )*};
 }
-loadable!(SchedClassifier, Xdp, aya::programs::CgroupSock);
+loadable!(
+    SchedClassifier,
+    Xdp,
+    aya::programs::CgroupSock,
+    aya::programs::RawTracePoint
+);
 
 /// The innermost cause, and of a verifier log its last line that says something.
 fn telling(error: &dyn std::error::Error) -> String {

@@ -1,9 +1,10 @@
-//! What arming would come to, without doing it.
+//! What arming would come to, or came to.
 
 use chaos_ebpf_common::abi::Hook;
+use chaos_spec::WarningKind;
 use chaos_spec::api::{Attachment, HostChange, Line, Mode, PlannedFault, PlannedRule, ResolvedTarget};
 
-use super::{Arm, Datapath, DatapathError, space::TcMode, wire_hook};
+use super::{Arm, Datapath, DatapathError, Record, space::TcMode, wire_hook};
 use crate::{
     plan::{self, Context},
     target::{Identity, Interface, OURS, Place, Resolved},
@@ -153,4 +154,37 @@ pub(super) fn attachment(
         mode,
         line,
     }
+}
+
+/// What arming came to.
+pub(super) fn answer(datapath: &Datapath, record: &Record) -> super::Armed {
+    let mut answer = super::Armed {
+        deadline_boot_ns: record.deadline,
+        ..super::Armed::default()
+    };
+    for place in &record.places {
+        let Some(space) = datapath.spaces.get(&place.space) else {
+            continue;
+        };
+        let line = place.lined.then_some(Line::User);
+        for interface in &place.interfaces {
+            let Some(mode) = space.mode(interface.index, place.hook) else {
+                continue;
+            };
+            answer
+                .attachments
+                .push(attachment(place.label.clone(), interface, place.hook, mode, line));
+            match mode {
+                Mode::Clsact => answer.warnings.push(WarningKind::ClsactFallback {
+                    interface: interface.name.clone(),
+                }),
+                Mode::XdpNative => answer.warnings.push(WarningKind::XdpBeforeStack {
+                    interface: interface.name.clone(),
+                }),
+                Mode::Tcx => {}
+            }
+        }
+    }
+    answer.warnings.dedup();
+    answer
 }

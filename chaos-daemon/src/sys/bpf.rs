@@ -2,7 +2,7 @@
 //! outlives us or takes the place of somebody else's program; a fault tool wants a link or an error.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     os::unix::ffi::OsStrExt,
@@ -61,6 +61,17 @@ impl Link {
     /// Attaches to a cgroup directory.
     pub fn cgroup(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<Self> {
         Self::create(program, cgroup.as_raw_fd().unsigned_abs(), Hook::SocketCreate)
+    }
+
+    /// Attaches to a tracepoint of the kernel, for every process of the host.
+    pub fn raw_tracepoint(program: BorrowedFd<'_>, name: &CStr) -> io::Result<Self> {
+        let mut attr = zeroed();
+        attr.raw_tracepoint.name = name.as_ptr() as u64;
+        attr.raw_tracepoint.prog_fd = program.as_raw_fd().unsigned_abs();
+        let fd = bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr)?;
+        // SAFETY: BPF_RAW_TRACEPOINT_OPEN returns a new descriptor that nobody else owns.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self(first_to_go(fd)))
     }
 
     fn create(program: BorrowedFd<'_>, target: u32, hook: Hook) -> io::Result<Self> {

@@ -1,6 +1,7 @@
 //! One module a hook.
 
 pub mod back;
+pub mod exit;
 mod glance;
 pub mod parse;
 pub mod sock;

@@ -47,10 +47,11 @@ fn every_packet_waits_and_none_a_moment_less() {
 /// Scenario 1: a connection and each request on it, and nobody else.
 #[test]
 fn connecting_and_asking_wait_once_each_and_the_neighbours_do_not() {
-    let bed = Bed::new();
+    let mut bed = Bed::new();
     bed.net
         .server
         .also_v4("10.77.0.3".parse().expect("an address"), 24);
+    bed.remember();
     let (hit, port) = (bed.net.server.at(8080), bed.net.server.at(8081));
     let host = "10.77.0.3:8080".parse().expect("an address");
     for place in [hit, port, host] {

@@ -393,6 +393,7 @@ fn grace_and_sustained_failures_are_waited_for() {
         fault("sustained", json!({"for": "1s"})),
         fault("grace", json!({"initialGrace": "2s"})),
     ]);
+    let ill = jiff::Timestamp::now().as_millisecond();
     std::fs::remove_file(&flag).expect("it was there");
     let ended = |name: &str| {
         let view = ctl.wait_for_phase(name, "Ended");
@@ -401,12 +402,13 @@ fn grace_and_sustained_failures_are_waited_for() {
             let text = view.0["status"][field].as_str().expect("a time");
             text.parse::<jiff::Timestamp>().expect("a time").as_millisecond()
         };
-        time("endedAt") - time("startedAt")
+        (time("endedAt") - ill, time("endedAt") - time("startedAt"))
     };
-    let (plain, sustained, grace) = (ended("plain"), ended("sustained"), ended("grace"));
-    println!("ended after {plain}, {sustained}, {grace} ms");
+    let (plain, sustained, grace) = (ended("plain").0, ended("sustained").0, ended("grace").1);
+    println!("ended {plain} and {sustained} ms after the check began to fail, {grace} ms after the start");
+    // Of one machine, however busy: the one that does not wait ends before the one that waits for a second.
     assert!(
-        sustained >= plain + 900 && grace >= 2000,
+        plain < sustained && sustained >= 1000 && grace >= 2000,
         "{plain}, {sustained}, {grace} ms"
     );
 }
