@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(config.max_faults, 7);
         assert_eq!(config.attach, Attach::Clsact);
         assert_eq!(config.log_format, LogFormat::Json);
-        assert_eq!(config.guards.entries.len(), 5);
+        assert_eq!(config.guards.entries.len(), 7);
         assert_eq!(config.xdp, Xdp::Auto);
     }
 

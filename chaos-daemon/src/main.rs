@@ -44,7 +44,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let journal = Journal::open(&config.state_dir)?;
     let leftovers = journal.leftovers();
     let mut datapath = Datapath::open(&config.datapath(), journal)?;
-    datapath.guard(&config.guards)?;
+    datapath.guard(&config.policy.guards(&config.guards))?;
     let lease = datapath.lease()?;
     let mut signals = Signals::listen().context("listen to signals")?;
     let audit = Audit::start(&config.state_dir).context("start the audit log")?;

@@ -29,7 +29,7 @@ pub mod control {
     pub const EPOCH: u32 = 1;
     /// CLOCK_BOOTTIME minus CLOCK_MONOTONIC, nanoseconds.
     pub const BOOT_OFFSET: u32 = 2;
-    /// Non-zero when the `GUARD_NETS` trie has entries.
+    /// As `GUARD_PORTS`, of addresses in the `GUARD_NETS` trie; see [`crate::guard::address_hint`].
     pub const GUARD_NETS: u32 = 3;
     /// Bit n set: some port p with p % 64 = n is guarded.
     pub const GUARD_PORTS: u32 = 4;
@@ -363,6 +363,8 @@ pub struct Rule {
     pub prefix_count: u8,
     /// Always 0.
     pub _pad: u8,
+    /// Guards, as bits, that do not hold for this rule; see [`crate::guard`].
+    pub unguard: u64,
     /// Local ports; unused entries are [`Ports::NONE`].
     pub local_ports: [Ports; RANGES],
     /// Remote ports; unused entries are [`Ports::NONE`].
@@ -553,7 +555,7 @@ const _: () = {
     assert!(size_of::<Front<CellKey>>() == 32);
     assert!(size_of::<Front<ScopeKey>>() == 24);
     assert!(size_of::<Loss>() == 40);
-    assert!(size_of::<Rule>() == 344);
+    assert!(size_of::<Rule>() == 352);
     assert!(size_of::<State>() == 16);
     assert!(size_of::<Counters>() == 64);
     assert!(size_of::<Tag>() == 136);

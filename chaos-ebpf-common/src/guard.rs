@@ -1,13 +1,24 @@
 //! The guard list: what no fault may touch, asked before any rule acts.
+//!
+//! Guards are bits of a word: a packet has the bits of all guards that protect it, a rule those that it was allowed
+//! to lift. It acts on the packet when it has lifted all of them.
 
 use crate::{
     abi::{FlowKey, protocol},
+    address::Address,
     flow::Flow,
     frame::Packet,
 };
 
-/// Words of the `GUARD_PORTS` bitmap: 65,536 bits for each of tcp/local, tcp/remote, udp/local, udp/remote.
-pub const PORT_WORDS: u32 = 4 * 1024;
+/// Entries of `GUARD_PORTS`: 65,536 for each of tcp/local, tcp/remote, udp/local, udp/remote.
+pub const PORT_SLOTS: u32 = 4 << 16;
+
+/// The guard of neighbour discovery.
+pub const NEIGHBOURS: u64 = 1 << 0;
+/// The guard of the daemon's own sockets.
+pub const OWN: u64 = 1 << 1;
+/// First bit of the guards that have a name of their own.
+pub const FIRST_NAMED: u32 = 2;
 
 /// Which end of a guarded connection a port names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,15 +30,29 @@ pub enum End {
     Remote = 1,
 }
 
-/// Word and bit of a port in the bitmap; `None` for protocols without guarded ports.
+/// Where the guards of a port are; `None` for protocols without guarded ports.
 #[inline(always)]
-pub fn port_bit(protocol: u8, end: End, port: u16) -> Option<(u32, u64)> {
+pub fn port_slot(protocol: u8, end: End, port: u16) -> Option<u32> {
     let plane = match protocol {
         protocol::TCP => end as u32,
         protocol::UDP => 2 + end as u32,
         _ => return None,
     };
-    Some((plane * 1024 + (port >> 6) as u32, 1 << (port & 63)))
+    Some(plane << 16 | port as u32)
+}
+
+/// The bit of an address in the control word that says which addresses cannot be guarded, without a look at the
+/// trie. A guarded network that is more than one address has all bits.
+#[inline(always)]
+pub fn address_hint(address: Address) -> u64 {
+    // The last byte of the address.
+    1 << (u32::from_be(address.v4_word()) & 63)
+}
+
+/// Whether a rule that has lifted `lifted` leaves a packet alone that `guards` protect.
+#[inline(always)]
+pub fn spares(guards: u64, lifted: u64) -> bool {
+    guards & !lifted != 0
 }
 
 /// The bit of a port in the control word that says which ports cannot be guarded, without a look at
@@ -71,18 +96,35 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn every_port_has_a_bit_of_its_own() {
+    fn a_rule_acts_only_when_it_has_lifted_every_guard() {
+        assert!(!spares(0, 0));
+        assert!(spares(NEIGHBOURS, 0));
+        assert!(spares(NEIGHBOURS | OWN, OWN));
+        assert!(!spares(OWN, OWN | NEIGHBOURS));
+    }
+
+    #[test]
+    fn the_hint_of_an_address_is_that_of_its_last_byte() {
+        let v4 = Address::v4(u32::from_be_bytes([169, 254, 169, 254]).to_be());
+        assert_eq!(address_hint(v4), 1 << (254 % 64));
+        let mut octets = [0; 16];
+        octets[15] = 0x54;
+        assert_eq!(address_hint(Address::from_octets(octets)), 1 << 0x14);
+    }
+
+    #[test]
+    fn every_port_has_a_place_of_its_own() {
         let mut seen = HashSet::new();
         for protocol in [protocol::TCP, protocol::UDP] {
             for end in [End::Local, End::Remote] {
                 for port in 0..=u16::MAX {
-                    let (word, bit) = port_bit(protocol, end, port).unwrap();
-                    assert!(word < PORT_WORDS);
-                    assert!(seen.insert((word, bit)));
+                    let slot = port_slot(protocol, end, port).unwrap();
+                    assert!(slot < PORT_SLOTS);
+                    assert!(seen.insert(slot));
                 }
             }
         }
-        assert_eq!(port_bit(protocol::ICMP, End::Local, 1), None);
+        assert_eq!(port_slot(protocol::ICMP, End::Local, 1), None);
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use chaos_ebpf_common::abi::{
     Netns, Rule, Scope, ScopeKey, State, Tag, control, stat,
 };
 use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
-use chaos_ebpf_common::guard::PORT_WORDS;
+use chaos_ebpf_common::guard::PORT_SLOTS;
 use core::ffi::c_void;
 
 use crate::work::Desk;
@@ -64,10 +64,12 @@ pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(64, 0
 pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(stat::SLOTS, 0);
 #[map]
 pub static ADDRS: LpmTrie<AddressKey, u32> = LpmTrie::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+/// Guards of networks, as bits.
 #[map]
-pub static GUARD_NETS: LpmTrie<AddressKey, u32> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
+pub static GUARD_NETS: LpmTrie<AddressKey, u64> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
+/// Guards of ports, as bits.
 #[map]
-pub static GUARD_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
+pub static GUARD_PORTS: Array<u64> = Array::with_max_entries(PORT_SLOTS, 0);
 /// Local ports of the daemon's own sockets, protocol in the high half.
 #[map]
 pub static OWN_PORTS: HashMap<u32, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);

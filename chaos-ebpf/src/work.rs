@@ -8,7 +8,7 @@ use chaos_ebpf_common::{
     index::shape,
 };
 
-use crate::{action::line::Notes, maps::WORK};
+use crate::{action::line::Notes, guard::Guards, maps::WORK};
 
 /// Scopes one packet can belong to: its namespace, and six targets nested in one another.
 pub const SCOPES_MAX: usize = 7;
@@ -37,6 +37,8 @@ pub struct Work {
     pub matched: [u64; MATCH_MAX],
     /// Used entries of `matched`.
     pub match_count: u64,
+    /// The guards that protect it.
+    pub guards: Guards,
     /// Those of them that are carried out on the line.
     pub notes: Notes,
     /// Index of its device.
@@ -73,6 +75,7 @@ pub fn work() -> Option<&'static mut Work> {
     };
     work.scope_count = 0;
     work.match_count = 0;
+    work.guards.clear();
     work.notes.clear();
     Some(work)
 }

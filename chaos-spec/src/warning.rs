@@ -43,6 +43,8 @@ pub enum WarningKind {
     OnlyTcpIsReset { fault: String },
     /// The line had no room, or the device took no more.
     LineLost { packets: u64 },
+    /// Guards do not hold for this fault.
+    Unguarded { names: Vec<String> },
     /// XDP sees packets before any cgroup or socket is known, and before GRO.
     XdpBeforeStack { interface: String },
     /// netem's arithmetic was asked for, and this is what it does.
@@ -66,6 +68,7 @@ impl WarningKind {
             Self::StaleAddresses { .. } => "StaleAddresses",
             Self::OnlyTcpIsReset { .. } => "OnlyTcpIsReset",
             Self::LineLost { .. } => "LineLost",
+            Self::Unguarded { .. } => "Unguarded",
             Self::XdpBeforeStack { .. } => "XdpBeforeStack",
             Self::NetemCompat { .. } => "NetemCompat",
         }
@@ -104,6 +107,9 @@ impl WarningKind {
             Self::LineLost { packets } => {
                 format!("the line itself has lost {packets} packets, which no fault asked for")
             }
+            Self::Unguarded { names } => {
+                format!("the guard does not hold for this fault: it may hit {}", names.join(", "))
+            }
             Self::XdpBeforeStack { interface } => {
                 format!("on {interface} packets are dropped in XDP, before tcpdump and netfilter can see them")
             }
@@ -140,6 +146,7 @@ impl WarningKind {
             Self::LineLost { .. } => {
                 "make the fault narrower or the traffic less: the line has room for 256 MiB and takes as many packets as one CPU can pass on"
             }
+            Self::Unguarded { .. } => "make sure of another way to this host before the fault starts",
             Self::XdpBeforeStack { .. } => "look at the fault's own counters instead of a packet capture",
             Self::NetemCompat { .. } => "leave `compat` out to get what you wrote",
         }

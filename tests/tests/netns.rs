@@ -73,6 +73,8 @@ mod roles;
 mod scale;
 #[path = "netns/segmentation.rs"]
 mod segmentation;
+#[path = "netns/ssh.rs"]
+mod ssh;
 #[path = "netns/stream.rs"]
 mod stream;
 #[path = "netns/targets.rs"]

@@ -384,6 +384,7 @@ impl Datapath {
                     fault: record.slot,
                     state,
                     ifindex: *ifindex,
+                    unguard: self.guards.lifted(&record.arm.spec.safety.unguard),
                     ..draft.rule
                 };
                 let armed = self.stage_rule(name, rule, draft)?;

@@ -156,6 +156,7 @@ pub struct Datapath {
     /// Lines that nobody uses any more, with their namespaces.
     closing: Vec<(u32, line::Closing)>,
     epoch: u64,
+    guards: guard::Guards,
     free_spaces: Slots,
     free_faults: Slots,
     free_rules: Slots,
@@ -196,6 +197,7 @@ impl Datapath {
             faults: HashMap::new(),
             closing: Vec::new(),
             epoch: 1,
+            guards: guard::Guards::default(),
             free_spaces: Slots::new("network namespaces", 0, NETNS_MAX),
             free_faults: Slots::new("faults", 0, options.max_faults),
             free_rules: Slots::new("rules", 0, rules),
@@ -222,12 +224,12 @@ impl Datapath {
         Ok(Lease::new(Arc::clone(&self.maps.control)))
     }
 
-    /// Writes the guard list. Before the first fault.
+    /// Puts a guard list into force: before the first fault, and when it changes.
     ///
     /// # Errors
     /// A map refuses.
     pub fn guard(&mut self, list: &GuardList) -> Result<(), DatapathError> {
-        guard::write(&mut self.maps, list)
+        self.guards.write(&mut self.maps, list)
     }
 
     /// Guards one of the daemon's own sockets in its own namespace. `protocol`: 6 or 17.

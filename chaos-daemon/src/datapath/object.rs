@@ -60,7 +60,7 @@ pub struct Maps {
     pub counters: PerCpuArray<MapData, Counters>,
     pub stats: PerCpuArray<MapData, u64>,
     pub addresses: LpmTrie<MapData, AddressKey, u32>,
-    pub guard_nets: LpmTrie<MapData, AddressKey, u32>,
+    pub guard_nets: LpmTrie<MapData, AddressKey, u64>,
     pub guard_ports: Array<MapData, u64>,
     pub own_ports: HashMap<MapData, u32, u32>,
     /// Until somebody else takes care of it.

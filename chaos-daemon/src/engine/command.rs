@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use super::EngineError;
 use super::watch::TargetKey;
 use crate::datapath::FaultId;
-use crate::safety::Caller;
 use crate::safety::health::{Checks, Watching};
+use crate::safety::{Caller, GuardList};
 use crate::target::Resolved;
 use crate::target::names::Watched;
 
@@ -81,6 +81,11 @@ pub(super) enum Command {
     Halt {
         why: String,
         reply: Reply<usize>,
+    },
+    /// Puts a guard list into force.
+    Guard {
+        list: GuardList,
+        reply: Reply<Result<(), EngineError>>,
     },
     /// A target has opened a socket where nothing is attached yet.
     Newcomer,

@@ -131,6 +131,10 @@ impl Kernel for Fake {
         Vec::new()
     }
 
+    fn guard(&mut self, _: &GuardList) -> Result<(), DatapathError> {
+        Ok(())
+    }
+
     fn gone(&mut self) -> Vec<(FaultId, String)> {
         self.state().gone.clone()
     }

@@ -10,6 +10,7 @@ use chaos_spec::{Target, WarningKind};
 
 use super::kernel::{Kernel, Resolve};
 use crate::datapath::{Arm, Armed, Datapath, DatapathError, FaultId, OwnFlows};
+use crate::safety::GuardList;
 use crate::safety::health::Guardian;
 use crate::target::{self, Liveness, Resolved, TargetError};
 
@@ -71,6 +72,10 @@ impl Kernel for Datapath {
             packets => notices.push(WarningKind::LineLost { packets }),
         }
         notices
+    }
+
+    fn guard(&mut self, list: &GuardList) -> Result<(), DatapathError> {
+        Self::guard(self, list)
     }
 
     fn gone(&mut self) -> Vec<(FaultId, String)> {

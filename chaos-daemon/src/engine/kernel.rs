@@ -8,6 +8,7 @@ use chaos_spec::api::{Capability, Packets, PlannedFault};
 use chaos_spec::{Target, WarningKind};
 
 use crate::datapath::{Arm, Armed, DatapathError, FaultId};
+use crate::safety::GuardList;
 use crate::safety::health::Guardian;
 use crate::target::{Liveness, Resolved, TargetError};
 
@@ -50,6 +51,12 @@ pub trait Kernel: Send + 'static {
 
     /// What is to be known about a fault that only its traffic could tell.
     fn notices(&self, id: FaultId) -> Vec<WarningKind>;
+
+    /// Puts a guard list into force, for all faults.
+    ///
+    /// # Errors
+    /// The kernel refuses: what both lists hold is guarded.
+    fn guard(&mut self, list: &GuardList) -> Result<(), DatapathError>;
 
     /// Active faults that have lost their last device, and why.
     fn gone(&mut self) -> Vec<(FaultId, String)>;

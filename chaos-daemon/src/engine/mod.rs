@@ -123,6 +123,7 @@ impl Engine {
             resolve,
             NameWatcher::new(&options.servers, changes)?,
             Arc::clone(&options.policy),
+            options.guards.clone(),
         );
         let keeper = LeaseKeeper::start(heart, options.lease, pulse.clone(), halt.is_on())?;
         let worker = worker::Worker::new(
@@ -319,7 +320,7 @@ impl Engine {
             hostname: word(UtsName::nodename),
             kernel: format!("{} {}", word(UtsName::release), word(UtsName::machine)),
             capabilities: shared.capabilities.clone(),
-            guards: shared.options.guards.describe(),
+            guards: shared.options.policy.guards(&shared.options.guards).describe(),
             halt: shared.halt.state(),
             started_at: shared.started,
             uptime_seconds: u64::try_from(uptime).unwrap_or(0),
@@ -380,7 +381,7 @@ impl Engine {
     /// A file that is refused leaves the old policy in force, and says so in the log and the events.
     ///
     /// # Errors
-    /// The daemon is ending.
+    /// The daemon is ending, or the kernel refuses the guards of the new policy.
     pub async fn reload_policy(&self) -> Result<(), EngineError> {
         let policy = Arc::clone(&self.shared.options.policy);
         let events = &self.shared.events;
@@ -390,6 +391,9 @@ impl Engine {
                 tracing::warn!(path = %path.display(), "the policy was read again and is in force");
                 let message = format!("{} was read again and is in force", path.display());
                 events.publish(EventKind::PolicyReloaded, None, message);
+                let list = self.shared.options.policy.guards(&self.shared.options.guards);
+                self.ask(PATIENCE, |reply| Command::Guard { list, reply })
+                    .await??;
             }
             Err(error) => {
                 tracing::error!(%error, "the new policy is refused; the old one stays in force");

@@ -13,8 +13,8 @@ use super::error::{Refused, Why};
 use super::kernel::Resolve;
 use super::watch::{self, TargetKey};
 use super::{EngineError, blocking};
-use crate::safety::PolicyKeeper;
 use crate::safety::policy::{Violation, check_reach, check_spec};
+use crate::safety::{GuardList, PolicyKeeper};
 use crate::target::names::NameWatcher;
 use crate::target::{Resolved, TargetError};
 
@@ -22,14 +22,21 @@ pub(super) struct Preparer {
     resolve: Arc<dyn Resolve>,
     names: NameWatcher,
     policy: Arc<PolicyKeeper>,
+    guards: GuardList,
 }
 
 impl Preparer {
-    pub(super) fn new(resolve: Arc<dyn Resolve>, names: NameWatcher, policy: Arc<PolicyKeeper>) -> Self {
+    pub(super) fn new(
+        resolve: Arc<dyn Resolve>,
+        names: NameWatcher,
+        policy: Arc<PolicyKeeper>,
+        guards: GuardList,
+    ) -> Self {
         Self {
             resolve,
             names,
             policy,
+            guards,
         }
     }
 
@@ -38,7 +45,7 @@ impl Preparer {
     /// # Errors
     /// Everything that is wrong with any of the faults, or that the policy does not allow of them.
     pub(super) async fn prepare(&self, faults: Vec<NetworkFault>) -> Result<Vec<Prepared>, EngineError> {
-        let refused = validate(&faults);
+        let refused = validate(&faults, &self.guards);
         if !refused.is_empty() {
             return Err(EngineError::Invalid(refused));
         }
@@ -103,11 +110,21 @@ pub(super) fn hosts(fault: &NetworkFault) -> &[Hostname] {
         .map_or(&[], |remote| remote.hosts.as_slice())
 }
 
-fn validate(faults: &[NetworkFault]) -> Vec<Refused> {
+fn validate(faults: &[NetworkFault], guards: &GuardList) -> Vec<Refused> {
     let mut names = HashSet::new();
     let mut refused = Vec::new();
     for (index, fault) in faults.iter().enumerate() {
         let mut errors = chaos_spec::validate(fault);
+        for (place, name) in fault.spec.safety.unguard.iter().enumerate() {
+            if !guards.names().contains(&name.as_str()) {
+                let path = ["spec", "safety", "unguard"]
+                    .into_iter()
+                    .fold(SpecPath::root(), SpecPath::field);
+                let message = format!("`{name}` is no guard that can be lifted");
+                let remedy = format!("write one of {}", guards.names().join(", "));
+                errors.push(SpecError::new(path.index(place), message, remedy));
+            }
+        }
         if !names.insert(fault.name()) {
             let path = SpecPath::root().field("metadata").field("name");
             let message = format!("the name `{}` is there twice", fault.name());

@@ -11,7 +11,7 @@ use chaos_ebpf_common::{
 use crate::{
     action::{self, Next, Treated, line},
     each::{GO, STOP, each},
-    guard::guarded,
+    guard::{guarded, note_guards},
     hook::glance::{Glance, Sight, glance},
     hook::parse::{Outcome, Source, parse},
     maps::{Control, NETNS, NETNS_INDEX, RULES, count},
@@ -100,16 +100,7 @@ pub fn run(ctx: &TcContext, hook: u32) -> i32 {
         return NEXT;
     }
     work.wire_packets = skb.wire_packets();
-    if guarded(control, &work.packet, &work.flow, netns) {
-        count(stat::GUARDED);
-        debug!(
-            ctx,
-            "guarded, passed: protocol {}, {} bytes",
-            work.packet.protocol,
-            skb.len()
-        );
-        return NEXT;
-    }
+    note_guards(control, work, netns);
     treat(control, skb, netns, hook, work)
 }
 
@@ -223,6 +214,9 @@ fn treat(control: Control, skb: Skb, netns: &Netns, hook: u32, work: &mut Work) 
         reset: false,
     };
     each(matches, one, &mut pass);
+    if pass.treated.work.guards.have_spared() {
+        count(stat::GUARDED);
+    }
     if pass.reset {
         return action::reset::answer(&pass.treated);
     }
@@ -259,6 +253,9 @@ extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
         return STOP;
     };
     if over(rule, pass.now, pass.boot_offset) {
+        return GO;
+    }
+    if pass.treated.work.guards.spare(rule.unguard) {
         return GO;
     }
     match action::apply(&pass.treated, rule, slot) {

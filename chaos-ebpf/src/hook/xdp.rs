@@ -14,7 +14,7 @@ use chaos_ebpf_common::{
 use crate::{
     action::{self, Loses},
     each::{GO, STOP, each},
-    guard::guarded,
+    guard::note_guards,
     hook::glance::{Glance, Sight, glance},
     hook::parse::{Outcome, Source, parse},
     maps::{Control, NETNS, NETNS_INDEX, RULES, count},
@@ -64,10 +64,7 @@ pub fn run(ctx: &XdpContext) -> u32 {
     if work.match_count == 0 {
         return PASS;
     }
-    if guarded(control, &work.packet, &work.flow, netns) {
-        count(stat::GUARDED);
-        return PASS;
-    }
+    note_guards(control, work, netns);
     let now = now();
     if !lease_held(control.read(control::LEASE), now) {
         count(stat::LEASE_OVER);
@@ -81,6 +78,9 @@ pub fn run(ctx: &XdpContext) -> u32 {
         lost: false,
     };
     each(matches, one, &mut pass);
+    if pass.work.guards.have_spared() {
+        count(stat::GUARDED);
+    }
     if pass.lost { xdp_action::XDP_DROP } else { PASS }
 }
 
@@ -118,6 +118,9 @@ extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
     if deadline_over(rule.deadline, pass.now, pass.boot_offset, || unsafe {
         bpf_ktime_get_boot_ns()
     }) {
+        return GO;
+    }
+    if pass.work.guards.spare(rule.unguard) {
         return GO;
     }
     if matches!(action::lose(rule, 1), Loses::Not) {

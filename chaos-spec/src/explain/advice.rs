@@ -10,6 +10,11 @@ pub fn advice(spec: &FaultSpec) -> Vec<WarningKind> {
     if spec.target.kind == TargetKind::Host {
         warnings.push(WarningKind::HostTarget);
     }
+    if !spec.safety.unguard.is_empty() {
+        warnings.push(WarningKind::Unguarded {
+            names: spec.safety.unguard.clone(),
+        });
+    }
     let icmp_may_arrive = spec.traffic.direction != Direction::Egress
         && matches!(spec.traffic.protocol, Protocol::Any | Protocol::Icmp);
     let has_ports = spec.traffic.local.is_some()

@@ -61,6 +61,7 @@ const HOMES: &[(&str, &str)] = &[
     ("duplicate", "spec.fault"),
     ("corrupt", "spec.fault"),
     ("maxPackets", "spec.safety"),
+    ("unguard", "spec.safety"),
     ("health", "spec.safety"),
 ];
 

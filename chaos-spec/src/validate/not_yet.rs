@@ -36,12 +36,6 @@ const NOT_YET: &[NotYet] = &[
         what: "budgets of flows",
         instead: "leave it out; `traffic.flows` bounds the share of flows",
     },
-    NotYet {
-        path: "spec.safety.unguard",
-        asked_for: |fault| !fault.spec.safety.unguard.is_empty(),
-        what: "lifting guards",
-        instead: "leave it out",
-    },
 ];
 
 pub(super) fn check(fault: &NetworkFault, errors: &mut Errors) {

@@ -54,6 +54,7 @@ pub struct Injection {
     fault: String,
     seed: u64,
     budget: Option<u64>,
+    unguard: Option<String>,
     deadline: Option<u64>,
 }
 
@@ -67,6 +68,7 @@ impl Injection {
             fault,
             seed: 42,
             budget: None,
+            unguard: None,
             deadline: None,
         }
     }
@@ -90,6 +92,13 @@ impl Injection {
         self
     }
 
+    /// Lifts a guard.
+    #[must_use]
+    pub fn unguard(mut self, name: &str) -> Self {
+        self.unguard = Some(name.to_owned());
+        self
+    }
+
     /// CLOCK_BOOTTIME nanoseconds; an hour from now, unless this says otherwise.
     #[must_use]
     pub fn deadline(mut self, boot_ns: u64) -> Self {
@@ -103,9 +112,13 @@ impl Injection {
         let Self {
             traffic, fault, seed, ..
         } = self;
-        let safety = self
-            .budget
-            .map_or(String::new(), |n| format!(", safety: {{maxPackets: {n}}}"));
+        let budget = self.budget.map(|n| format!("maxPackets: {n}"));
+        let unguard = self.unguard.as_ref().map(|name| format!("unguard: [{name}]"));
+        let nets: Vec<_> = budget.into_iter().chain(unguard).collect();
+        let safety = match nets.as_slice() {
+            [] => String::new(),
+            nets => format!(", safety: {{{}}}", nets.join(", ")),
+        };
         let target = self.target.as_deref().unwrap_or(target);
         let text = format!(
             "{{apiVersion: chaos-daemon.dev/v1alpha1, kind: NetworkFault, metadata: {{name: lab}}, spec: {{target: {target}, \

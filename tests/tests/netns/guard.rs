@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chaos_tests::{Daemon, FaultFile, Pair, Workload};
+use chaos_tests::{Daemon, FaultFile, Host, Pair, Workload};
 use serde_json::json;
 
 use crate::bed::{BRIEF, SOON};
@@ -14,25 +14,25 @@ fn asks(client: &Workload, to: std::net::SocketAddr) -> bool {
         .is_ok()
 }
 
+/// Lets neighbour entries run out within a test: in real life it takes half a minute.
+pub(crate) fn hurry_neighbours(host: &Host) {
+    for family in ["ipv4", "ipv6"] {
+        for (key, value) in [
+            ("base_reachable_time_ms", "200"),
+            ("delay_first_probe_time", "1"),
+            ("gc_stale_time", "1"),
+        ] {
+            let key = format!("{family}/neigh/{}/{key}", host.device.name());
+            host.netns.sysctl(&key, value);
+        }
+    }
+}
+
 #[test]
 fn ssh_and_the_neighbours_survive_a_partition_both_ways_and_nothing_else_does() {
     let net = Pair::new();
     for host in [&net.client, &net.server] {
-        // So that neighbour entries run out within the test: in real life it takes half a minute.
-        for family in ["ipv4", "ipv6"] {
-            host.netns.sysctl(
-                &format!("{family}/neigh/{}/base_reachable_time_ms", host.device.name()),
-                "200",
-            );
-            host.netns.sysctl(
-                &format!("{family}/neigh/{}/delay_first_probe_time", host.device.name()),
-                "1",
-            );
-            host.netns.sysctl(
-                &format!("{family}/neigh/{}/gc_stale_time", host.device.name()),
-                "1",
-            );
-        }
+        hurry_neighbours(host);
     }
     let daemon = Daemon::start();
     let ctl = daemon.ctl();

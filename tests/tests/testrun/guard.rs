@@ -142,3 +142,43 @@ fn configured_ports_and_networks_pass() {
         }
     }
 }
+
+#[test]
+fn a_guard_is_lifted_for_one_fault_alone_and_one_by_one() {
+    let Some(mut lab) = lab("guard::a_guard_is_lifted_for_one_fault_alone_and_one_by_one") else {
+        return;
+    };
+    let ssh = Packet::leaving(Family::V4, SYN).with_ports(40_000, 22);
+    let metadata = "169.254.169.254".parse().expect("an address");
+    let both = Packet::leaving(Family::V4, SYN)
+        .with_ports(40_000, 22)
+        .with_far(metadata);
+    lab.inject(&everything());
+    check(&lab, At::Egress, &ssh, &Expect::Untouched, "guarded");
+    let id = lab.inject(&everything().unguard("ssh"));
+    check(&lab, At::Egress, &ssh, &Expect::Vanished, "lifted");
+    check(
+        &lab,
+        At::Egress,
+        &both,
+        &Expect::Untouched,
+        "two guards, one lifted",
+    );
+    let web = Packet::leaving(Family::V4, SYN)
+        .with_ports(40_000, 80)
+        .with_far(metadata);
+    check(&lab, At::Egress, &web, &Expect::Untouched, "the other guard");
+    let near = Packet::leaving(Family::V4, SYN)
+        .with_ports(40_000, 80)
+        .with_far("169.254.169.253".parse().expect("an address"));
+    check(&lab, At::Egress, &near, &Expect::Vanished, "its neighbour");
+    let ec2 = Packet::leaving(Family::V6, SYN)
+        .with_ports(40_000, 80)
+        .with_far("fd00:ec2::254".parse().expect("an address"));
+    check(&lab, At::Egress, &ec2, &Expect::Untouched, "over IPv6");
+    assert_eq!(
+        lab.counters(id).matched,
+        1,
+        "by the fault that lifted it, and nothing else"
+    );
+}

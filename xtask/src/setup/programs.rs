@@ -34,7 +34,7 @@ const fn program(binary: &'static str, package: &'static str) -> Program {
     }
 }
 
-const PROGRAMS: [Program; 17] = [
+const PROGRAMS: [Program; 18] = [
     Program {
         demo: true,
         ..program("ip", "iproute2")
@@ -67,6 +67,10 @@ const PROGRAMS: [Program; 17] = [
     Program {
         unit: Some("etcd"),
         ..program("etcd", "etcd-server")
+    },
+    Program {
+        unit: Some("ssh"),
+        ..program("sshd", "openssh-server")
     },
     program("iperf3", "iperf3"),
     program("nc.openbsd", "netcat-openbsd"),

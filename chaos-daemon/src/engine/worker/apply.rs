@@ -212,13 +212,18 @@ fn is_same(running: &Active, asked: &Prepared) -> bool {
 /// `drop on cgroup /shop (egress) for 5m`
 fn describe(spec: &FaultSpec) -> String {
     let kinds: Vec<_> = spec.fault.kinds().iter().map(|kind| kind.word()).collect();
-    format!(
+    let mut text = format!(
         "{} on {} ({}) for {}",
         kinds.join(" and "),
         spec.target,
         spec.traffic.direction,
         spec.duration
-    )
+    );
+    let lifted = &spec.safety.unguard;
+    if !lifted.is_empty() {
+        text.push_str(&format!(", guards lifted: {}", lifted.join(", ")));
+    }
+    text
 }
 
 /// A drawn seed fits in the 53 bits that every reader of JSON keeps exactly.

@@ -197,6 +197,9 @@ impl<K: Kernel> Worker<K> {
             Command::Halt { why, reply } => {
                 let _ = reply.send(self.end_all(Reason::Halt, &why));
             }
+            Command::Guard { list, reply } => {
+                let _ = reply.send(self.kernel.guard(&list).map_err(Into::into));
+            }
             Command::Moved { key, resolved } => self.moved(&key, &resolved),
             Command::Gone { key, why } => {
                 let ids = self.faults.on_target(&key);

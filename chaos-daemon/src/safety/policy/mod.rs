@@ -10,6 +10,7 @@ mod severity;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::GuardList;
 use chaos_spec::SpecPath;
 use chaos_spec::policy::LocatedPolicy;
 
@@ -59,6 +60,14 @@ impl PolicyKeeper {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What is guarded: the daemon's own list, and what the policy denies.
+    pub fn guards(&self, own: &GuardList) -> GuardList {
+        match self.current() {
+            Some(policy) => own.and_denied(&policy.policy),
+            None => own.clone(),
+        }
     }
 
     /// Reads the file again. Returns its path; `None` when there is no policy to read.

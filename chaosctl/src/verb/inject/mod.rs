@@ -66,6 +66,9 @@ struct RunFlags {
     /// The fault goes quiet when it has acted on so many packets.
     #[arg(long, value_name = "N")]
     max_packets: Option<u64>,
+    /// Lift a guard for this fault, such as ssh; may be repeated. `chaosctl status` lists the guards.
+    #[arg(long, value_name = "NAME")]
+    unguard: Vec<String>,
     /// Follow the fault until it ends. Ctrl-C ends it and exits with 130; twice leaves at once (13), and the
     /// kernel ends it. Exits with 11 when it ended before its time (halt, health, target gone, …).
     #[arg(long)]
@@ -101,6 +104,7 @@ impl Inject {
         spec.seed = run.seed;
         spec.safety.max_packets = run.max_packets;
         spec.safety.health = health.checks();
+        spec.safety.unguard = run.unguard;
         let made_up = run.name.is_none();
         let mut fault = NetworkFault::new(run.name.unwrap_or_else(|| name::made_up(kind, &[])), spec);
         check(&fault)?;
