@@ -57,7 +57,10 @@ pub(super) async fn serve<D: Door>(door: Arc<D>, api: Api, stop: watch::Receiver
                         // Those who may do nothing must not keep the others from a halt.
                         _ => match strangers.try_acquire_owned() {
                             Ok(seat) => Some(seat),
-                            Err(_) => return turn_away(stream).await,
+                            Err(_) => {
+                                drop(seat);
+                                return turn_away(stream).await;
+                            }
                         },
                     };
                     connection(guest, stream, router, stop).await;

@@ -251,8 +251,7 @@ impl Datapath {
 
     fn stage_into(&mut self, record: &mut Armed, drafts: &[Draft]) -> Result<(), DatapathError> {
         let arm = record.arm.clone();
-        let direction = arm.spec.traffic.direction;
-        let arriving = direction.has_ingress();
+        let arriving = arm.spec.traffic.direction.has_ingress();
         record.tagged = self
             .tags
             .hold(&self.object, &mut self.maps, &arm.target.identity, arriving)?;
@@ -261,19 +260,36 @@ impl Datapath {
                 continue;
             }
             let space = self.space_for(&place.netns)?;
-            if direction.has_egress() {
-                self.stage_hook(record, drafts, place, space, Hook::Egress)?;
+            if let Err(error) = self.stage_place(record, drafts, place, space) {
+                // It may be there for this place alone, which is in no record yet.
+                self.close_idle_space(space);
+                return Err(error);
             }
-            if arriving {
-                let hook = self.arriving_hook(&arm, place, space);
-                if hook == Hook::Xdp
-                    && let Err(error) = self.stage_hook(record, drafts, place, space, hook)
-                {
-                    tracing::debug!(%error, fault = arm.name, "no native XDP here; tc takes it");
-                    self.stage_hook(record, drafts, place, space, Hook::Ingress)?;
-                } else if hook == Hook::Ingress {
-                    self.stage_hook(record, drafts, place, space, hook)?;
-                }
+        }
+        Ok(())
+    }
+
+    fn stage_place(
+        &mut self,
+        record: &mut Armed,
+        drafts: &[Draft],
+        place: &Place,
+        space: u32,
+    ) -> Result<(), DatapathError> {
+        let direction = record.arm.spec.traffic.direction;
+        if direction.has_egress() {
+            self.stage_hook(record, drafts, place, space, Hook::Egress)?;
+        }
+        if direction.has_ingress() {
+            let arm = record.arm.clone();
+            let hook = self.arriving_hook(&arm, place, space);
+            if hook == Hook::Xdp
+                && let Err(error) = self.stage_hook(record, drafts, place, space, hook)
+            {
+                tracing::debug!(%error, fault = arm.name, "no native XDP here; tc takes it");
+                self.stage_hook(record, drafts, place, space, Hook::Ingress)?;
+            } else if hook == Hook::Ingress {
+                self.stage_hook(record, drafts, place, space, hook)?;
             }
         }
         Ok(())
@@ -546,10 +562,10 @@ impl Datapath {
         if netns.is_own {
             self.index.set_own(index);
         }
-        self.maps
-            .known_netns
-            .insert(space.cookie, index, 0)
-            .map_err(|e| DatapathError::map("KNOWN_NETNS", e))?;
+        if let Err(error) = self.maps.known_netns.insert(space.cookie, index, 0) {
+            self.free_spaces.give(index);
+            return Err(DatapathError::map("KNOWN_NETNS", error));
+        }
         self.spaces.insert(index, space);
         self.exit_watch.begin();
         Ok(index)

@@ -129,7 +129,7 @@ impl Engine {
         let mut node = shared.health.node.lock().unwrap_or_else(PoisonError::into_inner);
         let running = node
             .upgrade()
-            .filter(|running| running.checks().specs() == specs.as_slice());
+            .filter(|running| !running.has_failed() && running.checks().specs() == specs.as_slice());
         let running = running.unwrap_or_else(|| {
             let commands = shared.commands.clone();
             let watched = Arc::downgrade(&fresh);

@@ -1,6 +1,9 @@
+use std::fs::File;
+use std::io::Read as _;
 use std::sync::Arc;
 
 use chaos_spec::Tls;
+use rustix::fs::{Mode, OFlags};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -38,7 +41,8 @@ fn roots(tls: &Tls) -> Result<RootCertStore, ProbeError> {
         }
         Some(file) => {
             let mut read = || -> Result<(), String> {
-                for certificate in CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())? {
+                let text = small_file(file).map_err(|error| error.to_string())?;
+                for certificate in CertificateDer::pem_slice_iter(&text) {
                     let certificate = certificate.map_err(|error| error.to_string())?;
                     roots.add(certificate).map_err(|error| error.to_string())?;
                 }
@@ -56,6 +60,20 @@ fn roots(tls: &Tls) -> Result<RootCertStore, ProbeError> {
         return Err(unusable("there are none".to_owned()));
     }
     Ok(roots)
+}
+
+/// A file that somebody else has named: never waits for a writer, never reads without end.
+fn small_file(path: &str) -> std::io::Result<Vec<u8>> {
+    const MOST: u64 = 4 << 20;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > MOST {
+        return Err(std::io::Error::other("it is no regular file of at most 4 MiB"));
+    }
+    let mut text = Vec::new();
+    file.take(MOST).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, ProbeError> {

@@ -7,8 +7,9 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 /// Major number of the bucket's handle, which packets carry in their priority.
 pub use chaos_ebpf_common::line::GATE_MAJOR as MAJOR;
 
-/// Packets that may wait in one class, as in `tc`'s own default for a plain queue.
-const CLASS_PACKETS: u32 = 1000;
+/// Packets that may wait in one class. Each belongs to a socket, whose buffer bounds them; one that found no room here
+/// would be forgotten, and its sender held back no longer.
+const CLASS_PACKETS: u32 = 1 << 18;
 /// Bytes that a class may send before others have their turn; given because the kernel would complain of its own.
 const QUANTUM: u32 = 65_536;
 

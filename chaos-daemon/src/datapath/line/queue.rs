@@ -39,6 +39,11 @@ impl Held {
     pub fn slots(&self) -> &[u32] {
         &self.slots.0[..usize::from(self.slots.1)]
     }
+
+    /// The same, to change them.
+    pub fn slots_mut(&mut self) -> &mut [u32] {
+        &mut self.slots.0[..usize::from(self.slots.1)]
+    }
 }
 
 impl Frame for Held {
@@ -153,7 +158,7 @@ impl Queue {
     }
 
     /// Lets those packets go on at `now` of which `which` says so; the rest of the queue stays as it is.
-    pub fn hurry(&mut self, now: u64, which: impl Fn(&Held) -> bool) {
+    pub fn hurry(&mut self, now: u64, mut which: impl FnMut(&mut Held) -> bool) {
         let mut turns = Vec::from(std::mem::take(&mut self.line));
         turns.extend(self.order.drain().map(|Reverse(turn)| turn));
         for (due, _, place) in &mut turns {

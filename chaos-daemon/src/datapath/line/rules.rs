@@ -243,7 +243,10 @@ impl Rules {
             add(&counters.delayed, wire);
         }
         if let Some(plan) = line.plan.bandwidth {
-            match self.queue(line, &plan, subject, fate.due) {
+            let passes = self.queue(line, &plan, subject, fate.due);
+            // The sender is held back at the pace of the first, not of those that come after it.
+            subject.held_back = false;
+            match passes {
                 Some(due) => fate.due = due,
                 None => fate.lost = true,
             }

@@ -214,12 +214,7 @@ impl Worker {
             .flat_map(|ended| ended.slots.iter().map(|slot| (*slot, &*ended.successors)))
             .collect();
         self.queue.hurry(now, |held| {
-            let mut over = held
-                .slots()
-                .iter()
-                .filter_map(|slot| successors.get(slot))
-                .peekable();
-            if over.peek().is_none() {
+            if !held.slots().iter().any(|slot| successors.contains_key(slot)) {
                 return false;
             }
             let packet = frame::headers(&held.bytes);
@@ -232,7 +227,17 @@ impl Worker {
                 .as_ref()
                 .map(|packet| Flow::of(packet, hook))
                 .unwrap_or_default();
-            over.any(|successors| !rules.name(successors, packet.as_ref(), &flow, held.ifindex))
+            let ifindex = held.ifindex;
+            // It waits on, now for the version that came after.
+            held.slots_mut().iter_mut().any(|slot| {
+                let Some(after) = successors.get(slot) else {
+                    return false;
+                };
+                let named = after
+                    .iter()
+                    .find(|after| rules.name(&[**after], packet.as_ref(), &flow, ifindex));
+                named.map(|after| *slot = *after).is_none()
+            })
         });
         self.send(now);
         self.count_refused(now);

@@ -27,6 +27,13 @@ impl<K: Kernel> Worker<K> {
     ) -> Result<Vec<FaultView>, EngineError> {
         // Halted since the caller was let in? Then the halt came first.
         self.parts.halt.check()?;
+        let node = faults.iter().filter_map(|prepared| prepared.node.as_ref());
+        if node.into_iter().any(|checks| checks.has_failed()) {
+            return Err(EngineError::NodeUnsteady {
+                rule: "health".to_owned(),
+                why: "a health check of the node has failed in the meantime".to_owned(),
+            });
+        }
         self.within_caps(&faults)?;
         let mut due = Vec::new();
         let mut names = Vec::with_capacity(faults.len());

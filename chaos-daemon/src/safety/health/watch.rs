@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chaos_spec::api::HealthStatus;
@@ -12,6 +13,7 @@ use super::check::Check;
 /// Takes the checks of an active fault until it is dropped: then nothing of them is left.
 pub struct Watching {
     checks: Arc<Checks>,
+    failed: Arc<AtomicBool>,
     _tasks: JoinSet<()>,
 }
 
@@ -23,15 +25,18 @@ impl Watching {
         report: impl Fn(String) + Send + Sync + 'static,
     ) -> Self {
         let report = Arc::new(report);
+        let failed = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         let start = Instant::now();
         let count = u32::try_from(checks.list().len()).unwrap_or(u32::MAX).max(1);
         for (place, index) in (1_u32..).zip(0..checks.list().len()) {
             let (checks, report) = (Arc::clone(&checks), Arc::clone(&report));
+            let failed = Arc::clone(&failed);
             let watch = async move {
                 if let Some(check) = checks.list().get(index)
                     && let Some(message) = failure(check, start, (place, count)).await
                 {
+                    failed.store(true, Ordering::SeqCst);
                     report(message);
                 }
             };
@@ -39,8 +44,14 @@ impl Watching {
         }
         Self {
             checks,
+            failed,
             _tasks: tasks,
         }
+    }
+
+    /// Whether one of them has failed, and is not taken any more.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
     }
 
     pub fn checks(&self) -> &Checks {

@@ -42,7 +42,9 @@ impl<I: Eq + Hash, T: Clone + Eq + Hash, N: Clone + Eq + Hash> Caps<I, T, N> {
             .filter(|netns| before.is_none_or(|before| !before.netns.contains(netns)))
             .cloned()
             .collect();
-        let new_target = !self.targets().contains(&load.target);
+        // Counting is for those limits that there are: a request may bring thousands of faults.
+        let new_target =
+            limits.targets.is_some() && !self.faults.values().any(|fault| fault.target == load.target);
         self.faults.insert(id, load);
         let over = |most: Option<u32>, now: usize| most.filter(|most| now > *most as usize);
         if is_new && let Some(most) = over(limits.faults, self.faults.len()) {
@@ -57,13 +59,16 @@ impl<I: Eq + Hash, T: Clone + Eq + Hash, N: Clone + Eq + Hash> Caps<I, T, N> {
                 "end another one first".to_owned(),
             );
         }
-        let targets = self.targets().len();
-        if new_target && let Some(most) = over(limits.targets, targets) {
+        let targets = if new_target { self.targets().len() } else { 0 };
+        if let Some(most) = over(limits.targets, targets) {
             let message = format!("this would be target {targets} at the same time, and {most} are allowed");
             let remedy = "end the faults of another target first".to_owned();
             findings.add("spec.target", dotted("limits.targets"), message, remedy);
         }
-        for netns in new_netns {
+        for netns in new_netns
+            .into_iter()
+            .filter(|_| limits.faults_per_netns.is_some())
+        {
             let there = self
                 .faults
                 .values()
@@ -80,7 +85,7 @@ impl<I: Eq + Hash, T: Clone + Eq + Hash, N: Clone + Eq + Hash> Caps<I, T, N> {
         findings.found
     }
 
-    fn targets(&self) -> HashSet<T> {
-        self.faults.values().map(|fault| fault.target.clone()).collect()
+    fn targets(&self) -> HashSet<&T> {
+        self.faults.values().map(|fault| &fault.target).collect()
     }
 }

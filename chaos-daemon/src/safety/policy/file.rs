@@ -21,6 +21,11 @@ pub enum PolicyError {
         "{path} can be written by others (mode {mode:04o}) – `chmod go-w` it, for it says what everybody may do"
     )]
     Writable { path: PathBuf, mode: u32 },
+    #[error(
+        "{path} has `roles:` where the policy in force has none, or the other way round – restart the daemon: who may \
+         open its socket is decided when it starts"
+    )]
+    RolesNeedRestart { path: PathBuf },
     #[error("{0}\nthe policy is refused as a whole: nothing of it is in force")]
     Malformed(Diagnostics),
 }

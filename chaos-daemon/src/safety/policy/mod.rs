@@ -77,6 +77,14 @@ impl PolicyKeeper {
     pub fn reload(&self) -> Result<Option<PathBuf>, PolicyError> {
         let Some(path) = &self.path else { return Ok(None) };
         let fresh = Arc::new(file::read(path)?);
+        // The socket's mode, and with it who counts without roles, was decided at the start.
+        let has_roles = |policy: &LocatedPolicy| policy.policy.roles.is_some();
+        if self
+            .current()
+            .is_some_and(|current| has_roles(&current) != has_roles(&fresh))
+        {
+            return Err(PolicyError::RolesNeedRestart { path: path.clone() });
+        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
         Ok(Some(path.clone()))
     }
