@@ -62,6 +62,28 @@ fn a_change_loses_nothing_of_its_neighbours_and_lets_nothing_slip_through() {
     assert_eq!(bed.ctl.fault("cut").phase(), "Active");
 }
 
+/// Also those that were waiting before a change, and while another fault keeps the line in use.
+#[test]
+fn what_waits_since_before_a_change_goes_on_when_the_fault_ends() {
+    let bed = Bed::new();
+    let slow = |name: &str, latency: &str, port: u16| {
+        bed.on_client(name, json!({"delay": {"latency": latency}}))
+            .traffic(udp_ports(&[port]))
+    };
+    let to = bed.net.server.at(9000);
+    let sink = bed.server.udp_sink(to);
+    let arrived = || bed.server.sink_report(sink).received();
+    bed.ctl
+        .apply(&[slow("other", "1ms", 9001), slow("late", "60s", 9000)]);
+    assert_eq!(bed.client.udp_send(to, 5).accepted, 5);
+    bed.ctl.apply(&[slow("late", "50s", 9000)]);
+    assert_eq!(arrived(), 0);
+    bed.ctl.delete("late");
+    eventually(SOON, "they go on", || arrived() == 5);
+    assert!(bed.server.sink_report(sink).in_order());
+    bed.delete("other");
+}
+
 #[test]
 fn a_change_keeps_budget_and_sequence() {
     let bed = Bed::new();
