@@ -24,7 +24,11 @@ fn kinds(run: &Value) -> Vec<&str> {
 #[test]
 fn runs_are_kept_with_their_counters_and_a_killed_daemon_starts_none_again() {
     let mut bed = Bed::new();
-    let drop = |name: &str| bed.on_client(name, json!({"drop": {"chance": "100%"}}));
+    // Not what the kernel says on a new link of its own accord.
+    let drop = |name: &str| {
+        bed.on_client(name, json!({"drop": {"chance": "100%"}}))
+            .traffic(json!({"protocol": "udp"}))
+    };
     let faults = [drop("first"), drop("second")];
     bed.ctl.apply(&faults[..1]);
     assert!(!bed.reaches(bed.net.server.at(9000)));
