@@ -66,8 +66,7 @@ impl Guards {
 #[inline(always)]
 pub fn guarded(control: Control, packet: &Packet, flow: &Flow, netns: &Netns) -> bool {
     neighbour_discovery(packet)
-        || may_guard_port(control, flow)
-            && (of_port(flow, End::Local) | of_port(flow, End::Remote) != 0)
+        || may_guard_port(control, flow) && (of_port(flow, End::Local) | of_port(flow, End::Remote) != 0)
         || is_own(control, flow, netns)
         || may_guard_address(control, flow) && of_address(flow) != 0
 }

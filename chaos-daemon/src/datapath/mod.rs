@@ -47,7 +47,7 @@ use self::{
     exit::ExitWatch,
     index::Index,
     line::Line,
-    object::{Maps, Object, Sizes},
+    object::{Maps, Object, Opened, Sizes},
     slots::Slots,
     space::Space,
     tags::Tags,
@@ -176,7 +176,7 @@ impl Datapath {
         }
         let capabilities = Capabilities::probe(options.attach, options.xdp, options.line)?;
         let rules = options.max_faults.saturating_mul(4);
-        let (object, maps, exit) = Object::open(
+        let Opened { object, maps, exit } = Object::open(
             Sizes {
                 faults: options.max_faults,
                 rules,

@@ -102,14 +102,17 @@ pub struct Object {
     pub logger: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
+/// What [`Object::open`] came to.
+pub struct Opened {
+    pub object: Object,
+    pub maps: Maps,
+    /// Sees the daemon die; some hosts refuse it, and do without.
+    pub exit: Result<ProgramFd, DatapathError>,
+}
+
 impl Object {
-    /// Makes the maps and loads what does not belong to a namespace; last the program that sees the daemon die,
-    /// which a host may refuse.
-    #[allow(clippy::type_complexity)]
-    pub fn open(
-        sizes: Sizes,
-        log: bool,
-    ) -> Result<(Self, Maps, Result<ProgramFd, DatapathError>), DatapathError> {
+    /// Makes the maps and loads what does not belong to a namespace.
+    pub fn open(sizes: Sizes, log: bool) -> Result<Opened, DatapathError> {
         let bpffs = Bpffs::new().map_err(|e| DatapathError::system("make a BPF file system", e))?;
         let log_level = if log { 5 } else { 0 };
         let mut ebpf = load(&bpffs, sizes, 0, log_level)?;
@@ -120,8 +123,8 @@ impl Object {
             false => None,
         };
         let maps = Maps::take(&mut ebpf, sizes)?;
-        Ok((
-            Self {
+        Ok(Opened {
+            object: Self {
                 bpffs,
                 sizes,
                 log_level,
@@ -130,7 +133,7 @@ impl Object {
             },
             maps,
             exit,
-        ))
+        })
     }
 
     /// The tc programs of the namespace with this index.
