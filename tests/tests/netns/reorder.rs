@@ -20,12 +20,12 @@ fn some_overtake_when_asked_to() {
         .traffic(udp(7000))]);
     let report = questions(&bed, to, Duration::from_millis(1), 2_000);
     let found = millis(&report, 2_000);
-    let quick = found.iter().filter(|wait| **wait < 10.0).count() as u64;
+    let quick = found.iter().filter(|wait| **wait < 18.0).count() as u64;
     // Those that wait keep their order among themselves.
     let waited: Vec<Option<u64>> = report.samples[..2_000]
         .iter()
         .zip(&found)
-        .filter(|(_, wait)| **wait >= 10.0)
+        .filter(|(_, wait)| **wait >= 18.0)
         .map(|(sample, _)| sample.answered)
         .collect();
     assert!(waited.is_sorted());
@@ -78,11 +78,12 @@ fn of_packets_that_keep_their_order_only_those_jump_that_are_chosen() {
             .traffic(udp(7000))]);
         let report = questions(&bed, to, Duration::from_millis(1), COUNT);
         let times = millis(&report, COUNT);
-        let jumped = times.iter().filter(|wait| **wait < 5.0).count();
+        // Whoever waits, waits for 25 ms at least; whoever jumps may be late on a busy machine.
+        let jumped = times.iter().filter(|wait| **wait < 24.0).count();
         let waited: Vec<u64> = report.samples[..COUNT]
             .iter()
             .zip(&times)
-            .filter(|(_, wait)| **wait >= 5.0)
+            .filter(|(_, wait)| **wait >= 24.0)
             .map(|(sample, _)| sample.answered.expect("answered"))
             .collect();
         let swapped = overtaken(&report, COUNT);
