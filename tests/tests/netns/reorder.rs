@@ -78,12 +78,12 @@ fn of_packets_that_keep_their_order_only_those_jump_that_are_chosen() {
             .traffic(udp(7000))]);
         let report = questions(&bed, to, Duration::from_millis(1), COUNT);
         let times = millis(&report, COUNT);
-        // Whoever waits, waits for 25 ms at least; whoever jumps may be late on a busy machine.
-        let jumped = times.iter().filter(|wait| **wait < 24.0).count();
+        // Whoever waits, waits for four deviations less than the latency at least; whoever jumps may be late.
+        let jumped = times.iter().filter(|wait| **wait < 10.0).count();
         let waited: Vec<u64> = report.samples[..COUNT]
             .iter()
             .zip(&times)
-            .filter(|(_, wait)| **wait >= 24.0)
+            .filter(|(_, wait)| **wait >= 10.0)
             .map(|(sample, _)| sample.answered.expect("answered"))
             .collect();
         let swapped = overtaken(&report, COUNT);
