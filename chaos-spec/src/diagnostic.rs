@@ -38,12 +38,26 @@ pub struct Diagnostic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
+/// The longest reason or remedy, in characters. They quote what was written, which may be megabytes of it.
+const MOST: usize = 600;
+
+fn cut(text: impl Into<String>) -> String {
+    let mut text = text.into();
+    if let Some((end, _)) = text.char_indices().nth(MOST) {
+        text.truncate(end);
+        text.shrink_to_fit();
+        text.push('…');
+    }
+    text
+}
+
 impl SpecError {
+    /// What is longer than people read is cut.
     pub fn new(path: SpecPath, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             path,
-            message: message.into(),
-            remedy: remedy.into(),
+            message: cut(message),
+            remedy: cut(remedy),
         }
     }
 }
@@ -60,8 +74,8 @@ impl Diagnostic {
             file: file.to_owned(),
             mark,
             path: SpecPath::root(),
-            message: message.into(),
-            remedy: remedy.into(),
+            message: cut(message),
+            remedy: cut(remedy),
         }
     }
 

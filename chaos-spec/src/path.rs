@@ -1,5 +1,6 @@
 //! Where in a document something stands: `spec.traffic.remote.ports[1]` for people, a JSON pointer for programs.
 
+use std::borrow::Cow;
 use std::fmt;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,12 +94,21 @@ impl SpecPath {
     }
 }
 
+/// A key is as long as its writer likes; what people read is not. Pointers keep the whole of it.
+fn in_short(name: &str) -> Cow<'_, str> {
+    const MOST: usize = 260;
+    match name.char_indices().nth(MOST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
+    }
+}
+
 impl fmt::Display for SpecPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, step) in self.0.iter().enumerate() {
             match step {
-                Step::Field(name) if place == 0 => f.write_str(name)?,
-                Step::Field(name) => write!(f, ".{name}")?,
+                Step::Field(name) if place == 0 => f.write_str(&in_short(name))?,
+                Step::Field(name) => write!(f, ".{}", in_short(name))?,
                 Step::Index(index) => write!(f, "[{index}]")?,
             }
         }

@@ -98,7 +98,10 @@ impl Verifier {
                 self.find(flaw.to_string());
                 // The next line says which hash this one had to have.
                 if flaw == Flaw::Edited {
-                    self.expected = self.expected.take().map(|(seq, _)| (seq + 1, String::new()));
+                    self.expected = self
+                        .expected
+                        .take()
+                        .map(|(seq, _)| (seq.saturating_add(1), String::new()));
                 }
             }
         }
@@ -108,7 +111,7 @@ impl Verifier {
         if let Some((seq, hash)) = &self.expected {
             let (seq, follows) = (*seq, hash.is_empty() || *hash == link.previous);
             if link.seq > seq {
-                let missing = if link.seq == seq + 1 {
+                let missing = if link.seq - seq == 1 {
                     format!("record {seq} is")
                 } else {
                     format!("records {seq} to {} are", link.seq - 1)
@@ -131,7 +134,8 @@ impl Verifier {
             .newest
             .as_ref()
             .is_some_and(|newest| newest.seq == link.seq && newest.hash == link.hash);
-        self.expected = Some((link.seq + 1, link.hash.clone()));
+        // Whoever can write to the file can seal any number: one behind the last is a finding, not an overflow.
+        self.expected = Some((link.seq.saturating_add(1), link.hash.clone()));
         self.verdict.head = Some(Head {
             seq: link.seq,
             hash: link.hash,

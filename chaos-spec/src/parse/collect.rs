@@ -3,7 +3,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::node::{Node, Value};
+use super::node::{Item, Node, Value};
 use super::read_error::{ReadError, ReadFault};
 use super::reader::Reader;
 use crate::diagnostic::Mark;
@@ -49,9 +49,9 @@ fn check_kind(node: &Node, wanted: &str) -> Result<(), SpecError> {
         let remedy = format!("begin with `apiVersion: {API_VERSION}` and `kind: {wanted}`");
         return Err(SpecError::new(SpecPath::root(), message, remedy));
     }
-    match node.get("kind").map(|kind| &kind.value) {
-        Some(Value::Text(kind)) if kind == wanted => {}
-        Some(Value::Text(kind)) if kind == "Experiment" && wanted == KIND => {
+    match written(node, "kind") {
+        Some(kind) if kind == wanted => {}
+        Some("Experiment") if wanted == KIND => {
             let remedy = format!("apply its fault by itself, as `kind: {KIND}`");
             return Err(SpecError::new(
                 at("kind"),
@@ -59,7 +59,7 @@ fn check_kind(node: &Node, wanted: &str) -> Result<(), SpecError> {
                 remedy,
             ));
         }
-        Some(Value::Text(kind)) => {
+        Some(kind) => {
             let message = format!("`{}` is not a kind that is known", super::node::shorten(kind));
             return Err(SpecError::new(
                 at("kind"),
@@ -70,8 +70,8 @@ fn check_kind(node: &Node, wanted: &str) -> Result<(), SpecError> {
         // Absent or not text: reading the whole says so, together with what else is wrong.
         _ => {}
     }
-    match node.get("apiVersion").map(|version| &version.value) {
-        Some(Value::Text(version)) if version != API_VERSION => {
+    match written(node, "apiVersion") {
+        Some(version) if version != API_VERSION => {
             let message = format!(
                 "`{}` is not a version that is known",
                 super::node::shorten(version)
@@ -83,6 +83,14 @@ fn check_kind(node: &Node, wanted: &str) -> Result<(), SpecError> {
             ))
         }
         _ => Ok(()),
+    }
+}
+
+/// The text of a field; a number is read as text as well ([`super::reader`]), and so it has to be a known one here.
+fn written<'a>(node: &'a Node, field: &str) -> Option<&'a str> {
+    match node.get(field).map(|node| &node.value) {
+        Some(Value::Text(text) | Value::Number(_, Some(text))) => Some(text),
+        _ => None,
     }
 }
 
@@ -153,10 +161,22 @@ impl Gaps {
     }
 }
 
-/// The documents of `{items: […]}`, each with its path; or the document itself.
-pub(super) fn items(node: &Node) -> Result<Vec<(SpecPath, &Node)>, SpecError> {
+/// The documents of `{items: […]}`, each with its path; or the document itself. Paths are made one by one: there can
+/// be millions of items, most of which nobody will hear of.
+pub(super) fn items(node: &Node) -> Result<impl Iterator<Item = (SpecPath, &Node)>, SpecError> {
+    let listed = listed(node)?;
+    let alone = listed.is_none().then(|| (SpecPath::root(), node));
+    let path = SpecPath::root().field("items");
+    let each = listed.unwrap_or_default().iter();
+    Ok(alone
+        .into_iter()
+        .chain(each.map(move |item| (path.clone().index(item.index), &item.node))))
+}
+
+/// What stands under `items`; none when this is no list of documents.
+fn listed(node: &Node) -> Result<Option<&[Item]>, SpecError> {
     let Some(items) = node.get("items").filter(|_| node.get("spec").is_none()) else {
-        return Ok(vec![(SpecPath::root(), node)]);
+        return Ok(None);
     };
     let path = SpecPath::root().field("items");
     let Value::List(items) = &items.value else {
@@ -187,8 +207,5 @@ pub(super) fn items(node: &Node) -> Result<Vec<(SpecPath, &Node)>, SpecError> {
             ));
         }
     }
-    Ok(items
-        .iter()
-        .map(|item| (path.clone().index(item.index), &item.node))
-        .collect())
+    Ok(Some(items))
 }

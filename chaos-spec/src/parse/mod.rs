@@ -19,6 +19,9 @@ use node::Node;
 /// The largest text that is read, in bytes. 65,536 addresses fit in with room.
 pub const MAX_TEXT_BYTES: usize = 4 << 20;
 
+/// Errors of one text that are told: more than anybody reads.
+const MOST_ERRORS: usize = 1000;
+
 /// A fault that knows where it was written: errors that are found later, by the daemon too, get a line.
 #[derive(Clone, Debug)]
 pub struct Located {
@@ -47,6 +50,20 @@ impl Located {
     }
 }
 
+/// A text of megabytes can have as many errors as bytes: the first are told, and that there are more.
+fn shorten_list(file: &str, wrong: &mut Vec<Diagnostic>) {
+    if wrong.len() > MOST_ERRORS {
+        wrong.truncate(MOST_ERRORS);
+        let message = format!("there are more errors than these {MOST_ERRORS}");
+        wrong.push(Diagnostic::whole(
+            file,
+            None,
+            message,
+            "correct these first, and try again",
+        ));
+    }
+}
+
 fn place(file: &str, prefix: &SpecPath, error: SpecError, mark: Option<Mark>) -> Diagnostic {
     Diagnostic {
         file: file.to_owned(),
@@ -70,6 +87,9 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Vec<Located>, Diagnostics> {
         match collect::items(document) {
             Ok(items) => {
                 for (prefix, node) in items {
+                    if wrong.len() > MOST_ERRORS {
+                        break;
+                    }
                     match collect::fault(node) {
                         Ok(fault) => {
                             located.push(Located {
@@ -97,6 +117,7 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Vec<Located>, Diagnostics> {
     }
     wrong.extend(same_names(&located));
     wrong.sort_by_key(|diagnostic| diagnostic.mark);
+    shorten_list(file, &mut wrong);
     if located.is_empty() && wrong.is_empty() {
         let remedy = format!("write a {KIND} into it");
         wrong.push(Diagnostic::whole(
@@ -122,9 +143,12 @@ pub fn parse_body(body: &[u8]) -> Result<Vec<NetworkFault>, Diagnostics> {
     check_size("", body)?;
     let document = json::document("", body)?;
     let items = collect::items(&document).map_err(|error| place("", &SpecPath::root(), error, None))?;
-    let mut faults = Vec::with_capacity(items.len());
+    let mut faults = Vec::new();
     let mut wrong = Vec::new();
     for (prefix, node) in items {
+        if wrong.len() > MOST_ERRORS {
+            break;
+        }
         match collect::fault(node) {
             Ok(fault) => {
                 wrong.extend(unread_file(&fault).map(|error| place("", &prefix, error, None)));
@@ -152,6 +176,7 @@ pub fn parse_body(body: &[u8]) -> Result<Vec<NetworkFault>, Diagnostics> {
             });
         }
     }
+    shorten_list("", &mut wrong);
     if wrong.is_empty() {
         Ok(faults.into_iter().map(|(_, fault)| fault).collect())
     } else {
@@ -212,8 +237,11 @@ fn documents(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
     }
     // The JSON parser decides whether it is JSON; the YAML parser then knows where everything stands. What only
     // JSON allows (there is little) is read without places.
-    let document = json::document(file, text.as_bytes())?;
-    Ok(yaml::documents(file, text).unwrap_or_else(|_| vec![document]))
+    let mut document = json::document(file, text.as_bytes())?;
+    Ok(yaml::documents(file, text).unwrap_or_else(|_| {
+        document.stand_at(Mark { line: 1, column: 1 });
+        vec![document]
+    }))
 }
 
 fn check_size(file: &str, text: &[u8]) -> Result<(), Diagnostic> {

@@ -58,6 +58,19 @@ impl Node {
         )
     }
 
+    /// Gives all of it one place, for a text whose parser knows none.
+    pub(crate) fn stand_at(&mut self, mark: Mark) {
+        self.mark = Some(mark);
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.node.stand_at(mark)),
+            Value::Map(entries) => entries.iter_mut().for_each(|entry| {
+                entry.key_mark = Some(mark);
+                entry.node.stand_at(mark);
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(..) | Value::Text(_) => {}
+        }
+    }
+
     pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|entry| entry.key == name),

@@ -118,12 +118,26 @@ fn found(unexpected: &Unexpected<'_>) -> String {
 
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        let (message, remedy) = split_remedy(&text.to_string());
+        let (message, mut remedy) = split_remedy(&text.to_string());
+        if remedy.is_empty() {
+            // Words of serde's own, or of the standard library.
+            "correct what is written here".clone_into(&mut remedy);
+        }
         Self::new(message, remedy)
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {expected}, found {}", found(&unexpected)), "")
+        // What it should have been is all that there is to write.
+        let remedy = match unexpected {
+            Unexpected::Seq => "write it without the brackets",
+            Unexpected::Map => "write it without braces and names",
+            Unexpected::Bool(_) => "write that instead",
+            _ => "correct it",
+        };
+        Self::new(
+            format!("expected {expected}, found {}", found(&unexpected)),
+            remedy,
+        )
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {

@@ -103,9 +103,12 @@ pub(super) fn documents(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic>
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
-            max_nodes: 1_000_000,
-            max_events: 4_000_000,
+            // 65,536 addresses, or the 1500 faults of a node, fit in many times.
+            max_nodes: 500_000,
+            max_events: 2_000_000,
             max_documents: 10_000,
+            max_total_scalar_bytes: 4 * crate::MAX_TEXT_BYTES,
+            max_recorded_anchor_bytes: crate::MAX_TEXT_BYTES,
             max_aliases: 1_000,
             max_anchors: 1_000,
         },

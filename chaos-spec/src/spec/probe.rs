@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::is_default;
 use super::lists::not_empty;
@@ -81,7 +81,7 @@ pub struct DnsProbe {
     /// For `A` and `AAAA`: all of these must be in the answer.
     #[serde(
         default,
-        deserialize_with = "not_empty",
+        deserialize_with = "addresses",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub answers: Vec<IpAddr>,
@@ -168,6 +168,25 @@ impl std::fmt::Display for Probe {
      `192.0.2.53:5353`"
 )]
 pub struct ServerError(String);
+
+/// A list that is not empty. The standard library's own words for what is no address are no help.
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(try_from = "String")]
+    struct Address(IpAddr);
+
+    impl TryFrom<String> for Address {
+        type Error = String;
+
+        fn try_from(text: String) -> Result<Self, String> {
+            let address = text.parse().map(Self);
+            address.map_err(|_| format!("`{text}` is no address – write for example `10.0.0.7`"))
+        }
+    }
+
+    let addresses: Vec<Address> = not_empty(deserializer)?;
+    Ok(addresses.into_iter().map(|Address(address)| address).collect())
+}
 
 impl TryFrom<String> for Server {
     type Error = ServerError;

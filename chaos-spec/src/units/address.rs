@@ -138,10 +138,10 @@ impl FromStr for Hostname {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
-        if text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok() {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        if name.parse::<IpAddr>().is_ok() || name.parse::<IpNet>().is_ok() {
             return Err(AddressError::AddressAsName(text.to_owned()));
         }
-        let name = text.strip_suffix('.').unwrap_or(text);
         let refuse = |why| Err(AddressError::NotAName(text.to_owned(), why));
         if name.is_empty() {
             return refuse("it is empty");

@@ -1,5 +1,6 @@
 //! Health checks: of a fault, and of whoever else has a list of them.
 
+use std::collections::HashSet;
 use std::time::Duration as Time;
 
 use super::Errors;
@@ -26,13 +27,19 @@ pub(super) fn check_all(checks: &[HealthCheck], place: &SpecPath, errors: &mut E
     if checks.len() > MOST_CHECKS {
         let message = format!("{} checks are more than anybody can watch", checks.len());
         errors.at(place.clone(), message, format!("write at most {MOST_CHECKS}"));
+        // Each of them may have a pattern that takes its time to be understood.
+        return;
     }
+    let mut names = HashSet::new();
     for (index, check) in checks.iter().enumerate() {
+        if errors.is_full() {
+            return;
+        }
         let at = place.clone().index(index);
         check_one(check, &at, errors);
-        let again = |other: &HealthCheck| other.name.is_some() && other.name == check.name;
-        if checks[..index].iter().any(again) {
-            let name = check.name.clone().unwrap_or_default();
+        if let Some(name) = &check.name
+            && !names.insert(name)
+        {
             let message = format!("the name `{name}` is there twice");
             errors.at(at.field("name"), message, "give each check a name of its own");
         }

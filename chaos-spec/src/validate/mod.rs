@@ -66,15 +66,26 @@ fn check_health(fault: &NetworkFault, errors: &mut Errors) {
     }
 }
 
+/// Errors of one fault that are told: a list of a hundred thousand wrong ports is wrong in one way.
+const MOST_ERRORS: usize = 1000;
+
 #[derive(Default)]
 struct Errors(Vec<SpecError>);
 
 impl Errors {
+    /// Whether one more would not be told.
+    fn is_full(&self) -> bool {
+        self.0.len() >= MOST_ERRORS
+    }
+
     fn add(&mut self, path: &str, message: impl Into<String>, remedy: impl Into<String>) {
         self.at(SpecPath::of(path), message, remedy);
     }
 
     fn at(&mut self, path: SpecPath, message: impl Into<String>, remedy: impl Into<String>) {
+        if self.is_full() {
+            return;
+        }
         self.0.push(SpecError::new(path, message, remedy));
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::Errors;
 use crate::path::SpecPath;
 use crate::{Cidr, Connections, PortRange, Protocol, Remote, Traffic};
@@ -43,8 +45,9 @@ fn check_ports(path: &str, ports: &[PortRange], protocol: Protocol, errors: &mut
             "write `protocol: tcp` or `udp`, or leave `ports` out",
         );
     }
+    let mut seen = HashSet::new();
     for (place, range) in ports.iter().enumerate() {
-        if ports[..place].contains(range) {
+        if !seen.insert(range) {
             errors.at(
                 SpecPath::of(path).index(place),
                 format!("{range} is named twice"),

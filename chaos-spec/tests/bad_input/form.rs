@@ -35,11 +35,11 @@ fn chances() {
         ),
         (
             fault("fault: {drop: {chance: [30%]}}"),
-            "7:18: spec.fault.drop.chance: expected a chance such as `30%`, found a list",
+            "7:18: spec.fault.drop.chance: expected a chance such as `30%`, found a list – write it without the brackets",
         ),
         (
             fault("fault: {drop: {chance: true}}"),
-            "7:26: spec.fault.drop.chance: expected a chance such as `30%`, found `true`",
+            "7:26: spec.fault.drop.chance: expected a chance such as `30%`, found `true` – write that instead",
         ),
         (
             traffic("traffic: {flows: 5}"),
