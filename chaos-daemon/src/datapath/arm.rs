@@ -1,6 +1,10 @@
 //! Arming, changing and ending faults.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use chaos_ebpf_common::{
     abi::{AddressKey, Counters, Hook, Rule, State, trie_bits},
@@ -54,6 +58,14 @@ pub(super) struct ArmedPlace {
     /// Whether it has lines.
     pub lined: bool,
     pub label: String,
+}
+
+impl Armed {
+    /// Namespaces in which it has lines.
+    pub fn lined_spaces(&self) -> HashSet<u32> {
+        let lined = self.places.iter().filter(|place| place.lined);
+        lined.map(|place| place.space).collect()
+    }
 }
 
 pub(super) struct ArmedRule {
@@ -545,13 +557,7 @@ impl Datapath {
         if let Some(space) = self.spaces.values().find(|space| space.netns == *netns) {
             return Ok(space.index);
         }
-        self.refill()?;
-        let Some((index, programs)) = self.spare.take() else {
-            return Err(DatapathError::Full {
-                what: "network namespaces",
-                most: 0,
-            });
-        };
+        let (index, programs) = self.spare.take(&self.object.loader, &mut self.free_spaces)?;
         let space = match Space::open(index, netns.clone(), programs) {
             Ok(space) => space,
             Err(error) => {

@@ -113,13 +113,7 @@ impl Datapath {
 
     /// Tells lines of the rules that a fault brings.
     pub(super) fn put_lined(&mut self, record: &mut Armed) {
-        let spaces: HashSet<u32> = record
-            .places
-            .iter()
-            .filter(|p| p.lined)
-            .map(|p| p.space)
-            .collect();
-        for space in spaces {
+        for space in record.lined_spaces() {
             let Some(open) = self.spaces.get_mut(&space) else {
                 continue;
             };
@@ -146,8 +140,7 @@ impl Datapath {
     pub(super) fn settle_lines(&self, staged: &[(FaultId, Armed)]) {
         let spaces: HashSet<u32> = staged
             .iter()
-            .flat_map(|(_, record)| record.places.iter().filter(|place| place.lined))
-            .map(|place| place.space)
+            .flat_map(|(_, record)| record.lined_spaces())
             .collect();
         let lines = spaces
             .iter()
@@ -162,13 +155,7 @@ impl Datapath {
         let successors: HashMap<FaultId, &Armed> = staged.iter().map(|(id, record)| (*id, record)).collect();
         let mut ended: HashMap<u32, Vec<Ended>> = HashMap::new();
         for record in ending.iter().filter(|record| !record.off_line) {
-            let spaces: HashSet<u32> = record
-                .places
-                .iter()
-                .filter(|p| p.lined)
-                .map(|p| p.space)
-                .collect();
-            for space in spaces {
+            for space in record.lined_spaces() {
                 let next = successors.get(&record.arm.id);
                 ended.entry(space).or_default().push(Ended {
                     slots: lined_slots(record, space).collect(),

@@ -21,10 +21,11 @@ mod own;
 mod preview;
 mod slots;
 mod space;
+mod spare;
 mod tags;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
@@ -50,6 +51,7 @@ use self::{
     object::{Maps, Object, Opened, Sizes},
     slots::Slots,
     space::Space,
+    spare::Spare,
     tags::Tags,
 };
 use crate::{
@@ -150,8 +152,7 @@ pub struct Datapath {
     tags: Tags,
     exit_watch: ExitWatch,
     spaces: HashMap<u32, Space>,
-    /// Programs for the next namespace, loaded ahead: the verifier takes longer than anything else.
-    spare: Option<(u32, object::Programs)>,
+    spare: Spare,
     faults: HashMap<FaultId, Record>,
     /// Lines that nobody uses any more, with their namespaces.
     closing: Vec<(u32, line::Closing)>,
@@ -193,7 +194,7 @@ impl Datapath {
             tags: Tags::default(),
             exit_watch,
             spaces: HashMap::new(),
-            spare: None,
+            spare: Spare::default(),
             faults: HashMap::new(),
             closing: Vec::new(),
             epoch: 1,
@@ -205,7 +206,7 @@ impl Datapath {
             free_sets: Slots::new("address sets", 1, u32::MAX),
         };
         datapath.publish(1);
-        datapath.refill()?;
+        datapath.spare = Spare::load(&datapath.object.loader, &mut datapath.free_spaces)?;
         Ok(datapath)
     }
 
@@ -345,14 +346,8 @@ impl Datapath {
         let Some(record) = self.faults.get(&id) else {
             return 0;
         };
-        let spaces: HashSet<u32> = record
-            .places
-            .iter()
-            .filter(|p| p.lined)
-            .map(|p| p.space)
-            .collect();
         let lost = |space: &u32| Some(self.spaces.get(space)?.line.as_ref()?.lost());
-        spaces.iter().filter_map(lost).sum()
+        record.lined_spaces().iter().filter_map(lost).sum()
     }
 
     /// Faults whose devices have all gone.
@@ -408,13 +403,13 @@ impl Datapath {
         pids
     }
 
-    /// What can wait until nobody waits: passes on what the programs have logged, and loads programs ahead
-    /// for the next namespace.
+    /// What can wait until nobody waits: passes on what the programs have logged, and has programs loaded
+    /// ahead for the next namespace.
     pub fn tend(&mut self) {
         if let Some(logger) = &mut self.object.logger {
             logger.flush();
         }
-        if let Err(error) = self.refill() {
+        if let Err(error) = self.spare.refill(&self.object.loader, &mut self.free_spaces) {
             tracing::debug!(%error, "no programs could be loaded ahead; the next namespace takes longer");
         }
     }
@@ -432,21 +427,6 @@ impl Datapath {
     fn publish(&mut self, epoch: u64) {
         self.maps.control.store(control::EPOCH, epoch);
         self.epoch = epoch;
-    }
-
-    /// Loads programs for the next namespace.
-    fn refill(&mut self) -> Result<(), DatapathError> {
-        if self.spare.is_none() {
-            let index = self.free_spaces.take()?;
-            match self.object.programs(index) {
-                Ok(programs) => self.spare = Some((index, programs)),
-                Err(error) => {
-                    self.free_spaces.give(index);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -9,8 +9,8 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::abi::{
-    ABI_VERSION, AddressKey, Cell, CellKey, Counters, FlowKey, Front, Line, LineKey, Netns, Rule, Scope,
-    ScopeKey, State, Tag, control,
+    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Daemon, FlowKey, Front, Line, LineKey, Netns, Rule,
+    Scope, ScopeKey, State, Tag, control,
 };
 
 use super::{DatapathError, exit::this_process};
@@ -90,12 +90,20 @@ pub struct Programs {
     pub back: ProgramFd,
 }
 
+/// Loads programs that share the maps; each thread that loads has one of its own.
+#[derive(Clone)]
+pub struct Loader {
+    bpffs: Arc<Bpffs>,
+    sizes: Sizes,
+    /// aya-log level; 0 = off, costing nothing.
+    log_level: u8,
+    daemon: Daemon,
+}
+
 /// The object, its maps and the place where the programs find them.
 pub struct Object {
-    bpffs: Bpffs,
-    sizes: Sizes,
-    /// aya-log level of programs loaded from now on; 0 = off, costing nothing.
-    log_level: u8,
+    /// Programs of namespaces.
+    pub loader: Loader,
     /// Tags the sockets of target cgroups.
     pub tagger: ProgramFd,
     /// Log records of all programs.
@@ -114,8 +122,13 @@ impl Object {
     /// Makes the maps and loads what does not belong to a namespace.
     pub fn open(sizes: Sizes, log: bool) -> Result<Opened, DatapathError> {
         let bpffs = Bpffs::new().map_err(|e| DatapathError::system("make a BPF file system", e))?;
-        let log_level = if log { 5 } else { 0 };
-        let mut ebpf = load(&bpffs, sizes, 0, log_level)?;
+        let loader = Loader {
+            bpffs: Arc::new(bpffs),
+            sizes,
+            log_level: if log { 5 } else { 0 },
+            daemon: this_process(),
+        };
+        let mut ebpf = loader.load(0)?;
         let tagger = program::<aya::programs::CgroupSock>(&mut ebpf, "chaos_tag")?;
         let exit = program::<aya::programs::RawTracePoint>(&mut ebpf, "chaos_exit");
         let logger = match log {
@@ -125,9 +138,7 @@ impl Object {
         let maps = Maps::take(&mut ebpf, sizes)?;
         Ok(Opened {
             object: Self {
-                bpffs,
-                sizes,
-                log_level,
+                loader,
                 tagger,
                 logger,
             },
@@ -136,9 +147,22 @@ impl Object {
         })
     }
 
+    /// A loaded tc program as aya's own type, for the netlink way of attaching. aya takes a program that it has not
+    /// loaded itself from a file only.
+    pub fn classifier(&self, program: &ProgramFd) -> Result<SchedClassifier, DatapathError> {
+        let path = self.loader.bpffs.path("classifier");
+        let failed = |e: std::io::Error| DatapathError::system("hand a program to netlink", e);
+        bpf::pin(program.as_fd(), &path).map_err(failed)?;
+        let taken = SchedClassifier::from_pin(&path).map_err(|e| failed(std::io::Error::other(e)));
+        std::fs::remove_file(&path).map_err(failed)?;
+        taken
+    }
+}
+
+impl Loader {
     /// The tc programs of the namespace with this index.
     pub fn programs(&self, index: u32) -> Result<Programs, DatapathError> {
-        let mut ebpf = load(&self.bpffs, self.sizes, index, self.log_level)?;
+        let mut ebpf = self.load(index)?;
         Ok(Programs {
             egress: program::<SchedClassifier>(&mut ebpf, "chaos_egress")?,
             ingress: program::<SchedClassifier>(&mut ebpf, "chaos_ingress")?,
@@ -148,43 +172,28 @@ impl Object {
 
     /// The XDP program of the namespace with this index.
     pub fn xdp(&self, index: u32) -> Result<ProgramFd, DatapathError> {
-        program::<Xdp>(
-            &mut load(&self.bpffs, self.sizes, index, self.log_level)?,
-            "chaos_xdp",
-        )
+        program::<Xdp>(&mut self.load(index)?, "chaos_xdp")
     }
 
-    /// A loaded tc program as aya's own type, for the netlink way of attaching. aya takes a program that it has not
-    /// loaded itself from a file only.
-    pub fn classifier(&self, program: &ProgramFd) -> Result<SchedClassifier, DatapathError> {
-        let path = self.bpffs.path("classifier");
-        let failed = |e: std::io::Error| DatapathError::system("hand a program to netlink", e);
-        bpf::pin(program.as_fd(), &path).map_err(failed)?;
-        let taken = SchedClassifier::from_pin(&path).map_err(|e| failed(std::io::Error::other(e)));
-        std::fs::remove_file(&path).map_err(failed)?;
-        taken
+    fn load(&self, index: u32) -> Result<Ebpf, DatapathError> {
+        let mut loader = EbpfLoader::new();
+        for name in SHARED {
+            loader.map_pin_path(name, self.bpffs.path(name));
+        }
+        loader
+            .map_max_entries("RULES", self.sizes.rules)
+            .map_max_entries("STATES", self.sizes.rules)
+            .map_max_entries("SPENT", self.sizes.faults)
+            .map_max_entries("COUNTERS", self.sizes.faults)
+            .override_global("NETNS_INDEX", &index, true)
+            .override_global("DAEMON", &self.daemon, true)
+            .override_global("ABI_VERSION", &ABI_VERSION, true)
+            .override_global("AYA_LOG_LEVEL", &self.log_level, false);
+        loader.load(OBJECT).map_err(|error| DatapathError::Load {
+            program: "the object".into(),
+            summary: telling(&error),
+        })
     }
-}
-
-fn load(bpffs: &Bpffs, sizes: Sizes, index: u32, log_level: u8) -> Result<Ebpf, DatapathError> {
-    let daemon = this_process();
-    let mut loader = EbpfLoader::new();
-    for name in SHARED {
-        loader.map_pin_path(name, bpffs.path(name));
-    }
-    loader
-        .map_max_entries("RULES", sizes.rules)
-        .map_max_entries("STATES", sizes.rules)
-        .map_max_entries("SPENT", sizes.faults)
-        .map_max_entries("COUNTERS", sizes.faults)
-        .override_global("NETNS_INDEX", &index, true)
-        .override_global("DAEMON", &daemon, true)
-        .override_global("ABI_VERSION", &ABI_VERSION, true)
-        .override_global("AYA_LOG_LEVEL", &log_level, false);
-    loader.load(OBJECT).map_err(|error| DatapathError::Load {
-        program: "the object".into(),
-        summary: telling(&error),
-    })
 }
 
 /// Loads one program and keeps nothing but its descriptor.

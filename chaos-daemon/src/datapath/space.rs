@@ -226,7 +226,7 @@ impl Space {
     ) -> Result<Vec<Attached>, DatapathError> {
         let program = match self.xdp.take() {
             Some(program) => program,
-            None => object.xdp(self.index)?,
+            None => object.loader.xdp(self.index)?,
         };
         let made = self.link_all(&program, interfaces, bpf::Hook::XdpNative);
         self.xdp = Some(program);

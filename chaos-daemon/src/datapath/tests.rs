@@ -19,6 +19,6 @@ fn the_verifier_takes_every_program() {
     let datapath = Datapath::open(&options, journal).unwrap();
     println!("open: {:?}", start.elapsed());
     let start = std::time::Instant::now();
-    datapath.object.xdp(7).unwrap();
+    datapath.object.loader.xdp(7).unwrap();
     println!("xdp: {:?}", start.elapsed());
 }

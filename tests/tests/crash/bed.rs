@@ -6,7 +6,7 @@ use std::time::Duration;
 use chaos_tests::workload::{Handle, Probed};
 use chaos_tests::{
     Api, Daemon, FaultFile, Pair, Snapshot, Workload, eventually, keep_running_without_tcx, monotonic_nanos,
-    patience,
+    patience, until,
 };
 use serde_json::json;
 
@@ -288,13 +288,6 @@ fn judge(report: &Probed, hit: u64, bound: Duration) -> Result<Duration, String>
             samples.len(),
             Duration::from_nanos(pause)
         ))
-    }
-}
-
-/// Waits for a moment of the clock; that is what is drawn, and no condition stands for it.
-fn until(moment: u64) {
-    while monotonic_nanos() < moment {
-        std::hint::spin_loop();
     }
 }
 

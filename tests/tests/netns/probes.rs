@@ -72,10 +72,25 @@ pub(crate) fn udp(port: u16) -> Value {
     json!({"protocol": "udp", "remote": {"ports": [port]}})
 }
 
-/// How many of the first `count` answers came before the one to the question before.
+/// How many of the first `count` answers came before that to an earlier question. Order is what a machine that stands
+/// still for a while does not change.
+pub(crate) fn overtakers(report: &Probed, count: usize) -> usize {
+    let mut latest = None;
+    let mut seen = 0;
+    for sample in &report.samples[..count] {
+        seen += usize::from(sample.answered < latest);
+        latest = latest.max(sample.answered);
+    }
+    seen
+}
+
+/// How many of the first `count` answers came after that to a later question.
 pub(crate) fn overtaken(report: &Probed, count: usize) -> usize {
-    report.samples[..count]
-        .windows(2)
-        .filter(|pair| pair[1].answered < pair[0].answered)
-        .count()
+    let mut earliest = report.samples[count - 1].answered;
+    let mut seen = 0;
+    for sample in report.samples[..count].iter().rev() {
+        seen += usize::from(sample.answered > earliest);
+        earliest = earliest.min(sample.answered);
+    }
+    seen
 }

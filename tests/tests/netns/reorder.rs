@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::bed::Bed;
-use crate::probes::{millis, overtaken, quantile, questions, udp, waits};
+use crate::probes::{millis, overtaken, overtakers, quantile, questions, udp, waits};
 
 #[test]
 fn some_overtake_when_asked_to() {
@@ -19,16 +19,8 @@ fn some_overtake_when_asked_to() {
         )
         .traffic(udp(7000))]);
     let report = questions(&bed, to, Duration::from_millis(1), 2_000);
-    let found = millis(&report, 2_000);
-    let quick = found.iter().filter(|wait| **wait < 18.0).count() as u64;
-    // Those that wait keep their order among themselves.
-    let waited: Vec<Option<u64>> = report.samples[..2_000]
-        .iter()
-        .zip(&found)
-        .filter(|(_, wait)| **wait >= 18.0)
-        .map(|(sample, _)| sample.answered)
-        .collect();
-    assert!(waited.is_sorted());
+    let quick = overtakers(&report, 2_000) as u64;
+    // No more than jumped: those that wait keep their order among themselves.
     let view = bed.delete("swapped");
     assert!(view.packets("reordered") >= quick && view.packets("reordered") < quick + 60);
     // One in five may, one in four of those does, and then the count begins anew: 4 + 4 packets on average.
@@ -43,19 +35,16 @@ fn without_a_delay_those_that_are_hit_are_overtaken() {
     bed.ctl.apply(&[bed
         .on_client("swapped", json!({"reorder": {"chance": "10%"}}))
         .traffic(udp(7000))]);
-    let found = waits(&bed, to, Duration::from_millis(1), 2_000);
+    let report = questions(&bed, to, Duration::from_millis(1), 2_000);
     let view = bed.delete("swapped");
-    let held = found.iter().filter(|wait| **wait >= 10.0).count() as u64;
+    let held = overtaken(&report, 2_000) as u64;
     assert!(
         chaos_tests::binomial_999(2_000, 0.10).contains(&held),
         "{held} of 2000 held back"
     );
     assert!(view.packets("reordered") >= held);
-    assert!(
-        quantile(&found, 0.5) < 2.0,
-        "the others are not: {}",
-        quantile(&found, 0.5)
-    );
+    let median = quantile(&millis(&report, 2_000), 0.5);
+    assert!(median < 2.0, "the others are not: {median}");
 }
 
 /// Jitter by itself overtakes nobody under `order: keep`; who jumps does.
@@ -77,29 +66,19 @@ fn of_packets_that_keep_their_order_only_those_jump_that_are_chosen() {
             .on_client(name, json!({"delay": delay, "reorder": {"chance": chance}}))
             .traffic(udp(7000))]);
         let report = questions(&bed, to, Duration::from_millis(1), COUNT);
-        let times = millis(&report, COUNT);
-        // Whoever waits, waits for four deviations less than the latency at least; whoever jumps may be late.
-        let jumped = times.iter().filter(|wait| **wait < 10.0).count();
-        let waited: Vec<u64> = report.samples[..COUNT]
-            .iter()
-            .zip(&times)
-            .filter(|(_, wait)| **wait >= 10.0)
-            .map(|(sample, _)| sample.answered.expect("answered"))
-            .collect();
-        let swapped = overtaken(&report, COUNT);
-        let told = format!("{name}: {jumped} jumped, {swapped} overtook");
+        let (jumped, passed) = (overtakers(&report, COUNT), overtaken(&report, COUNT));
+        let reordered = bed.delete(name).packets("reordered");
+        let told = format!("{name}: {jumped} overtook {passed}, {reordered} chosen");
         match name {
-            "kept" => assert_eq!((jumped, swapped), (0, 0), "{told}"),
+            "kept" => assert_eq!((jumped, reordered), (0, 0), "{told}"),
             "some" => {
                 let bounds = chaos_tests::binomial_999(COUNT as u64, 0.1);
                 assert!(bounds.contains(&(jumped as u64)), "{told}");
-                assert!(waited.is_sorted(), "{told}: the others keep their order");
-                // All but those that follow another one that jumped.
-                assert!(swapped > jumped * 7 / 10, "{told}");
+                assert!(jumped as u64 <= reordered, "{told}: the others keep their order");
+                assert!(passed > COUNT / 2, "{told}: who jumps passes some thirty");
             }
-            _ => assert!(jumped == 0 && swapped > COUNT / 5, "{told}"),
+            _ => assert!(reordered == 0 && jumped > COUNT / 5, "{told}"),
         }
-        bed.delete(name);
     }
 }
 

@@ -128,9 +128,9 @@ fn what_arrives_belongs_to_the_cgroup_of_the_socket_it_is_for() {
 
 #[test]
 fn what_arrives_for_a_process_that_listened_before() {
-    const SERVER: &str = "import socket, sys, time\n\
+    const SERVER: &str = "import signal, socket\n\
         s = [socket.socket(f, socket.SOCK_DGRAM) for f in (socket.AF_INET, socket.AF_INET6)]\n\
-        s[0].bind(('0.0.0.0', 5000)); s[1].bind(('::', 5001)); print('up', flush=True); time.sleep(600)";
+        s[0].bind(('0.0.0.0', 5000)); s[1].bind(('::', 5001)); print('up', flush=True); signal.pause()";
     let Some(mut lab) = lab("sockets::what_arrives_for_a_process_that_listened_before") else {
         return;
     };

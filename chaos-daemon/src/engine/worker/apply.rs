@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chaos_spec::api::{EventKind, FaultView, Packets, Plan};
-use chaos_spec::{FaultSpec, Warning};
+use chaos_spec::{FaultSpec, SpecPath, Warning};
 use jiff::Timestamp;
 
 use super::super::EngineError;
@@ -29,8 +29,10 @@ impl<K: Kernel> Worker<K> {
         self.parts.halt.check()?;
         let node = faults.iter().filter_map(|prepared| prepared.node.as_ref());
         if node.into_iter().any(|checks| checks.has_failed()) {
+            let policy = self.parts.policy.current();
+            let rule = policy.map(|policy| policy.place(&SpecPath::root().field("health")));
             return Err(EngineError::NodeUnsteady {
-                rule: "health".to_owned(),
+                rule: rule.unwrap_or_else(|| "health".to_owned()),
                 why: "a health check of the node has failed in the meantime".to_owned(),
             });
         }
