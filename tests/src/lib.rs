@@ -22,6 +22,7 @@ mod process;
 pub mod raw;
 mod skip;
 mod snapshot;
+mod stall;
 mod stats;
 mod topology;
 mod wait;
@@ -40,6 +41,7 @@ pub use netns::Netns;
 pub use process::{Process, run};
 pub use skip::{Since, Skip, require_feature, require_program};
 pub use snapshot::Snapshot;
+pub use stall::{Stopwatch, moved, stalled, watch_for_stalls};
 pub use stats::{Bounds, binomial_999, lag1_correlation};
 pub use topology::{Host, Pair, Router};
 pub use wait::{

@@ -55,6 +55,7 @@ impl Pair {
     /// C (10.77.0.1, fd77::1) and S (10.77.0.2, fd77::2).
     #[allow(clippy::new_without_default, reason = "making namespaces is no default")]
     pub fn new() -> Self {
+        crate::stall::watch_for_stalls();
         let (c, s) = (Netns::new(), Netns::new());
         let (c0, s0) = veth((&c, "c0"), (&s, "s0"));
         let host = |netns: Netns, device: Device, n: u8| {

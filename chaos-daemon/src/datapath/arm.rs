@@ -17,12 +17,11 @@ use super::{
     index::{Name, Who},
     line::LineCounters,
     preview,
-    space::Space,
 };
 use crate::{
     plan::{self, Context, Draft, Filing, LinePlan, TriePrefix},
     safety::clock::boot_ns,
-    target::{Identity, Interface, Netns, Place},
+    target::{Identity, Interface, Place},
 };
 
 /// A fault that is armed.
@@ -550,44 +549,6 @@ impl Datapath {
             return Err(DatapathError::map("STATES", error));
         }
         Ok(state)
-    }
-
-    /// The programs of a namespace, opened when they are not there yet.
-    fn space_for(&mut self, netns: &Netns) -> Result<u32, DatapathError> {
-        if let Some(space) = self.spaces.values().find(|space| space.netns == *netns) {
-            return Ok(space.index);
-        }
-        let (index, programs) = self.spare.take(&self.object.loader, &mut self.free_spaces)?;
-        let space = match Space::open(index, netns.clone(), programs) {
-            Ok(space) => space,
-            Err(error) => {
-                self.free_spaces.give(index);
-                return Err(error);
-            }
-        };
-        if netns.is_own {
-            self.index.set_own(index);
-        }
-        if let Err(error) = self.maps.known_netns.insert(space.cookie, index, 0) {
-            self.free_spaces.give(index);
-            return Err(DatapathError::map("KNOWN_NETNS", error));
-        }
-        self.spaces.insert(index, space);
-        self.exit_watch.begin();
-        Ok(index)
-    }
-
-    fn close_idle_space(&mut self, index: u32) {
-        if !self.spaces.get(&index).is_some_and(Space::is_idle) {
-            return;
-        }
-        if let Some(space) = self.spaces.remove(&index) {
-            let _ = self.maps.known_netns.remove(&space.cookie);
-            self.free_spaces.give(index);
-        }
-        if self.spaces.is_empty() {
-            self.exit_watch.end();
-        }
     }
 }
 

@@ -21,6 +21,7 @@ mod own;
 mod preview;
 mod slots;
 mod space;
+mod spaces;
 mod spare;
 mod tags;
 

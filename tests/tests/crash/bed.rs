@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chaos_tests::workload::{Handle, Probed};
+use chaos_tests::workload::{Handle, Probed, Sample};
 use chaos_tests::{
     Api, Daemon, FaultFile, Pair, Snapshot, Workload, eventually, keep_running_without_tcx, monotonic_nanos,
-    patience, until,
+    moved, patience, stalled, until,
 };
 use serde_json::json;
 
@@ -264,29 +264,26 @@ impl Bed {
     }
 }
 
-/// How long after `hit` the last question was hurt: lost, or answered late. A machine that stood still is not the
-/// product's fault, so the longest pause between two questions is added to the bound.
+/// How long after `hit` the last question was hurt: lost, or answered late. The time for which the machine stood still
+/// is not the product's.
 fn judge(report: &Probed, hit: u64, bound: Duration) -> Result<Duration, String> {
-    let samples = report.between(hit, report.now - nanos(2 * LATE));
-    let pause = samples
-        .windows(2)
-        .map(|pair| pair[1].asked - pair[0].asked)
-        .max()
-        .unwrap_or(0);
-    let hurt = |s: &chaos_tests::workload::Sample| {
-        s.answered
-            .is_none_or(|answered| answered - s.asked > nanos(LATE) + pause)
+    let samples = report.between(hit, report.now);
+    // The answers to the last questions may still be on their way.
+    let hurt = |s: &Sample| match s.answered {
+        Some(answered) => moved(s.asked, answered) > LATE,
+        None => moved(s.asked, report.now) > 2 * LATE,
     };
     let last = samples.iter().rev().find(|s| hurt(s)).map_or(hit, |s| s.asked);
     let took = Duration::from_nanos(last - hit);
-    if took <= bound + Duration::from_nanos(pause) {
+    let stalled = stalled(hit, last);
+    if took <= bound + stalled {
         Ok(took)
     } else {
         let lost = samples.iter().filter(|s| hurt(s)).count();
         Err(format!(
-            "hurt until {took:?} after the blow, with a bound of {bound:?}; {lost} of {} questions, the longest pause {:?}",
+            "hurt until {took:?} after the blow, with a bound of {bound:?}; {lost} of {} questions, the machine stood \
+             still for {stalled:?} of it",
             samples.len(),
-            Duration::from_nanos(pause)
         ))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chaos_tests::{FaultFile, patience};
+use chaos_tests::{FaultFile, Stopwatch, patience};
 use serde_json::json;
 
 use crate::bed::Bed;
@@ -24,9 +24,9 @@ fn halt_ends_a_hundred_faults_and_refuses_new_ones_until_release_also_after_a_re
     for port in [9000, 9050, 9099] {
         assert!(!bed.reaches(bed.net.server.at(port)), "{port}");
     }
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     bed.ctl.ok(&["halt"]);
-    let took = start.elapsed();
+    let took = watch.took();
     assert!(took < patience(Duration::from_millis(100)), "{took:?}");
     bed.assert_untouched();
     assert!(bed.reaches(bed.net.server.at(9050)));

@@ -1,8 +1,8 @@
 //! Many faults at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chaos_tests::{Answer, Api, FaultFile, Pair, Snapshot, patience};
+use chaos_tests::{Answer, Api, FaultFile, Pair, Snapshot, Stopwatch, patience};
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
@@ -18,9 +18,9 @@ fn a_thousand_faults_come_in_one_request_act_each_on_its_own_and_are_halted_toge
                 .traffic(traffic)
         })
         .collect();
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     let answer = api.apply(&faults);
-    let took = start.elapsed();
+    let took = watch.took();
     assert!((200..300).contains(&answer.status), "{answer:?}");
     assert!(took < patience(Duration::from_secs(1)), "{took:?}");
     assert_eq!(
@@ -33,9 +33,9 @@ fn a_thousand_faults_come_in_one_request_act_each_on_its_own_and_are_halted_toge
         assert!(bed.reaches(bed.net.server.at(port + 1)), "{port} + 1");
         assert_eq!(bed.ctl.fault(&format!("f{n}")).packets("dropped"), 3);
     }
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     let answer = api.send("POST", "/v1/halt", "");
-    let took = start.elapsed();
+    let took = watch.took();
     assert!((200..300).contains(&answer.status), "{answer:?}");
     assert!(
         took < patience(Duration::from_millis(100)),
@@ -57,9 +57,9 @@ fn a_thousand_faults_on_a_line_come_in_one_request_and_are_halted_together() {
         })
         .collect();
     let timed = |what: &str, bound: u64, work: &dyn Fn() -> Answer| {
-        let start = Instant::now();
+        let watch = Stopwatch::start();
         let answer = work();
-        let took = start.elapsed();
+        let took = watch.took();
         println!("{what} a thousand: {took:?}");
         assert!((200..300).contains(&answer.status), "{answer:?}");
         assert!(took < patience(Duration::from_millis(bound)), "{what}: {took:?}");
@@ -105,9 +105,9 @@ fn the_lines_of_many_namespaces_go_together() {
             .collect();
         let answer = api.apply(&faults);
         assert!((200..300).contains(&answer.status), "{answer:?}");
-        let start = Instant::now();
+        let watch = Stopwatch::start();
         let answer = api.send("POST", "/v1/halt", "");
-        let took = start.elapsed();
+        let took = watch.took();
         assert!((200..300).contains(&answer.status), "{answer:?}");
         for (pair, before) in pairs.iter().zip(&before) {
             look(pair).assert_same_as(before);
