@@ -22,7 +22,7 @@ static STALLS: OnceLock<Mutex<Vec<(u64, u64)>>> = OnceLock::new();
 /// Begins to watch; once is enough.
 pub fn watch_for_stalls() {
     STALLS.get_or_init(|| {
-        let ours = sched_getaffinity(Pid::this()).expect("a thread may know where it runs");
+        let ours = sched_getaffinity(Pid::from_raw(0)).expect("a thread may know where it runs");
         for cpu in (0..CpuSet::count()).filter(|cpu| ours.is_set(*cpu) == Ok(true)) {
             thread::spawn(move || witness(cpu));
         }
@@ -30,9 +30,12 @@ pub fn watch_for_stalls() {
     });
 }
 
+/// On one processor (0 names the calling thread).
 fn witness(cpu: usize) {
     let mut here = CpuSet::new();
-    let pinned = here.set(cpu).and_then(|()| sched_setaffinity(Pid::this(), &here));
+    let pinned = here
+        .set(cpu)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &here));
     if let Err(error) = pinned {
         println!("nobody watches processor {cpu}: {error}");
         return;

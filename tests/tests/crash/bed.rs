@@ -279,12 +279,27 @@ fn judge(report: &Probed, hit: u64, bound: Duration) -> Result<Duration, String>
     if took <= bound + stalled {
         Ok(took)
     } else {
-        let lost = samples.iter().filter(|s| hurt(s)).count();
+        let hurt: Vec<String> = samples.iter().filter(|s| hurt(s)).map(|s| told(s, hit)).collect();
+        let few = hurt.len().saturating_sub(10);
         Err(format!(
-            "hurt until {took:?} after the blow, with a bound of {bound:?}; {lost} of {} questions, the machine stood \
-             still for {stalled:?} of it",
+            "hurt until {took:?} after the blow, with a bound of {bound:?}; {} of {} questions, the machine stood \
+             still for {stalled:?} of it; the last ones: {}",
+            hurt.len(),
             samples.len(),
+            hurt[few..].join(", "),
         ))
+    }
+}
+
+/// When a question was asked, counted from `hit`, and what became of it.
+fn told(sample: &Sample, hit: u64) -> String {
+    let asked = Duration::from_nanos(sample.asked - hit);
+    match sample.answered {
+        Some(answered) => format!(
+            "{asked:?} took {:?}",
+            Duration::from_nanos(answered - sample.asked)
+        ),
+        None => format!("{asked:?} lost"),
     }
 }
 
