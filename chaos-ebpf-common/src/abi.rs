@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;
@@ -20,6 +20,8 @@ pub const PREFIXES: usize = 4;
 pub const CGROUP_LEVELS: usize = 16;
 /// Target namespaces that can be armed at the same time.
 pub const NETNS_MAX: u32 = 1024;
+/// Flows that one fault may have in its budget.
+pub const MAX_FLOWS: u32 = 1 << 16;
 
 /// Words of the one value of the `CONTROL` array, which userspace maps into its memory and writes word by word.
 pub mod control {
@@ -262,6 +264,8 @@ pub mod flags {
     pub const LINE: u8 = 1 << 2;
     /// It is carried out on the line for flows that travel as super-packets, so that chances are of wire packets.
     pub const LINE_BULK: u8 = 1 << 3;
+    /// The fault acts on [`super::Rule::max_flows`] flows only.
+    pub const MAX_FLOWS: u8 = 1 << 4;
 }
 
 /// How a rule looks at the remote address.
@@ -323,6 +327,10 @@ pub struct Rule {
     pub seed: u64,
     /// Packets it may affect; u64::MAX = no budget.
     pub budget: u64,
+    /// Flows it may act on; with [`flags::MAX_FLOWS`] only.
+    pub max_flows: u64,
+    /// Number of the fault, never used again.
+    pub id: u64,
     /// Position in the order of creation of faults: rules act in ascending order.
     pub order: u32,
     /// Index into `FAULTS` and `COUNTERS`.
@@ -371,6 +379,16 @@ pub struct Rule {
     pub remote_ports: [Ports; RANGES],
     /// Remote prefixes; unused entries are [`Prefix::NONE`].
     pub prefixes: [Prefix; PREFIXES],
+}
+
+/// Key of `BUDGETED_FLOWS`: a flow that a fault with a budget of flows acts on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BudgetedFlow {
+    /// [`Rule::id`].
+    pub fault: u64,
+    /// [`crate::flow::Flow::number`].
+    pub flow: u64,
 }
 
 /// Value of the `STATES` array: what a rule remembers between packets.
@@ -555,7 +573,8 @@ const _: () = {
     assert!(size_of::<Front<CellKey>>() == 32);
     assert!(size_of::<Front<ScopeKey>>() == 24);
     assert!(size_of::<Loss>() == 40);
-    assert!(size_of::<Rule>() == 352);
+    assert!(size_of::<Rule>() == 368);
+    assert!(size_of::<BudgetedFlow>() == 16);
     assert!(size_of::<State>() == 16);
     assert!(size_of::<Counters>() == 64);
     assert!(size_of::<Tag>() == 136);
@@ -586,6 +605,7 @@ mod pod {
         super::Front<super::CellKey>,
         super::Front<super::ScopeKey>,
         super::Rule,
+        super::BudgetedFlow,
         super::State,
         super::Counters,
         super::Tag,

@@ -14,6 +14,7 @@
 mod action;
 mod atomic;
 mod each;
+mod flows;
 mod guard;
 mod hook;
 mod maps;

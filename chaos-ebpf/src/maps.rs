@@ -9,7 +9,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use chaos_ebpf_common::abi::{
-    AddressKey, Cell, CellKey, Counters, Daemon, FlowKey, FragmentKey, Front, Line, LineKey, NETNS_MAX,
+    AddressKey, BudgetedFlow, Cell, CellKey, Counters, Daemon, FlowKey, FragmentKey, Front, Line, LineKey, MAX_FLOWS, NETNS_MAX,
     Netns, Rule, Scope, ScopeKey, State, Tag, control, stat,
 };
 use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
@@ -57,6 +57,13 @@ pub static STATES: Array<State> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 /// Packets spent of a fault's budget. Size at load.
 #[map]
 pub static SPENT: Array<u64> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+/// Flows spent of a fault's budget. Size at load, as `SPENT`.
+#[map]
+pub static FLOWS_SPENT: Array<u64> = Array::with_max_entries(64, 0);
+/// Flows that faults with such a budget act on.
+#[map]
+pub static BUDGETED_FLOWS: HashMap<BudgetedFlow, u32> =
+    HashMap::with_max_entries(4 * MAX_FLOWS, BPF_F_NO_PREALLOC);
 /// Size at load, as `SPENT`.
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(64, 0);

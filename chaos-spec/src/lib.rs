@@ -37,5 +37,5 @@ pub use units::{
     ByteSize, Chance, Cidr, Comparison, Duration, Endpoint, Hostname, HttpUrl, LatencyBound, PortRange, Rate,
     ShareBound, StatusRange, ValueBound,
 };
-pub use validate::{validate, validate_health};
+pub use validate::{MAX_FLOWS, validate, validate_health};
 pub use warning::{Warning, WarningKind};

@@ -55,6 +55,11 @@ impl FaultFile {
         self.set("/spec", "safety", json!({"maxPackets": packets}))
     }
 
+    #[must_use]
+    pub fn max_flows(self, flows: u64) -> Self {
+        self.set("/spec", "safety", json!({"maxFlows": flows}))
+    }
+
     /// Replaces `spec.fault`.
     #[must_use]
     pub fn fault(self, fault: Value) -> Self {

@@ -409,6 +409,7 @@ impl Datapath {
                     from_epoch: self.epoch + 1,
                     order: record.order,
                     fault: record.slot,
+                    id: record.arm.id.0,
                     state,
                     ifindex: *ifindex,
                     unguard: self.guards.lifted(&record.arm.spec.safety.unguard),
@@ -503,6 +504,9 @@ impl Datapath {
         }
         if whole {
             self.free_faults.give(record.slot);
+            if record.arm.spec.safety.max_flows.is_some() {
+                self.flows_of_ended.insert(record.arm.id.0);
+            }
         }
     }
 
@@ -529,6 +533,12 @@ impl Datapath {
                     .spent
                     .set(slot, 0, 0)
                     .map_err(|e| DatapathError::map("SPENT", e))
+            })
+            .and_then(|()| {
+                self.maps
+                    .flows_spent
+                    .set(slot, 0, 0)
+                    .map_err(|e| DatapathError::map("FLOWS_SPENT", e))
             });
         if let Err(error) = cleared {
             self.free_faults.give(slot);

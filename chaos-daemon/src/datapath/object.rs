@@ -9,8 +9,8 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::abi::{
-    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Daemon, FlowKey, Front, Line, LineKey, Netns, Rule,
-    Scope, ScopeKey, State, Tag, control,
+    ABI_VERSION, AddressKey, BudgetedFlow, Cell, CellKey, Counters, Daemon, FlowKey, Front, Line, LineKey,
+    Netns, Rule, Scope, ScopeKey, State, Tag, control,
 };
 
 use super::{DatapathError, exit::this_process};
@@ -20,7 +20,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
 
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
-const SHARED: [&str; 23] = [
+const SHARED: [&str; 25] = [
     "CONTROL",
     "NETNS",
     "SCOPES",
@@ -30,6 +30,8 @@ const SHARED: [&str; 23] = [
     "RULES",
     "STATES",
     "SPENT",
+    "FLOWS_SPENT",
+    "BUDGETED_FLOWS",
     "COUNTERS",
     "STATS",
     "ADDRS",
@@ -57,6 +59,8 @@ pub struct Maps {
     pub rules: Array<MapData, Rule>,
     pub states: Array<MapData, State>,
     pub spent: Array<MapData, u64>,
+    pub flows_spent: Array<MapData, u64>,
+    pub budgeted_flows: HashMap<MapData, BudgetedFlow, u32>,
     pub counters: PerCpuArray<MapData, Counters>,
     pub stats: PerCpuArray<MapData, u64>,
     pub addresses: LpmTrie<MapData, AddressKey, u32>,
@@ -184,6 +188,7 @@ impl Loader {
             .map_max_entries("RULES", self.sizes.rules)
             .map_max_entries("STATES", self.sizes.rules)
             .map_max_entries("SPENT", self.sizes.faults)
+            .map_max_entries("FLOWS_SPENT", self.sizes.faults)
             .map_max_entries("COUNTERS", self.sizes.faults)
             .override_global("NETNS_INDEX", &index, true)
             .override_global("DAEMON", &self.daemon, true)
@@ -291,6 +296,8 @@ impl Maps {
             rules: take!("RULES"),
             states: take!("STATES"),
             spent: take!("SPENT"),
+            flows_spent: take!("FLOWS_SPENT"),
+            budgeted_flows: take!("BUDGETED_FLOWS"),
             counters: take!("COUNTERS"),
             stats: take!("STATS"),
             addresses: take!("ADDRS"),

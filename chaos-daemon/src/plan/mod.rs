@@ -11,7 +11,7 @@ mod words;
 use std::sync::Arc;
 
 use chaos_ebpf_common::{
-    abi::{PREFIXES, Ports, RANGES, Rule, protocol},
+    abi::{PREFIXES, Ports, RANGES, Rule, flags, protocol},
     address::{Address, Prefix},
     rng::CERTAIN,
 };
@@ -59,6 +59,8 @@ pub struct Draft {
     pub line: Option<Arc<LinePlan>>,
 }
 
+const _: () = assert!(chaos_spec::MAX_FLOWS == chaos_ebpf_common::abi::MAX_FLOWS as u64);
+
 /// What the spec leaves open and the engine knows.
 #[derive(Clone, Debug)]
 pub struct Context<'a> {
@@ -91,6 +93,8 @@ pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, Pla
         until_epoch: u64::MAX,
         seed: context.seed,
         budget: spec.safety.max_packets.unwrap_or(u64::MAX),
+        max_flows: spec.safety.max_flows.unwrap_or(u64::MAX),
+        flags: spec.safety.max_flows.map_or(0, |_| flags::MAX_FLOWS),
         flows: traffic.flows.map_or(CERTAIN, |share| share.threshold()),
         protocol: match traffic.protocol {
             Protocol::Any => protocol::ANY,

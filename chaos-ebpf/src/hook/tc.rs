@@ -11,6 +11,7 @@ use chaos_ebpf_common::{
 use crate::{
     action::{self, Next, Treated, line},
     each::{GO, STOP, each},
+    flows::admits,
     guard::{guarded, note_guards},
     hook::glance::{Glance, Sight, glance},
     hook::parse::{Outcome, Source, parse},
@@ -255,7 +256,7 @@ extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
     if over(rule, pass.now, pass.boot_offset) {
         return GO;
     }
-    if pass.treated.work.guards.spare(rule.unguard) {
+    if pass.treated.work.guards.spare(rule.unguard) || !admits(rule, &pass.treated.work.flow) {
         return GO;
     }
     match action::apply(&pass.treated, rule, slot) {

@@ -14,6 +14,7 @@ use chaos_ebpf_common::{
 use crate::{
     action::{self, Loses},
     each::{GO, STOP, each},
+    flows::admits,
     guard::note_guards,
     hook::glance::{Glance, Sight, glance},
     hook::parse::{Outcome, Source, parse},
@@ -120,7 +121,7 @@ extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
     }) {
         return GO;
     }
-    if pass.work.guards.spare(rule.unguard) {
+    if pass.work.guards.spare(rule.unguard) || !admits(rule, &pass.work.flow) {
         return GO;
     }
     if matches!(action::lose(rule, 1), Loses::Not) {

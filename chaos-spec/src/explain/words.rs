@@ -255,5 +255,10 @@ pub(super) fn ending(spec: &FaultSpec) -> String {
         Some(packets) => format!(", or after {packets} packets"),
         None => String::new(),
     };
-    format!("It ends by itself after {}{budget}.", spec.duration)
+    let flows = match spec.safety.max_flows {
+        Some(1) => " It acts on the first flow that it meets, and on no other.".to_owned(),
+        Some(flows) => format!(" It acts on the first {flows} flows that it meets, and on no other."),
+        None => String::new(),
+    };
+    format!("It ends by itself after {}{budget}.{flows}", spec.duration)
 }

@@ -14,7 +14,7 @@ pub struct Safety {
     pub max_packets: Option<u64>,
     /// The fault acts on the first so many flows it meets, and leaves every other alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 65_536))]
     pub max_flows: Option<u64>,
     /// Guards that do not hold for this fault, one by one: `ssh`, `dhcp`, … (`chaosctl status` lists them).
     #[serde(

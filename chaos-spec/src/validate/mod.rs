@@ -17,6 +17,9 @@ use crate::{Duration, NetworkFault, SpecError};
 /// The longest that a fault may last.
 pub const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// The largest budget of flows.
+pub const MAX_FLOWS: u64 = 65_536;
+
 /// Everything that is wrong with the meaning of a fault; empty when the daemon may try it.
 pub fn validate(fault: &NetworkFault) -> Vec<SpecError> {
     let mut errors = Errors::default();
@@ -32,9 +35,28 @@ pub fn validate(fault: &NetworkFault) -> Vec<SpecError> {
             "write at least 1",
         );
     }
+    check_flows(fault.spec.safety.max_flows, &mut errors);
     check_health(fault, &mut errors);
     not_yet::check(fault, &mut errors);
     errors.0
+}
+
+fn check_flows(budget: Option<u64>, errors: &mut Errors) {
+    let remedy =
+        format!("write 1 to {MAX_FLOWS}, or leave it out; `traffic.flows` bounds the share of flows");
+    match budget {
+        Some(0) => errors.add(
+            "spec.safety.maxFlows",
+            "a budget of 0 flows lets nothing happen",
+            remedy,
+        ),
+        Some(flows) if flows > MAX_FLOWS => errors.add(
+            "spec.safety.maxFlows",
+            format!("{flows} flows are more than the {MAX_FLOWS} that can be told apart"),
+            remedy,
+        ),
+        _ => {}
+    }
 }
 
 fn check_duration(duration: Duration, errors: &mut Errors) {

@@ -30,12 +30,6 @@ const NOT_YET: &[NotYet] = &[
         what: "`dns`",
         instead: "write `partition` or `drop` with `remote: {ports: [53]}`",
     },
-    NotYet {
-        path: "spec.safety.maxFlows",
-        asked_for: |fault| fault.spec.safety.max_flows.is_some(),
-        what: "budgets of flows",
-        instead: "leave it out; `traffic.flows` bounds the share of flows",
-    },
 ];
 
 pub(super) fn check(fault: &NetworkFault, errors: &mut Errors) {

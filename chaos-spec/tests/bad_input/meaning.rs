@@ -235,6 +235,14 @@ fn bounds() {
             more("safety: {maxPackets: 0}"),
             "9:24: spec.safety.maxPackets: a budget of 0 packets lets nothing happen – write at least 1",
         ),
+        (
+            more("safety: {maxFlows: 0}"),
+            "9:22: spec.safety.maxFlows: a budget of 0 flows lets nothing happen – write 1 to 65536, or leave it out; `traffic.flows` bounds the share of flows",
+        ),
+        (
+            more("safety: {maxFlows: 65537}"),
+            "9:22: spec.safety.maxFlows: 65537 flows are more than the 65536 that can be told apart – write 1 to 65536, or leave it out; `traffic.flows` bounds the share of flows",
+        ),
     ]);
     assert_eq!(
         Parts {

@@ -306,6 +306,52 @@ fn a_budget_is_spent_to_the_packet() {
     }
 }
 
+/// Also where several processors meet many flows at once; and those that it has, it keeps.
+#[test]
+fn a_budget_of_flows_is_exact_and_the_fault_goes_on_with_those_it_has() {
+    const WAIT: Duration = Duration::from_millis(150);
+    let bed = Bed::new();
+    let to = bed.net.server.at(9000);
+    bed.server.udp_echo(to);
+    let cut = |name: &str, flows: u64| {
+        let cut = bed.on_client(name, json!({"partition": {}}));
+        cut.traffic(json!({"protocol": "udp", "remote": {"ports": [9000]}}))
+            .max_flows(flows)
+    };
+    let is_lost = |client: &Workload, socket: Handle| client.udp_ask(socket, WAIT).result.is_err();
+    bed.ctl.apply(&[cut("few", 7)]);
+    let sockets: Vec<Handle> = (0..20).map(|_| bed.client.udp_open(None, Some(to))).collect();
+    for round in 0..2 {
+        let lost: Vec<bool> = sockets
+            .iter()
+            .map(|socket| is_lost(&bed.client, *socket))
+            .collect();
+        assert_eq!(lost, [vec![true; 7], vec![false; 13]].concat(), "round {round}");
+    }
+    let view = bed.delete("few");
+    assert_eq!((view.packets("matched"), view.packets("dropped")), (14, 14));
+
+    bed.ctl.apply(&[cut("some", 50)]);
+    let lost: usize = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let client = Workload::start(&bed.net.client.netns, None);
+                    (0..25)
+                        .filter(|_| is_lost(&client, client.udp_open(None, Some(to))))
+                        .count()
+                })
+            })
+            .collect();
+        asking
+            .into_iter()
+            .map(|thread| thread.join().expect("it asks"))
+            .sum()
+    });
+    assert_eq!(lost, 50);
+    bed.delete("some");
+}
+
 #[test]
 fn a_seed_replays_its_sequence_and_another_seed_does_not() {
     let bed = Bed::new();

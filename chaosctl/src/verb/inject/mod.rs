@@ -66,6 +66,9 @@ struct RunFlags {
     /// The fault goes quiet when it has acted on so many packets.
     #[arg(long, value_name = "N")]
     max_packets: Option<u64>,
+    /// The fault acts on the first so many flows it meets, and leaves every other alone.
+    #[arg(long, value_name = "N")]
+    max_flows: Option<u64>,
     /// Lift a guard for this fault, such as ssh; may be repeated. `chaosctl status` lists the guards.
     #[arg(long, value_name = "NAME")]
     unguard: Vec<String>,
@@ -103,6 +106,7 @@ impl Inject {
         let mut spec = FaultSpec::new(aim.target()?, fault, run.duration).with_traffic(filter.traffic());
         spec.seed = run.seed;
         spec.safety.max_packets = run.max_packets;
+        spec.safety.max_flows = run.max_flows;
         spec.safety.health = health.checks();
         spec.safety.unguard = run.unguard;
         let made_up = run.name.is_none();
