@@ -206,6 +206,7 @@ pub(crate) fn somewhere() -> Resolved {
 pub(crate) struct Bench {
     pub(crate) engine: Engine,
     pub(crate) fake: Fake,
+    pub(crate) policy: Arc<PolicyKeeper>,
     pub(crate) dir: tempfile::TempDir,
 }
 
@@ -219,7 +220,7 @@ impl Bench {
     }
 
     pub(crate) fn with_policy(dir: tempfile::TempDir, policy: PolicyKeeper) -> Self {
-        let fake = Fake::default();
+        let (fake, policy) = (Fake::default(), Arc::new(policy));
         let options = EngineOptions {
             lease: Duration::from_secs(2),
             max_faults: 1500,
@@ -228,10 +229,15 @@ impl Bench {
             servers: Servers::Addresses(vec!["127.0.0.1:9".parse().unwrap()]),
             audit: Audit::default(),
             history: History::default(),
-            policy: Arc::new(policy),
+            policy: Arc::clone(&policy),
         };
         let engine = Engine::start(fake.clone(), fake.clone(), fake.clone(), options).unwrap();
-        Self { engine, fake, dir }
+        Self {
+            engine,
+            fake,
+            policy,
+            dir,
+        }
     }
 }
 

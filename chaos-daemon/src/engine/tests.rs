@@ -10,7 +10,7 @@ use chaos_spec::{NetworkFault, Safety};
 use super::fake::{Bench, eventually, fault, somewhere};
 use super::{ENDED_KEPT, EngineError, Why};
 use crate::datapath::FaultId;
-use crate::safety::{Caller, UnixPeer};
+use crate::safety::{Caller, PolicyKeeper, UnixPeer};
 use crate::target::Liveness;
 
 fn me() -> Caller {
@@ -224,6 +224,47 @@ async fn a_target_that_moves_is_followed_also_at_the_second_try() {
         .verdicts
         .insert("netns blue".to_owned(), Liveness::Changed(somewhere()));
     eventually("the second try", async || bench.fake.state().arm_calls == 3).await;
+}
+
+/// What the policy denies is not reached by way of a target that goes there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_is_not_followed_to_where_the_policy_lets_nobody_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.yaml");
+    let head = "apiVersion: chaos-daemon.dev/v1alpha1\nkind: Policy\n";
+    std::fs::write(&file, head).unwrap();
+    let bench = Bench::with_policy(dir, PolicyKeeper::load(Some(file.clone())).unwrap());
+    apply_one(&bench, fault("a", 60)).await;
+    std::fs::write(&file, format!("{head}deny: {{netns: [/proc/self/ns/net]}}\n")).unwrap();
+    bench.policy.reload().unwrap();
+    let (_, mut events) = bench.engine.subscribe(None);
+    let moves = || {
+        let mut state = bench.fake.state();
+        state
+            .verdicts
+            .insert("netns blue".to_owned(), Liveness::Changed(somewhere()));
+    };
+    moves();
+    let warning = loop {
+        let event = events.recv().await.unwrap();
+        if event.kind == EventKind::Warning {
+            break event.message;
+        }
+    };
+    assert!(
+        warning.contains("could not follow") && warning.contains("policy.yaml:3:16"),
+        "{warning}"
+    );
+    assert_eq!(bench.fake.state().arm_calls, 1);
+    assert_eq!(bench.engine.get("a").await.unwrap().status.phase, Phase::Active);
+    // And where it may, it is.
+    std::fs::write(&file, head).unwrap();
+    bench.policy.reload().unwrap();
+    moves();
+    eventually("the target is followed", async || {
+        bench.fake.state().arm_calls == 2
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

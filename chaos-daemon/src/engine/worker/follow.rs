@@ -11,6 +11,7 @@ use super::super::registry::Active;
 use super::super::watch::TargetKey;
 use super::{Worker, add_warnings};
 use crate::datapath::{Arm, Ends};
+use crate::safety::policy::check_reach;
 use crate::target::Resolved;
 
 impl<K: Kernel> Worker<K> {
@@ -23,19 +24,37 @@ impl<K: Kernel> Worker<K> {
             .collect();
         let Some(first) = faults.first() else { return };
         let before = (first.spec.target.clone(), Arc::clone(&first.target));
+        let why = "its target has other network namespaces or interfaces now";
+        faults.retain(|fault| self.may_follow(fault, resolved, why));
+        if faults.is_empty() {
+            return;
+        }
         for fault in &mut faults {
             fault.target = Arc::clone(resolved);
         }
-        if self
-            .rearm(
-                faults,
-                "its target has other network namespaces or interfaces now",
-            )
-            .is_err()
-        {
+        if self.rearm(faults, why).is_err() {
             // Compared with what is armed, the target is still another: it will be reported again.
             self.parts.watch.follow(key, &before.0, &before.1);
         }
+    }
+
+    /// Whether the policy lets a fault act where its target is now. One that may not stays where it was.
+    fn may_follow(&self, fault: &Active, resolved: &Resolved, why: &str) -> bool {
+        let Some(policy) = self.parts.policy.current() else {
+            return true;
+        };
+        let addresses: Vec<IpAddr> = fault.names.values().flatten().copied().collect();
+        let violations = check_reach(&policy, &fault.spec, resolved, &addresses);
+        if let Some(first) = violations.first() {
+            self.could_not_follow(&fault.metadata.name, why, first);
+        }
+        violations.is_empty()
+    }
+
+    fn could_not_follow(&self, name: &str, why: &str, error: &dyn std::error::Error) {
+        tracing::warn!(fault = name, %error, "{why}, but it could not follow");
+        let message = format!("{why}, but it could not follow: {error}");
+        self.parts.events.publish(EventKind::Warning, Some(name), message);
     }
 
     /// A host that some faults name has other addresses.
@@ -66,13 +85,7 @@ impl<K: Kernel> Worker<K> {
             Ok(armed) => armed,
             Err(error) => {
                 for fault in &faults {
-                    let name = &fault.metadata.name;
-                    tracing::warn!(fault = name, %error, "{why}, but it could not follow");
-                    self.parts.events.publish(
-                        EventKind::Warning,
-                        Some(name),
-                        format!("{why}, but it could not follow: {error}"),
-                    );
+                    self.could_not_follow(&fault.metadata.name, why, &error);
                 }
                 return Err(());
             }
