@@ -8,6 +8,7 @@
 mod arm;
 mod capabilities;
 mod clsact;
+mod descriptors;
 mod error;
 mod exit;
 mod front;

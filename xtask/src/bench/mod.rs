@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what a packet pays, measured by the kernel itself.
 
+mod bounds;
 mod netem;
 
 use anyhow::{Result, bail};
@@ -22,12 +23,19 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Beside {
     Netem(netem::Args),
+    Bounds(bounds::Args),
 }
 
 pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
-    if let Some(Beside::Netem(args)) = &args.beside {
-        return netem::run(ws, args);
+    match &args.beside {
+        Some(Beside::Netem(args)) => netem::run(ws, args),
+        Some(Beside::Bounds(args)) => program(ws, "bounds", &args.words()),
+        None => program(ws, "bench", &args.pass_on),
     }
+}
+
+/// A bench program to its end, after all the set-up that it needs.
+fn program(ws: &Workspace, name: &str, words: &[String]) -> Result<()> {
     if !is_root() {
         bail!(
             "the benches load BPF programs and make network namespaces, which needs root: sudo -E cargo xtask bench"
@@ -35,7 +43,7 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
     }
     build::binaries(ws)?;
     setup::programs_for(Purpose::Tests)?;
-    step("bench");
+    step(name);
     let mut command = process::cargo(ws)?;
     command
         .args([
@@ -45,11 +53,11 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
             "-p",
             "chaos-tests",
             "--test",
-            "bench",
+            name,
             "--",
             "--nocapture",
         ])
-        .args(&args.pass_on)
+        .args(words)
         .env("CHAOS_BIN_DIR", ws.release_bins());
     run_command(&mut command)
 }
