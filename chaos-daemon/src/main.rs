@@ -11,7 +11,7 @@ use chaos_daemon::config::Config;
 use chaos_daemon::datapath::Datapath;
 use chaos_daemon::engine::{Engine, EngineOptions, Host};
 use chaos_daemon::observe::{Audit, History, log};
-use chaos_daemon::safety::{HostLock, Journal, privileges};
+use chaos_daemon::safety::{HostLock, Journal, clock, privileges};
 use chaos_daemon::signals::Signals;
 use tokio::sync::watch;
 
@@ -39,7 +39,8 @@ fn main() -> ExitCode {
 async fn run(config: &Config) -> anyhow::Result<()> {
     log::start(&config.log, config.log_format)?;
     privileges::check()?;
-    privileges::raise_open_files();
+    privileges::raise_open_files()?;
+    clock::check()?;
     let _lock = HostLock::acquire(&config.state_dir, &config.socket)?;
     let journal = Journal::open(&config.state_dir)?;
     let leftovers = journal.leftovers();

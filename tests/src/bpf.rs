@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -114,6 +115,21 @@ impl ForeignTcx {
             })
         })
     }
+}
+
+impl ForeignTcx {
+    /// How often it has run since somebody began to count ([`count_runs`]).
+    pub fn runs(&self) -> u64 {
+        let program: Option<&SchedClassifier> =
+            self.object.program("foreign").and_then(|p| p.try_into().ok());
+        let info = program.and_then(|program| program.info().ok());
+        info.expect("it is loaded").run_count()
+    }
+}
+
+/// The kernel counts runs of programs, until this is closed.
+pub fn count_runs() -> OwnedFd {
+    aya::sys::enable_stats(aya::sys::Stats::RunTime).expect("root may count")
 }
 
 /// TCX: links that end with their process. Tried on a device of its own.

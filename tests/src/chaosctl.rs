@@ -85,35 +85,34 @@ impl Chaosctl {
 
     /// `apply -f` with these documents in one request.
     pub fn try_apply(&self, faults: &[FaultFile]) -> Output {
-        let mut text = String::new();
-        for fault in faults {
-            let _ = writeln!(text, "---\n{fault}");
-        }
-        self.apply_text(&text)
+        self.apply_text(&documents(faults))
     }
 
     /// `plan -f` with these documents in one request.
     pub fn try_plan(&self, faults: &[FaultFile]) -> Output {
-        let mut text = String::new();
-        for fault in faults {
-            let _ = writeln!(text, "---\n{fault}");
-        }
-        self.with_file("plan", &text)
+        self.with_file(&["plan"], &documents(faults))
+    }
+
+    /// `plan -o json -f` with these documents in one request.
+    pub fn try_plan_json(&self, faults: &[FaultFile]) -> Output {
+        self.with_file(&["plan", "-o", "json"], &documents(faults))
     }
 
     /// `apply -f` with any text.
     pub fn apply_text(&self, text: &str) -> Output {
-        self.with_file("apply", text)
+        self.with_file(&["apply"], text)
     }
 
-    fn with_file(&self, verb: &str, text: &str) -> Output {
+    fn with_file(&self, words: &[&str], text: &str) -> Output {
         let mut file = tempfile::Builder::new()
             .suffix(".yaml")
             .tempfile()
             .expect("a temporary file can be made");
         file.write_all(text.as_bytes())
             .expect("a temporary file can be written");
-        self.run(&[OsStr::new(verb), OsStr::new("-f"), file.path().as_os_str()])
+        let mut args: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+        args.extend([OsStr::new("-f"), file.path().as_os_str()]);
+        self.run(&args)
     }
 
     /// Applies and waits until each of them acts.
@@ -231,6 +230,15 @@ impl std::fmt::Display for Output {
             self.code, self.stdout, self.stderr
         )
     }
+}
+
+/// Several documents in one text.
+fn documents(faults: &[FaultFile]) -> String {
+    let mut text = String::new();
+    for fault in faults {
+        let _ = writeln!(text, "---\n{fault}");
+    }
+    text
 }
 
 fn words<S: AsRef<OsStr>>(args: &[S]) -> String {

@@ -17,6 +17,8 @@ mod chances;
 mod change;
 #[path = "netns/cli.rs"]
 mod cli;
+#[path = "netns/clock.rs"]
+mod clock;
 #[path = "netns/clsact.rs"]
 mod clsact;
 #[path = "netns/coexist.rs"]
@@ -55,6 +57,8 @@ mod line;
 mod line_paths;
 #[path = "netns/mtls.rs"]
 mod mtls;
+#[path = "netns/ourselves.rs"]
+mod ourselves;
 #[path = "netns/partition.rs"]
 mod partition;
 #[path = "netns/people.rs"]
@@ -63,6 +67,8 @@ mod people;
 mod policy;
 #[path = "netns/probes.rs"]
 mod probes;
+#[path = "netns/races.rs"]
+mod races;
 #[path = "netns/reject.rs"]
 mod reject;
 #[path = "netns/reorder.rs"]

@@ -134,7 +134,7 @@ impl Refusal {
             | DatapathError::Crowded { .. }
             | DatapathError::Unsupported { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
                 .of_kind(kind::UNSUPPORTED, "this host cannot carry it out"),
-            DatapathError::Full { .. } => {
+            DatapathError::Full { .. } | DatapathError::Files { .. } => {
                 Self::new(StatusCode::CONFLICT, detail).of_kind(kind::LIMIT, "no room left")
             }
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)

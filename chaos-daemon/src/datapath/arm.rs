@@ -13,7 +13,7 @@ use chaos_ebpf_common::{
 use chaos_spec::TargetKind;
 
 use super::{
-    Arm, Datapath, DatapathError, FaultId,
+    Arm, Datapath, DatapathError, FaultId, descriptors,
     index::{Name, Who},
     line::LineCounters,
     preview,
@@ -104,8 +104,8 @@ impl Datapath {
             .iter()
             .filter_map(|(id, _)| self.faults.remove(id))
             .collect();
-        let ready = self
-            .start_clocks(&mut staged)
+        let ready = descriptors::leave_some()
+            .and_then(|()| self.start_clocks(&mut staged))
             .and_then(|()| self.end_rules(&replaced, next));
         if let Err(error) = ready {
             // The old rules go on: their end is an epoch that will not come before it is written anew.

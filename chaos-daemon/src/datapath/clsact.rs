@@ -64,12 +64,12 @@ pub fn add(
         }),
         Err(error) => {
             journal.close(qdisc_entry);
-            if !exists(&error) {
-                let source = io::Error::other(error.to_string());
-                return Err(DatapathError::system(
-                    format!("add a clsact qdisc to {}", interface.name),
-                    source,
-                ));
+            let call = format!("add a clsact qdisc to {}", interface.name);
+            match errno(&error) {
+                Some(libc::EEXIST) if egress => takes_egress(netns, interface)?,
+                Some(libc::EEXIST) => {}
+                Some(errno) => return Err(DatapathError::system(call, io::Error::from_raw_os_error(errno))),
+                None => return Err(DatapathError::system(call, io::Error::other(error.to_string()))),
             }
             None
         }
@@ -217,8 +217,59 @@ fn direction(egress: bool) -> TcAttachType {
     }
 }
 
-fn exists(error: &TcError) -> bool {
-    matches!(error, TcError::NetlinkError(error) if error.raw_os_error() == Some(libc::EEXIST))
+fn errno(error: &TcError) -> Option<i32> {
+    match error {
+        TcError::NetlinkError(error) => error.raw_os_error(),
+        _ => None,
+    }
+}
+
+/// An `ingress` qdisc sits where clsact would, and takes a filter for what leaves as one for what arrives.
+fn takes_egress(netns: &Netns, interface: &Interface) -> Result<(), DatapathError> {
+    let failed = |why: String| DatapathError::Unsupported {
+        what: format!("a clsact filter on {}", interface.name),
+        why,
+    };
+    let ifindex = interface.index as i32;
+    let kind = netns.run(move || on_runtime(kind_at_clsact(ifindex)))?;
+    match kind.map_err(failed)? {
+        Some(kind) if kind != "clsact" => Err(failed(format!(
+            "it has a qdisc `{kind}` in that place, which has no filters for what leaves; replace that one by clsact (it \
+             has the same filters for what arrives), or use a kernel with TCX (Linux 6.6)"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The kind of the qdisc in the place of clsact.
+async fn kind_at_clsact(ifindex: i32) -> Result<Option<String>, rtnetlink::Error> {
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(|e| rtnetlink::Error::NamespaceError(e.to_string()))?;
+    let connection = tokio::spawn(connection);
+    let mut qdiscs = handle.qdisc().get().index(ifindex).execute().boxed();
+    let mut kind = None;
+    while let Some(qdisc) = qdiscs.try_next().await? {
+        if qdisc.header.index == ifindex && qdisc.header.parent == wire::TcHandle::CLSACT {
+            kind = qdisc
+                .attributes
+                .into_iter()
+                .find_map(|attribute| match attribute {
+                    wire::TcAttribute::Kind(kind) => Some(kind),
+                    _ => None,
+                });
+        }
+    }
+    connection.abort();
+    Ok(kind)
+}
+
+/// Runs netlink requests where the calling thread is.
+fn on_runtime<T>(work: impl Future<Output = Result<T, rtnetlink::Error>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
+    runtime.block_on(work).map_err(|e| e.to_string())
 }
 
 /// Removes a clsact qdisc, unless somebody has put filters there meanwhile.
@@ -227,13 +278,7 @@ fn remove_qdisc(netns: &Netns, interface: &str) {
         let Ok(ifindex) = nix::net::if_::if_nametoindex(interface) else {
             return Ok(());
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| e.to_string())?;
-        runtime
-            .block_on(delete_idle_qdisc(ifindex as i32))
-            .map_err(|e| e.to_string())
+        on_runtime(delete_idle_qdisc(ifindex as i32))
     });
     match removed {
         Ok(Ok(())) => {}

@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::{plan::PlanError, target::TargetError};
+use crate::{plan::PlanError, safety::privileges::KEPT_FILES, target::TargetError};
 
 /// Why the data path could not do what it was asked. Nothing has changed then, unless it says otherwise.
 #[derive(Debug, Error)]
@@ -59,6 +59,14 @@ pub enum DatapathError {
         /// How many there are.
         most: usize,
     },
+    /// The last open files are not for faults.
+    #[error(
+        "the daemon may open {limit} files, and the last {KEPT_FILES} are kept for those who end faults; end some faults, or raise the limit (LimitNOFILE=)"
+    )]
+    Files {
+        /// All of them.
+        limit: u64,
+    },
     /// Too many rules that only the packet itself can tell apart.
     #[error(
         "{most} faults already look at the same packets of {scope}; name ports or hosts, so that they can be told apart, or end some"
@@ -96,10 +104,13 @@ fn remedy(source: &io::Error) -> &'static str {
 impl DatapathError {
     /// A failed system call.
     pub fn system(call: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self::System {
-            call: call.into(),
-            source: source.into(),
+        let (call, source) = (call.into(), source.into());
+        if source.raw_os_error() == Some(libc::ENODEV) {
+            // A device that was there when the target was resolved.
+            let reason = format!("{call}: {source}");
+            return TargetError::Vanished { reason }.into();
         }
+        Self::System { call, source }
     }
 
     /// A failed map operation.

@@ -32,7 +32,10 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 pub fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A read-only file system refuses before it looks.
+        Err(_) if std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) => {
+            Ok(())
+        }
         Err(error) => Err(error),
     }
 }

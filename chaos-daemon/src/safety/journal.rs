@@ -53,7 +53,7 @@ pub struct Entry(u64);
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     #[error(
-        "the journal {path} cannot be opened ({source}) – it is needed to undo changes after a crash: make it readable and writable, or name another --state-dir"
+        "the journal {path} cannot be opened ({source}) – it is needed to undo changes after a crash: make it readable, or name another --state-dir"
     )]
     Open { path: PathBuf, source: io::Error },
     #[error(
@@ -91,7 +91,8 @@ impl fmt::Display for Change {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: File,
+    /// None: the disk takes nothing now; tried again when there is something to write.
+    file: Option<File>,
     open: BTreeMap<Entry, Change>,
     next: u64,
     written: u64,
@@ -100,24 +101,28 @@ pub struct Journal {
 
 impl Journal {
     /// Opens `journal.jsonl` in the state directory, or makes it. What a previous daemon left is in
-    /// [`Journal::leftovers`] until it is closed.
+    /// [`Journal::leftovers`] until it is closed. On a disk that takes nothing it opens all the same, so that what was
+    /// left is undone, and refuses new changes until it can be written.
     ///
     /// # Errors
-    /// The file cannot be read, or not be written again.
+    /// The file cannot be read.
     pub fn open(state_dir: &Path) -> Result<Self, JournalError> {
         let path = state_dir.join("journal.jsonl");
-        let failed = |source| JournalError::Open {
-            path: path.clone(),
-            source,
-        };
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(failed(error)),
+            Err(source) => return Err(JournalError::Open { path, source }),
         };
         let (open, damaged) = replay(&text);
         let next = open.last_key_value().map_or(1, |(entry, _)| entry.0 + 1);
-        let (file, written) = rewrite(&path, &open).map_err(failed)?;
+        let (file, written) = match rewrite(&path, &open) {
+            Ok((file, written)) => (Some(file), written),
+            Err(error) => {
+                let path = path.display();
+                tracing::error!(%error, "the journal {path} cannot be written: free space or make it writable");
+                (None, 0)
+            }
+        };
         Ok(Self {
             path,
             file,
@@ -173,34 +178,36 @@ impl Journal {
         }
         if self.written > COMPACT_AT {
             match rewrite(&self.path, &self.open) {
-                Ok((file, written)) => (self.file, self.written) = (file, written),
+                Ok((file, written)) => (self.file, self.written) = (Some(file), written),
                 Err(error) => tracing::warn!(%error, "the journal could not be compacted"),
             }
         }
     }
 
     fn append(&mut self, line: &Line) -> Result<(), JournalError> {
-        let before = self.written;
-        let write = |file: &mut File| {
-            let text = to_line(line)?;
-            file.write_all(&text)?;
-            file.sync_data()?;
-            Ok(text.len() as u64)
+        self.try_append(line).map_err(|source| JournalError::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn try_append(&mut self, line: &Line) -> io::Result<()> {
+        let text = to_line(line)?;
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let (file, written) = rewrite(&self.path, &self.open)?;
+                self.written = written;
+                none.insert(file)
+            }
         };
-        match write(&mut self.file) {
-            Ok(length) => {
-                self.written += length;
-                Ok(())
-            }
-            Err(source) => {
-                // Half a line must not swallow the next one. If even this fails, replay skips the mixture.
-                let _ = self.file.set_len(before);
-                Err(JournalError::Write {
-                    path: self.path.clone(),
-                    source,
-                })
-            }
+        if let Err(error) = file.write_all(&text).and_then(|()| file.sync_data()) {
+            // Half a line must not swallow the next one. If even this fails, replay skips the mixture.
+            let _ = file.set_len(self.written);
+            return Err(error);
         }
+        self.written += text.len() as u64;
+        Ok(())
     }
 }
 
@@ -347,7 +354,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path()).unwrap();
         let entry = journal.record(change("eth0")).unwrap();
-        journal.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        journal.file = Some(OpenOptions::new().write(true).open("/dev/full").unwrap());
         let refusal = journal.record(change("eth1")).unwrap_err();
         assert!(refusal.to_string().contains("nothing is changed"), "{refusal}");
         assert_eq!(journal.leftovers().len(), 1);
@@ -356,11 +363,26 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_state_directory_is_named() {
+    fn a_journal_that_cannot_be_written_refuses_changes_until_it_can() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().to_owned();
-        drop(dir);
-        let error = Journal::open(&path).unwrap_err();
+        let path = dir.path().join("state");
+        let mut journal = Journal::open(&path).unwrap();
+        let refusal = journal.record(change("eth0")).unwrap_err();
+        assert!(refusal.to_string().contains("journal.jsonl"), "{refusal}");
+        assert!(journal.leftovers().is_empty());
+        std::fs::create_dir(&path).unwrap();
+        let entry = journal.record(change("eth0")).unwrap();
+        assert_eq!(
+            Journal::open(&path).unwrap().leftovers(),
+            [(entry, change("eth0"))]
+        );
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_read_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("journal.jsonl")).unwrap();
+        let error = Journal::open(dir.path()).unwrap_err();
         assert!(error.to_string().contains("journal.jsonl"), "{error}");
     }
 

@@ -48,14 +48,19 @@ impl HostLock {
             .create(state_dir)
             .map_err(unusable)?;
         let path = state_dir.join("lock");
-        let mut file = OpenOptions::new()
+        let opened = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(&path)
-            .map_err(unusable)?;
+            .open(&path);
+        let mut file = match opened {
+            // What a previous daemon left has to be undone on such a disk, too, and a lock need not be written to.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            opened => opened,
+        }
+        .map_err(unusable)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -70,14 +75,20 @@ impl HostLock {
             }
             Err(error) => return Err(unusable(error.into())),
         }
-        let note_pid = |file: &mut File| {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", std::process::id())
-        };
-        note_pid(&mut file).map_err(unusable)?;
+        if let Err(error) = note_pid(&mut file) {
+            let path = path.display();
+            tracing::error!(%error, "{path} cannot be written: nobody can see there who holds it");
+        }
         Ok(Self { _file: file })
     }
+}
+
+/// Over what is there, so that a full disk that had room for a pid has room for this one.
+fn note_pid(file: &mut File) -> io::Result<()> {
+    let text = format!("{}\n", std::process::id());
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
 }
 
 #[cfg(test)]

@@ -12,10 +12,24 @@ const NEEDED: [(&str, u32, &str); 5] = [
     ("CAP_BPF", 39, "loading programs and maps"),
 ];
 
+/// Open files that faults leave free, for those who end them: 256 connections through each of three doors, and what
+/// ending a fault opens for a moment.
+pub const KEPT_FILES: u64 = 3 * 256 + 64;
+/// Fewer than these are no basis to work on.
+const LEAST_FILES: u64 = 1024;
+
 #[derive(Debug, thiserror::Error)]
-#[error("the daemon lacks {} – run it as root, or grant them (systemd: CapabilityBoundingSet=, containers: --cap-add)", missing.join(", "))]
-pub struct PrivilegeError {
-    missing: Vec<String>,
+pub enum PrivilegeError {
+    #[error(
+        "the daemon lacks {} – run it as root, or grant them (systemd: CapabilityBoundingSet=, containers: --cap-add)",
+        .0.join(", ")
+    )]
+    Capabilities(Vec<String>),
+    #[error(
+        "the daemon may open {0} files, and needs {LEAST_FILES} at least – raise the limit (systemd: LimitNOFILE=, shells: ulimit -n, \
+         containers: --ulimit nofile=)"
+    )]
+    Files(u64),
 }
 
 /// Whether all needed capabilities are effective.
@@ -34,7 +48,7 @@ pub fn check() -> Result<(), PrivilegeError> {
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(PrivilegeError { missing })
+        Err(PrivilegeError::Capabilities(missing))
     }
 }
 
@@ -44,7 +58,10 @@ fn effective(status: &str) -> Option<u64> {
 }
 
 /// Takes as many open files as the host allows: every attachment is one.
-pub fn raise_open_files() {
+///
+/// # Errors
+/// They are too few.
+pub fn raise_open_files() -> Result<(), PrivilegeError> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
         && let Err(error) = setrlimit(
@@ -57,6 +74,15 @@ pub fn raise_open_files() {
     {
         tracing::debug!(%error, "the limit of open files stays");
     }
+    match open_files() {
+        few if few < LEAST_FILES => Err(PrivilegeError::Files(few)),
+        _ => Ok(()),
+    }
+}
+
+/// How many files this process may have open.
+pub fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -128,3 +128,59 @@ impl ServerCertVerifier for AnyServer {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    use super::*;
+
+    /// Read on a thread of its own, for what this is about is a read that never ends.
+    fn refusal(path: &Path) -> String {
+        let path = path.to_str().unwrap().to_owned();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(small_file(&path)));
+        let read = told.recv_timeout(std::time::Duration::from_secs(10));
+        read.expect("it comes to an end").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_file_of_authorities_is_a_small_regular_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let text = path.to_str().unwrap();
+        std::fs::write(&path, "a certificate").unwrap();
+        assert_eq!(small_file(text).unwrap(), b"a certificate");
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(5 << 20)
+            .unwrap();
+        assert!(refusal(&path).contains("at most 4 MiB"));
+        let fifo = dir.path().join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for path in [fifo.as_path(), Path::new("/dev/zero"), dir.path()] {
+            assert!(refusal(path).contains("no regular file"), "{}", path.display());
+        }
+        assert!(refusal(&dir.path().join("nothing")).contains("No such file"));
+    }
+
+    #[test]
+    fn a_fifo_as_ca_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let tls = Tls {
+            ca_file: Some(fifo.to_str().unwrap().to_owned()),
+            ..Tls::default()
+        };
+        let error = connector(&tls).map(drop).unwrap_err().to_string();
+        assert!(
+            error.contains("fifo") && error.contains("no regular file"),
+            "{error}"
+        );
+    }
+}

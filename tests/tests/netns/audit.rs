@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use chaos_tests::{Api, Chaosctl, Daemon, FaultFile, Output, Pair, eventually, run};
+use chaos_tests::{Api, Chaosctl, Daemon, FaultFile, Output, Pair, SmallDisk, eventually};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -156,40 +156,6 @@ fn a_kill_at_any_moment_leaves_a_log_that_goes_on() {
         let records = audit(&daemon);
         let starts = |record: &&serde_json::Value| record["kind"] == "daemon-started";
         assert_eq!(records.iter().filter(starts).count() as u64, round + 2);
-    }
-}
-
-/// A small disk over a folder.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(path: &Path) -> Self {
-        let text = path.to_str().expect("it is text");
-        run(&["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", text]);
-        Self(path.to_owned())
-    }
-
-    fn fill(&self) {
-        let file = self.0.join("filling");
-        let mut text = vec![0_u8; 1 << 16];
-        while !text.is_empty() {
-            use std::io::Write as _;
-            let file = fs::File::options().create(true).append(true).open(&file);
-            let written = file.and_then(|mut file| file.write_all(&text));
-            if written.is_err() {
-                text.truncate(text.len() / 2);
-            }
-        }
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("filling")).expect("it is there");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        run(&["umount", "--lazy", self.0.to_str().expect("it is text")]);
     }
 }
 

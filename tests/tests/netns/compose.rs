@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chaos_tests::Output;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
@@ -163,4 +164,111 @@ fn a_later_reject_answers_at_once_what_an_earlier_delay_would_hold() {
     for name in ["late", "refused"] {
         bed.ctl.delete(name);
     }
+}
+
+/// What is to become of `count` packets under faults in the order of a plan: the numbers that arrive, sorted.
+fn predicted(plan: &Output, count: u64) -> Vec<u64> {
+    let plan: Value = serde_json::from_str(&plan.stdout).expect("JSON");
+    let rules = plan["faults"][0]["rules"]
+        .as_array()
+        .expect("a plan has rules")
+        .clone();
+    let order: Vec<&str> = rules.iter().filter_map(|rule| rule["fault"].as_str()).collect();
+    let mut arrive = Vec::new();
+    let mut seen = 0;
+    for number in 0..count {
+        let mut passes = true;
+        for fault in &order {
+            match *fault {
+                "third" if passes => {
+                    seen += 1;
+                    passes = seen % 3 != 0;
+                }
+                // The copy is no later fault's business.
+                "twice" if passes => arrive.push(number),
+                "third" | "twice" => {}
+                other => panic!("an unknown fault {other}"),
+            }
+        }
+        if passes {
+            arrive.push(number);
+        }
+    }
+    arrive.sort_unstable();
+    arrive
+}
+
+/// One is about all datagrams, the other about those to one port.
+#[test]
+fn two_overlapping_faults_do_what_their_plan_says_and_each_is_exact_without_the_other() {
+    const COUNT: u64 = 300;
+    let bed = Bed::new();
+    let third = bed
+        .on_client("third", json!({"drop": {"every": 3}}))
+        .traffic(json!({"protocol": "udp"}));
+    let twice = bed
+        .on_client("twice", json!({"duplicate": {"chance": "100%"}}))
+        .traffic(udp(PORT));
+    let (to, beside) = (bed.net.server.at(PORT), bed.net.server.at(PORT + 1));
+    let sent = |to| {
+        let mut sequences = bed.send(to, COUNT).sequences;
+        sequences.sort_unstable();
+        sequences
+    };
+    let all: Vec<u64> = (0..COUNT).collect();
+    let each_twice: Vec<u64> = all.iter().flat_map(|n| [*n, *n]).collect();
+    let each_third: Vec<u64> = all.iter().copied().filter(|n| n % 3 != 2).collect();
+    for (older, younger) in [(&third, &twice), (&twice, &third)] {
+        bed.ctl.apply(std::slice::from_ref(older));
+        let plan = bed.ctl.try_plan_json(std::slice::from_ref(younger));
+        bed.ctl.apply(std::slice::from_ref(younger));
+        let expected = predicted(&plan, COUNT);
+        assert_eq!(sent(to), expected, "{}, then {}", older.name(), younger.name());
+        bed.wait_for_packets("third", "matched", COUNT);
+        assert_eq!(sent(beside), each_third, "only one is about the port beside");
+        // Each alone, whichever goes first.
+        bed.ctl.delete(older.name());
+        let alone = if older.name() == "third" {
+            &each_twice
+        } else {
+            &each_third
+        };
+        assert_eq!(&sent(to), alone, "{} alone", younger.name());
+        let (counter, name) = ("matched", younger.name());
+        let so_far = bed.ctl.fault(name).packets(counter);
+        assert_eq!(&sent(to), alone, "{name} goes on alone");
+        bed.wait_for_packets(name, counter, so_far + COUNT);
+        bed.delete(name);
+    }
+}
+
+/// The losses of a seed are those of the fault alone, to the packet, with another fault beside it and without.
+#[test]
+fn a_seeds_losses_are_the_same_with_another_fault_and_after_it_has_gone() {
+    const PART: u64 = 200;
+    let bed = Bed::new();
+    let to = bed.net.server.at(PORT);
+    let half = || {
+        bed.on_client("half", json!({"drop": {"chance": "50%"}}))
+            .traffic(udp(PORT))
+            .seed(7)
+    };
+    let lost = |count: u64| bed.send(to, count).lost(count);
+    bed.ctl.apply(&[half()]);
+    let alone = [lost(PART), lost(PART), lost(PART)];
+    bed.delete("half");
+    bed.ctl.apply(&[half()]);
+    assert_eq!(lost(PART), alone[0]);
+    bed.ctl.apply(&[
+        bed.on_client("twice", json!({"duplicate": {"chance": "100%"}}))
+            .traffic(udp(PORT)),
+        bed.on_client("late", json!({"delay": {"latency": "2ms"}}))
+            .traffic(json!({"protocol": "udp"})),
+    ]);
+    assert_eq!(lost(PART), alone[1], "two others come");
+    for name in ["late", "twice"] {
+        bed.ctl.delete(name);
+    }
+    assert_eq!(lost(PART), alone[2], "and go");
+    bed.delete("half");
 }

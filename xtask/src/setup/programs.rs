@@ -34,7 +34,7 @@ const fn program(binary: &'static str, package: &'static str) -> Program {
     }
 }
 
-const PROGRAMS: [Program; 18] = [
+const PROGRAMS: [Program; 20] = [
     Program {
         demo: true,
         ..program("ip", "iproute2")
@@ -82,6 +82,8 @@ const PROGRAMS: [Program; 18] = [
     program("python3", "python3-minimal"),
     program("tc", "iproute2"),
     program("kill", "procps"),
+    program("mkfs.ext4", "e2fsprogs"),
+    program("faketime", "faketime"),
 ];
 
 impl Purpose {

@@ -249,3 +249,30 @@ fn a_bad_new_policy_leaves_the_old_one_in_force() {
     assert_eq!(faults(), Some(2));
     assert_eq!(PolicyKeeper::default().reload().unwrap(), None);
 }
+
+/// Who may open the socket is decided at the start: a daemon whose `roles:` went would let in everybody whom they kept out.
+#[test]
+fn roles_neither_come_nor_go_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policy.yaml");
+    let with = format!("{HEAD}roles: {{viewer: {{users: [7]}}}}\n");
+    let (without, other) = (HEAD.to_owned(), with.replace('7', "8"));
+    for (first, second) in [(&with, &without), (&without, &with)] {
+        write(&path, first, 0o600);
+        let keeper = PolicyKeeper::load(Some(path.clone())).unwrap();
+        let before = keeper.current();
+        write(&path, second, 0o600);
+        let error = keeper.reload().unwrap_err();
+        assert!(matches!(error, PolicyError::RolesNeedRestart { .. }), "{error}");
+        assert!(error.to_string().contains("restart the daemon"), "{error}");
+        assert_eq!(
+            keeper.current().map(|policy| policy.policy.clone()),
+            before.map(|policy| policy.policy.clone())
+        );
+    }
+    // Other people in them are read again.
+    write(&path, &with, 0o600);
+    let keeper = PolicyKeeper::load(Some(path.clone())).unwrap();
+    write(&path, &other, 0o600);
+    assert_eq!(keeper.reload().unwrap(), Some(path));
+}
