@@ -9,8 +9,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use chaos_ebpf_common::abi::{
-    AddressKey, BudgetedFlow, Cell, CellKey, Counters, Daemon, FlowKey, FragmentKey, Front, Line, LineKey, MAX_FLOWS, NETNS_MAX,
-    Netns, Rule, Scope, ScopeKey, State, Tag, control, stat,
+    AddressKey, BudgetedFlow, Cell, CellKey, Counters, Daemon, FlowKey, FragmentKey, Front, Line, LineKey,
+    MAX_FLOWS, NETNS_MAX, Netns, Rule, Scope, ScopeKey, State, Tag, control, stat,
 };
 use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
 use chaos_ebpf_common::guard::PORT_SLOTS;

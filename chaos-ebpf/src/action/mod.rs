@@ -153,7 +153,8 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
 /// Whether all that a rule does is to lose packets, here.
 #[inline(always)]
 pub fn only_loses(rule: &Rule) -> bool {
-    rule.faults & !(fault::PARTITION | fault::DROP) == 0 && rule.flags & (flags::LINE | flags::LINE_BULK | flags::MAX_FLOWS) == 0
+    rule.faults & !(fault::PARTITION | fault::DROP) == 0
+        && rule.flags & (flags::LINE | flags::LINE_BULK | flags::MAX_FLOWS) == 0
 }
 
 /// The part of a rule that loses packets; all that XDP carries out.

@@ -1,0 +1,58 @@
+//! The sizes that both sides count on, and what lets userspace copy the values.
+
+use super::*;
+
+const _: () = {
+    assert!(size_of::<Daemon>() == 24);
+    assert!(size_of::<Side>() == 16);
+    assert!(size_of::<Netns>() == 56);
+    assert!(size_of::<ScopeKey>() == 16);
+    assert!(size_of::<CellKey>() == 24);
+    assert!(size_of::<Cell>() == 128);
+    assert!(size_of::<Front<CellKey>>() == 32);
+    assert!(size_of::<Front<ScopeKey>>() == 24);
+    assert!(size_of::<Loss>() == 40);
+    assert!(size_of::<Rule>() == 368);
+    assert!(size_of::<BudgetedFlow>() == 16);
+    assert!(size_of::<State>() == 16);
+    assert!(size_of::<Counters>() == 64);
+    assert!(size_of::<Tag>() == 136);
+    assert!(size_of::<Newcomer>() == 16);
+    assert!(size_of::<LineKey>() == 8);
+    assert!(size_of::<Line>() == 16);
+    assert!(size_of::<LineNote>() == 64);
+    assert!(size_of::<FragmentKey>() == 40);
+    assert!(size_of::<FlowKey>() == 40);
+    assert!(size_of::<AddressKey>() == 20);
+};
+
+#[cfg(feature = "user")]
+mod pod {
+    macro_rules! pod {
+        ($($name:ty),*) => {$(
+            // SAFETY: repr(C), Copy, explicit padding only, every bit pattern is a value (sizes asserted above).
+            unsafe impl aya::Pod for $name {}
+        )*};
+    }
+    pod!(
+        super::Daemon,
+        super::Netns,
+        super::Scope,
+        super::ScopeKey,
+        super::CellKey,
+        super::Cell,
+        super::Front<super::CellKey>,
+        super::Front<super::ScopeKey>,
+        super::Rule,
+        super::BudgetedFlow,
+        super::State,
+        super::Counters,
+        super::Tag,
+        super::Newcomer,
+        super::LineKey,
+        super::Line,
+        super::FragmentKey,
+        super::FlowKey,
+        super::AddressKey
+    );
+}
