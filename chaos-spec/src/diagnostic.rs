@@ -41,9 +41,10 @@ pub struct Diagnostics(pub Vec<Diagnostic>);
 /// The longest reason or remedy, in characters. They quote what was written, which may be megabytes of it.
 const MOST: usize = 600;
 
-fn cut(text: impl Into<String>) -> String {
+/// At most `most` characters of a text that others wrote, and `…` where there were more.
+pub fn cut(text: impl Into<String>, most: usize) -> String {
     let mut text = text.into();
-    if let Some((end, _)) = text.char_indices().nth(MOST) {
+    if let Some((end, _)) = text.char_indices().nth(most) {
         text.truncate(end);
         text.shrink_to_fit();
         text.push('…');
@@ -56,8 +57,8 @@ impl SpecError {
     pub fn new(path: SpecPath, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             path,
-            message: cut(message),
-            remedy: cut(remedy),
+            message: cut(message, MOST),
+            remedy: cut(remedy, MOST),
         }
     }
 }
@@ -74,8 +75,8 @@ impl Diagnostic {
             file: file.to_owned(),
             mark,
             path: SpecPath::root(),
-            message: cut(message),
-            remedy: cut(remedy),
+            message: cut(message, MOST),
+            remedy: cut(remedy, MOST),
         }
     }
 

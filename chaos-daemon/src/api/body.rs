@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use chaos_spec::api::ProblemError;
 use chaos_spec::{MAX_TEXT_BYTES, NetworkFault};
 use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::problem::Refusal;
@@ -20,6 +21,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How much of a body that is too large is taken off the line, so that clients that send first and read later get
 /// to see the refusal.
 const MOST_DISCARDED: usize = 128 << 20;
+
+/// Bodies that are read at the same time: what they cost together is bounded, however many callers there are.
+static READERS: Semaphore = Semaphore::const_new(2);
 
 /// What a client sent to be applied or planned.
 #[derive(Debug)]
@@ -107,11 +111,20 @@ fn too_large() -> Refusal {
     )
 }
 
-/// Reads faults: one `NetworkFault`, or `{"items": […]}`, in JSON or YAML.
+/// Reads faults: one `NetworkFault`, or `{"items": […]}`, in JSON or YAML. Away from the threads that serve: the largest
+/// body takes a second and sixty times its size, and a halt must not wait for it.
 ///
 /// # Errors
 /// Broken form (400 with the place), wrong content (422 with all of it), or another media type (415).
-pub(super) fn faults(headers: &HeaderMap, body: &[u8]) -> Result<Submitted, Refusal> {
+pub(super) async fn faults(headers: HeaderMap, body: Bytes) -> Result<Submitted, Refusal> {
+    let gone = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending");
+    let _turn = READERS.acquire().await.map_err(|_| gone(()))?;
+    tokio::task::spawn_blocking(move || read(&headers, &body))
+        .await
+        .map_err(|_| gone(()))?
+}
+
+fn read(headers: &HeaderMap, body: &[u8]) -> Result<Submitted, Refusal> {
     let faults = match format(headers, body)? {
         Format::Json => {
             let broken = serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err();

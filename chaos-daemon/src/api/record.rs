@@ -59,7 +59,10 @@ impl Asked {
         }
         let mut message = format!("{}: {}", refusal.0.title, refusal.0.detail);
         for error in &refusal.0.errors {
-            message = format!("{message}; {}: {}", error.path, error.message);
+            if message.len() > 4 * MOST {
+                break;
+            }
+            message.push_str(&format!("; {}: {}", error.path, error.message));
         }
         audit.note(Entry {
             rule: Some(refusal.rule().to_owned()),

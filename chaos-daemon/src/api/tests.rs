@@ -1,3 +1,5 @@
+mod hostile;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

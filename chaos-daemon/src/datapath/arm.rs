@@ -70,9 +70,9 @@ impl Armed {
 pub(super) struct ArmedRule {
     pub slot: u32,
     pub name: Name,
-    filing: Filing,
+    filing: Arc<Filing>,
     pub rule: Rule,
-    trie: Vec<TriePrefix>,
+    trie: Arc<[TriePrefix]>,
     pub line: Option<Arc<LinePlan>>,
 }
 
@@ -430,9 +430,9 @@ impl Datapath {
         let armed = ArmedRule {
             slot,
             name,
-            filing: draft.filing.clone(),
+            filing: Arc::clone(&draft.filing),
             rule,
-            trie: draft.trie.clone(),
+            trie: Arc::clone(&draft.trie),
             line: draft.line.clone(),
         };
         let staged = self
@@ -452,7 +452,7 @@ impl Datapath {
     }
 
     fn write_trie(&mut self, armed: &ArmedRule) -> Result<(), DatapathError> {
-        for prefix in &armed.trie {
+        for prefix in armed.trie.iter() {
             let key = trie_key(armed.rule.address_set, prefix);
             self.maps
                 .addresses
@@ -463,7 +463,7 @@ impl Datapath {
     }
 
     fn free_rule(&mut self, armed: &ArmedRule) {
-        for prefix in &armed.trie {
+        for prefix in armed.trie.iter() {
             // Absent when staging stopped half-way.
             let _ = self
                 .maps

@@ -2,6 +2,7 @@
 
 use chaos_spec::api::{Approval, ApprovalList, PlanApproval};
 use chaos_spec::audit::{Entry, Kind};
+use chaos_spec::diagnostic::cut;
 use chaos_spec::{SpecPath, policy};
 use jiff::SignedDuration;
 
@@ -10,6 +11,12 @@ use super::{Engine, EngineError, blocking, resolved_plan};
 use crate::safety::Caller;
 use crate::safety::approvals::NeedsApproval;
 use crate::safety::policy::severity;
+
+/// Faults of a plan that are told to whoever is asked for a yes. The hash is of all of them.
+const MOST_LINES: usize = 50;
+const LONGEST_LINE: usize = 400;
+/// Characters of a reason that are kept.
+const LONGEST_REASON: usize = 1000;
 
 /// What a request comes to.
 pub(super) struct Weighed {
@@ -31,9 +38,22 @@ impl Weighed {
         Self {
             plan: resolved_plan::hash(faults),
             severity: severity(faults.iter().map(|prepared| &prepared.fault.spec)),
-            faults: faults.iter().map(summary).collect(),
+            faults: in_short(faults.len(), faults.iter().map(summary)),
         }
     }
+}
+
+/// The first lines, and how many more there are: a thousand plans are remembered, of whoever may look.
+fn in_short(count: usize, lines: impl Iterator<Item = String>) -> Vec<String> {
+    let more = count.saturating_sub(MOST_LINES);
+    let mut kept: Vec<_> = lines
+        .take(MOST_LINES)
+        .map(|line| cut(line, LONGEST_LINE))
+        .collect();
+    if more > 0 {
+        kept.push(format!("… and {more} more"));
+    }
+    kept
 }
 
 impl Engine {
@@ -90,6 +110,7 @@ impl Engine {
             .and_then(|policy| policy.policy.approval.as_ref())
             .and_then(|approval| SignedDuration::try_from(approval.expires.as_std()).ok())
             .unwrap_or(SignedDuration::from_hours(1));
+        let reason = reason.map(|reason| cut(reason, LONGEST_REASON));
         let shared = std::sync::Arc::clone(&self.shared);
         let (hash, by, why) = (plan.clone(), caller.clone(), reason.clone());
         let approval = blocking(move || shared.approvals.approve(&hash, &by, why, lasts)).await??;

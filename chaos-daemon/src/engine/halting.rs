@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chaos_spec::api::{EventKind, HaltState};
+use chaos_spec::diagnostic::cut;
 use tokio::sync::Mutex as Gate;
 
 use super::command::Command;
@@ -14,6 +15,9 @@ use crate::safety::halt::HaltError;
 
 /// How long to wait for the engine's thread: the rules are void already.
 const HALT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Characters of a reason that are kept: anybody who may look may halt.
+const LONGEST_REASON: usize = 1000;
 
 /// The halt as everybody sees it. The flag is what refuses; the state is what is told.
 pub(super) struct Halt {
@@ -62,6 +66,8 @@ impl Engine {
     /// The halt is in force, but could not be kept for a restart; or the engine has stopped.
     pub async fn halt(&self, caller: Caller, reason: Option<String>) -> Result<HaltState, EngineError> {
         let shared = &self.shared;
+        // Every fault that ends now will have it.
+        let reason = reason.map(|reason| cut(reason, LONGEST_REASON));
         let again = shared.halt.flag.swap(true, Ordering::SeqCst);
         self.lease().halt();
         let _gate = shared.halt.gate.lock().await;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chaos_spec::api::{Event, EventKind};
+use chaos_spec::diagnostic::cut;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
@@ -11,6 +12,8 @@ use super::{Audit, History};
 
 /// Events that a reader who comes back can still have.
 pub const MEMORY: usize = 1024;
+/// Characters of a message: it may quote what a caller wrote, and many messages are kept.
+const LONGEST: usize = 4000;
 /// Events that a connected reader may lag behind; past that it is told that it missed some.
 const LAG: usize = 4096;
 
@@ -59,7 +62,7 @@ impl EventBus {
             time: Timestamp::now(),
             kind,
             fault: fault.map(str::to_owned),
-            message: message.into(),
+            message: cut(message, LONGEST),
         };
         state.next += 1;
         if state.memory.len() == MEMORY {

@@ -4,6 +4,8 @@
 pub mod audit;
 pub mod events;
 pub mod history;
+#[cfg(test)]
+mod hostile;
 pub mod log;
 pub mod metrics;
 

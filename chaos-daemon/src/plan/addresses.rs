@@ -50,21 +50,19 @@ pub(super) fn remotes(spec: &Remote, resolved: &[IpNet]) -> Option<Remotes> {
             .collect()
     };
     // `except` always wins: what lies inside it includes nothing.
-    let include: Vec<IpNet> = named
-        .into_iter()
-        .filter(|net| !except.iter().any(|out| out.contains(net)))
-        .collect();
+    let except = Disjoint::of(except);
+    let include: Vec<IpNet> = named.into_iter().filter(|net| !except.hold(net)).collect();
     if include.is_empty() {
         return None;
     }
-    if except.is_empty() && include.iter().all(|net| net.prefix_len() == net.max_prefix_len()) {
+    if except.0.is_empty() && include.iter().all(|net| net.prefix_len() == net.max_prefix_len()) {
         let mut exact: Vec<IpAddr> = include.iter().map(IpNet::addr).collect();
         exact.sort_unstable();
         exact.dedup();
         return Some(Remotes::Exact(exact));
     }
     let include = IpNet::aggregate(&include);
-    let mut out = except;
+    let mut out = except.0;
     if include.iter().any(holds_v4) && !include.contains(&ALL_V4) {
         out.push(ALL_V4);
     }
@@ -73,6 +71,25 @@ pub(super) fn remotes(spec: &Remote, resolved: &[IpNet]) -> Option<Remotes> {
         out.into_iter().map(|net| (net, false)),
     );
     Some(Remotes::Prefixes(include.chain(out).collect()))
+}
+
+/// Networks in order, none in another: 65,536 are looked through in moments.
+struct Disjoint(Vec<IpNet>);
+
+impl Disjoint {
+    /// `aggregated` as [`IpNet::aggregate`] leaves them.
+    fn of(mut aggregated: Vec<IpNet>) -> Self {
+        aggregated.sort_unstable_by_key(IpNet::network);
+        Self(aggregated)
+    }
+
+    /// Whether one of them holds all of `net`: only the last that begins no later can.
+    fn hold(&self, net: &IpNet) -> bool {
+        let after = self.0.partition_point(|out| out.network() <= net.network());
+        after
+            .checked_sub(1)
+            .is_some_and(|last| self.0[last].contains(net))
+    }
 }
 
 const ALL_V4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));

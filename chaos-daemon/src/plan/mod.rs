@@ -11,7 +11,7 @@ mod words;
 use std::sync::Arc;
 
 use chaos_ebpf_common::{
-    abi::{PREFIXES, Ports, RANGES, Rule, flags, protocol},
+    abi::{CELL_RULES, PREFIXES, Ports, RANGES, Rule, flags, protocol},
     address::{Address, Prefix},
     rng::CERTAIN,
 };
@@ -44,6 +44,20 @@ pub enum PlanError {
         /// The limit.
         most: usize,
     },
+    /// Too many ranges of ports: every packet of the fault would have to be held against all of them.
+    #[error(
+        "{locals} ranges of local ports and {remotes} of remote ports make {count} rules, more than one fault can have \
+         ({most}, of {RANGES} ranges each); name wider ranges, or split the fault"
+    )]
+    TooManyPorts {
+        /// Ranges that touch are one.
+        locals: usize,
+        remotes: usize,
+        /// Rules they make.
+        count: usize,
+        /// The limit.
+        most: usize,
+    },
 }
 
 /// A rule before it is given a place: everything but hook, scope, device and slot.
@@ -52,9 +66,9 @@ pub struct Draft {
     /// The rule; `from_epoch`, `fault`, `state`, `order`, `ifindex` and `address_set` are still 0.
     pub rule: Rule,
     /// Under which cells it is filed.
-    pub filing: Filing,
+    pub filing: Arc<Filing>,
     /// Prefixes for the `ADDRS` trie.
-    pub trie: Vec<TriePrefix>,
+    pub trie: Arc<[TriePrefix]>,
     /// What is carried out on the line.
     pub line: Option<Arc<LinePlan>>,
 }
@@ -88,6 +102,19 @@ pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, Pla
         });
     }
 
+    let locals_of_rules = filing.checked_locals(&local_ports);
+    let remotes_of_rules = filing.checked_remotes(&remote_ports);
+    // All of them stand in the same cells, which hold so many.
+    let count = locals_of_rules.len() * remotes_of_rules.len();
+    if count > CELL_RULES {
+        return Err(PlanError::TooManyPorts {
+            locals: local_ports.len(),
+            remotes: remote_ports.len(),
+            count,
+            most: CELL_RULES,
+        });
+    }
+
     let mut rule = Rule {
         prefixes: [Prefix::NONE; PREFIXES],
         until_epoch: u64::MAX,
@@ -111,18 +138,19 @@ pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, Pla
     };
     fault::write(&spec.fault, &mut rule);
     let line = line::plan(&spec.fault, &mut rule).map(Arc::new);
-    let trie = addresses::write(&remotes, filing.has_remote(), &mut rule);
+    let trie: Arc<[TriePrefix]> = addresses::write(&remotes, filing.has_remote(), &mut rule).into();
+    let filing = Arc::new(filing);
 
-    let mut drafts = Vec::new();
-    for local in filing.checked_locals(&local_ports) {
-        for remote in filing.checked_remotes(&remote_ports) {
+    let mut drafts = Vec::with_capacity(count);
+    for local in &locals_of_rules {
+        for remote in &remotes_of_rules {
             let mut rule = rule;
             (rule.local_ports, rule.local_ranges) = ranges(local);
             (rule.remote_ports, rule.remote_ranges) = ranges(remote);
             drafts.push(Draft {
                 rule,
-                filing: filing.clone(),
-                trie: trie.clone(),
+                filing: Arc::clone(&filing),
+                trie: Arc::clone(&trie),
                 line: line.clone(),
             });
         }

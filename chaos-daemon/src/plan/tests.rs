@@ -53,7 +53,7 @@ fn hits(drafts: &[Draft], flow: &Flow) -> bool {
         filed
             && matches(&rule, &subject, |_| {
                 let mut best = None;
-                for p in &draft.trie {
+                for p in draft.trie.iter() {
                     let inside =
                         chaos_ebpf_common::address::Prefix::new(p.network, p.bits).contains(&flow.remote);
                     if inside && best.is_none_or(|(bits, _)| p.bits >= bits) {
@@ -131,6 +131,55 @@ fn many_wide_ranges_become_several_rules() {
     assert_eq!(all.len(), 3);
     assert!(hits(&all, &flow("10.0.0.1", 39_500, 1)));
     assert!(!hits(&all, &flow("10.0.0.1", 38_999, 1)));
+}
+
+#[test]
+fn more_ranges_than_rules_can_hold_are_refused_before_any_rule_is_made() {
+    let odd: Vec<String> = (0..32_767).map(|i| (2 * i + 1).to_string()).collect();
+    let ports = odd.join(",");
+    let (both, took) = chaos_fuzz::timed(|| {
+        drafts(
+            &spec(&format!(
+                r#"{{"remote": {{"ports": [{ports}]}}, "local": {{"ports": [{ports}]}}}}"#
+            )),
+            &context(),
+        )
+    });
+    let refusal = both.unwrap_err().to_string();
+    assert!(refusal.contains("32767 ranges of local ports"), "{refusal}");
+    assert!(took < std::time::Duration::from_secs(10), "{took:?}");
+    let few = (0..2000)
+        .map(|i| (2 * i + 1).to_string())
+        .collect::<Vec<_>>()
+        .join(",");
+    let refusal = drafts(
+        &spec(&format!(r#"{{"local": {{"ports": [{few}]}}}}"#)),
+        &context(),
+    );
+    assert!(
+        matches!(refusal, Err(PlanError::TooManyPorts { count: 250, .. })),
+        "{refusal:?}"
+    );
+}
+
+#[test]
+fn as_many_exceptions_as_fit_into_a_request_are_looked_through_quickly() {
+    let cidrs: Vec<String> = (0..65_536u32)
+        .map(|i| format!("\"10.{}.{}.0/25\"", i >> 8, i & 255))
+        .collect();
+    let except: Vec<String> = (0..65_536u32)
+        .map(|i| format!("\"10.{}.{}.128/25\"", i >> 8, i & 255))
+        .collect();
+    let remote = format!(
+        r#"{{"remote": {{"cidrs": [{}], "except": [{}, "10.0.0.0/24"]}}}}"#,
+        cidrs.join(","),
+        except.join(",")
+    );
+    let spec = spec(&remote);
+    let (all, took) = chaos_fuzz::timed(|| drafts(&spec, &context()).unwrap());
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    assert!(!hits(&all, &flow("10.0.0.1", 1, 1)) && hits(&all, &flow("10.0.1.1", 1, 1)));
+    assert!(!hits(&all, &flow("10.0.1.129", 1, 1)));
 }
 
 #[test]

@@ -114,6 +114,8 @@ impl Journal {
             Err(source) => return Err(JournalError::Open { path, source }),
         };
         let (open, damaged) = replay(&text);
+        // Whatever a damaged line says its number is: the ones that are given from here on are new.
+        let open = renumbered(open);
         let next = open.last_key_value().map_or(1, |(entry, _)| entry.0 + 1);
         let (file, written) = match rewrite(&path, &open) {
             Ok((file, written)) => (Some(file), written),
@@ -250,6 +252,15 @@ fn replay(text: &[u8]) -> (BTreeMap<Entry, Change>, usize) {
         }
     }
     (open, damaged)
+}
+
+/// Numbers from 1, in the same order, when the last one leaves no room to go on counting.
+fn renumbered(open: BTreeMap<Entry, Change>) -> BTreeMap<Entry, Change> {
+    const ROOM: u64 = u64::MAX / 2;
+    if open.last_key_value().is_none_or(|(entry, _)| entry.0 < ROOM) {
+        return open;
+    }
+    (1..).map(Entry).zip(open.into_values()).collect()
 }
 
 fn rewrite(path: &Path, open: &BTreeMap<Entry, Change>) -> io::Result<(File, u64)> {

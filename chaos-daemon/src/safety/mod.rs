@@ -9,6 +9,8 @@ pub mod durable;
 pub mod guard;
 pub mod halt;
 pub mod health;
+#[cfg(test)]
+mod hostile;
 pub mod journal;
 pub mod lease;
 pub mod lock;

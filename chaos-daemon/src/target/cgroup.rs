@@ -37,9 +37,9 @@ impl Hierarchy {
     /// [`TargetError::NoCgroup2`] on a pure v1 host.
     pub(super) fn find() -> Result<Self, TargetError> {
         let file = "/proc/self/mountinfo";
-        let text =
-            fs::read_to_string(file).map_err(|source| TargetError::io(format!("read {file}"), source))?;
-        let (v2, v1_mounts) = cgroup_mounts(&text);
+        // Where others mount is theirs to spell (FUSE lets any user), and need not be UTF-8.
+        let text = fs::read(file).map_err(|source| TargetError::io(format!("read {file}"), source))?;
+        let (v2, v1_mounts) = cgroup_mounts(&String::from_utf8_lossy(&text));
         let is_root =
             |mount: &PathBuf| fs::metadata(mount).is_ok_and(|meta| meta.ino() == ROOT_INODE && meta.is_dir());
         match v2.iter().find(|mount| is_root(mount)) {

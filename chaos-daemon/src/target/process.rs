@@ -46,7 +46,9 @@ impl Process {
 
     /// Its path in the cgroup2 hierarchy, as `/a/b`.
     pub(super) fn cgroup2(self) -> io::Result<Option<String>> {
-        let text = fs::read_to_string(format!("/proc/{}/cgroup", self.pid))?;
+        // The names of v1 cgroups stand there, too.
+        let text = fs::read(format!("/proc/{}/cgroup", self.pid))?;
+        let text = String::from_utf8_lossy(&text);
         Ok(text
             .lines()
             .find_map(|line| line.strip_prefix("0::"))
@@ -56,7 +58,8 @@ impl Process {
 
 /// The process that a thread belongs to.
 pub(super) fn thread_group(pid: u32) -> io::Result<Option<u32>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let text = fs::read(format!("/proc/{pid}/status"))?;
+    let text = String::from_utf8_lossy(&text);
     let tgid = text.lines().find_map(|line| line.strip_prefix("Tgid:"));
     Ok(tgid.and_then(|field| field.trim().parse().ok()))
 }
@@ -83,14 +86,16 @@ struct Stat {
 
 impl Stat {
     fn read(pid: u32) -> io::Result<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|source| {
+        // A process names itself as it likes (prctl PR_SET_NAME), also with what is no UTF-8.
+        let text = fs::read(format!("/proc/{pid}/stat")).map_err(|source| {
             // ESRCH: it ended between open and read.
             match source.raw_os_error() {
                 Some(libc::ESRCH) => io::ErrorKind::NotFound.into(),
                 _ => source,
             }
         })?;
-        Self::parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a stat line"))
+        Self::parse(&String::from_utf8_lossy(&text))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a stat line"))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -111,6 +116,23 @@ impl Stat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_whose_name_is_no_text_is_found() {
+        let (name, named) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            rustix::thread::set_name(c"\xff) S (\xfe").unwrap();
+            name.send(nix::unistd::gettid().as_raw().unsigned_abs()).unwrap();
+            let _ = ended.recv();
+        });
+        let id = named.recv().unwrap();
+        let found = (Process::find(id).map(|_| ()), thread_group(id));
+        drop(end);
+        thread.join().unwrap();
+        found.0.unwrap();
+        assert_eq!(found.1.unwrap(), Some(std::process::id()));
+    }
 
     #[test]
     fn a_stat_line_with_a_hostile_name() {

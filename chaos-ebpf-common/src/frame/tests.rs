@@ -1,3 +1,5 @@
+mod hostile;
+
 use super::*;
 use proptest::prelude::*;
 use std::{vec, vec::Vec};

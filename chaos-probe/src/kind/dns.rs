@@ -170,3 +170,98 @@ fn system_server() -> Result<SocketAddr, Fail> {
     let first = config.name_servers().first().map(|server| server.socket_addr);
     first.ok_or_else(|| none("it names no server".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use chaos_fuzz::{cases, damaged, timed};
+    use hickory_proto::rr::rdata::{A, CNAME};
+    use hickory_proto::rr::{RData, Record};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: u16 = 0x1234;
+
+    fn dns(name: &str) -> Result<Dns, ProbeError> {
+        let probe = serde_json::json!({"name": name, "answers": ["10.0.0.7"]});
+        Dns::new(&serde_json::from_value(probe).expect("a probe"))
+    }
+
+    /// Answers as a name server gives them: a sound one, one by a detour, and one that says no.
+    fn answers() -> Vec<Vec<u8>> {
+        let probe = dns("db.example.com").expect("a name");
+        let name = probe.query.name().clone();
+        let mut answer = Message::new();
+        answer
+            .set_id(ID)
+            .set_message_type(MessageType::Response)
+            .add_query(probe.query.clone());
+        let mut no = answer.clone();
+        no.set_response_code(ResponseCode::NXDomain);
+        let address = |name| Record::from_rdata(name, 5, RData::A(A::new(10, 0, 0, 7)));
+        let mut detour = answer.clone();
+        let other = Name::from_ascii("other.example.com.").expect("a name");
+        detour.add_answer(Record::from_rdata(
+            name.clone(),
+            5,
+            RData::CNAME(CNAME(other.clone())),
+        ));
+        detour.add_answer(address(other));
+        answer.add_answer(address(name));
+        [answer, detour, no]
+            .iter()
+            .map(|message| message.to_vec().expect("a message"))
+            .collect()
+    }
+
+    #[test]
+    fn answers_are_read_and_every_cut_of_them_fails() {
+        let probe = dns("db.example.com").expect("a name");
+        let answers = answers();
+        let said: Vec<_> = answers
+            .iter()
+            .map(|bytes| {
+                probe
+                    .read(bytes, ID)
+                    .and_then(|answer| probe.check(&answer))
+                    .is_ok()
+            })
+            .collect();
+        assert_eq!(said, [true, true, false]);
+        for end in 0..answers[0].len() {
+            assert!(probe.read(&answers[0][..end], ID).is_err(), "cut at {end}");
+        }
+        assert!(probe.read(&answers[0], ID + 1).is_err(), "another question");
+    }
+
+    #[test]
+    fn names_that_point_at_themselves_are_no_answer() {
+        let probe = dns("db.example.com").expect("a name");
+        let mut answer = answers().remove(0);
+        // The name of the question begins behind the head, and here it is where it begins itself.
+        answer[12..14].copy_from_slice(&[0xc0, 12]);
+        let (read, took) = timed(|| probe.read(&answer, ID));
+        assert!(
+            read.is_err() && took < std::time::Duration::from_secs(1),
+            "{took:?}"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(cases(500))]
+        #[test]
+        fn damaged_answers_are_read_or_fail(bytes in damaged(answers())) {
+            let probe = dns("db.example.com").expect("a name");
+            let (said, took) = timed(|| probe.read(&bytes.0, ID).and_then(|answer| probe.check(&answer)));
+            prop_assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+            if let Err(fail) = said {
+                prop_assert!(!fail.to_string().is_empty());
+            }
+        }
+
+        #[test]
+        fn damaged_names_are_asked_for_or_refused(name in damaged(vec![b"db.example.com".to_vec(), b"a\\046b.\\\\x.".to_vec()])) {
+            let _ = dns(&String::from_utf8_lossy(&name.0));
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use ::http::{HeaderMap, Request, Uri, header};
 use bytes::{BufMut as _, Bytes, BytesMut};
+use chaos_spec::diagnostic::cut;
 use chaos_spec::{Endpoint, GrpcProbe};
 use prost::Message as _;
 
@@ -11,6 +12,8 @@ use crate::{Fail, Net, Reading};
 
 /// Largest answer: a status is two bytes, and servers may add fields.
 const MOST: usize = 64 << 10;
+/// Characters of a reason that are kept.
+const MOST_REASON: usize = 400;
 const PATH: &str = "/grpc.health.v1.Health/Check";
 /// A flag (compressed or not) and the length stand before each message.
 const PREFIX: usize = 5;
@@ -121,6 +124,7 @@ fn check_status(headers: &HeaderMap) -> Result<(), Fail> {
         Some("5") => Err(Fail::NotServing("not known to the server".to_owned())),
         Some(status) => {
             let message = text("grpc-message").unwrap_or_default();
+            let message = cut(message, MOST_REASON);
             let all = format!("not told (gRPC status {status} {message})");
             Err(Fail::NotServing(all.replace(" )", ")")))
         }

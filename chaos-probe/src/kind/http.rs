@@ -180,3 +180,70 @@ fn broken(error: hyper::Error) -> Fail {
     }
     Fail::Broken(cause.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chaos_fuzz::{Bytes, cases, damaged};
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::runtime::Builder;
+    use tokio::time::timeout;
+
+    use super::{BTreeMap, Fail, MOST_BODY, Method, Prepared, StatusCode, Tls};
+
+    fn answers() -> Vec<Vec<u8>> {
+        let answers = [
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n\r\nok",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\nConnection: close\r\n\r\nuntil the end",
+            "HTTP/1.0 204 No Content\r\n\r\n",
+        ];
+        answers.iter().map(|answer| answer.as_bytes().to_vec()).collect()
+    }
+
+    /// What comes of a server that says this and hangs up.
+    fn ask(answer: &[u8]) -> Result<(StatusCode, bytes::Bytes), Fail> {
+        let url = "http://127.0.0.1/healthz".parse().expect("a URL");
+        let headers = BTreeMap::new();
+        let request = Prepared::new(&url, Method::GET, &headers, String::new(), &Tls::default());
+        let request = request.unwrap_or_else(|error| panic!("{error}"));
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let (ours, mut theirs) = duplex(1 << 17);
+            let serve = async move {
+                // It answers when it is asked, and hangs up.
+                let mut asked = [0; 4096];
+                let _ = theirs.read(&mut asked).await;
+                let _ = theirs.write_all(answer).await;
+            };
+            let (said, ()) = tokio::join!(timeout(Duration::from_secs(10), request.over(ours)), serve);
+            said.expect("an answer or a failure when the server has hung up")
+        })
+    }
+
+    #[test]
+    fn answers_are_read() {
+        let said: Vec<_> = answers()
+            .iter()
+            .map(|answer| ask(answer).map(|(status, body)| (status.as_u16(), body.len())))
+            .collect();
+        assert_eq!(said, [Ok((200, 2)), Ok((200, 2)), Ok((503, 13)), Ok((204, 0))]);
+    }
+
+    proptest! {
+        #![proptest_config(cases(200))]
+        #[test]
+        fn damaged_answers_are_an_answer_or_a_failure(answer in damaged(answers())) {
+            let Bytes(answer) = answer;
+            match ask(&answer) {
+                Ok((_, body)) => prop_assert!(body.len() <= MOST_BODY.min(answer.len())),
+                Err(fail) => prop_assert!((1..1000).contains(&fail.to_string().len())),
+            }
+        }
+    }
+}

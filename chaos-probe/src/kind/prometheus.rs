@@ -1,12 +1,16 @@
 use std::collections::BTreeMap;
 
 use ::http::Method;
+use chaos_spec::diagnostic::cut;
 use chaos_spec::{Expect, HttpUrl, PrometheusProbe, ValueBound};
 use serde::Deserialize;
 
 use super::http::Prepared;
 use crate::prober::ProbeError;
 use crate::{Fail, Net, Reading};
+
+/// Characters that a server may tell of what is wrong: reasons are kept, and its answer may have a megabyte.
+const MOST_REASON: usize = 400;
 
 pub(crate) struct Prometheus {
     request: Prepared,
@@ -43,7 +47,7 @@ impl Prometheus {
             let why = answer
                 .error
                 .unwrap_or_else(|| format!("HTTP status {}", status.as_u16()));
-            return Err(Fail::Query(why));
+            return Err(Fail::Query(cut(why, MOST_REASON)));
         }
         let data = answer
             .data
@@ -111,13 +115,49 @@ fn number(data: &Data) -> Result<f64, Fail> {
     match point.1.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
         Ok(value) => none(&value.to_string()),
-        Err(_) => Err(Fail::Malformed(format!("`{}` is no number", point.1))),
+        Err(_) => {
+            let written = cut(point.1.as_str(), MOST_REASON);
+            Err(Fail::Malformed(format!("`{written}` is no number")))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chaos_fuzz::{cases, damaged};
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn what_a_server_says_is_kept_in_short() {
+        let point = format!(
+            r#"{{"resultType":"scalar","result":[1,"{}"]}}"#,
+            "x".repeat(1 << 20)
+        );
+        let Err(Fail::Malformed(why)) = read(&point) else {
+            panic!("it is a number");
+        };
+        assert!(why.len() < 1000, "{} bytes", why.len());
+    }
+
+    proptest! {
+        #![proptest_config(cases(500))]
+        #[test]
+        fn damaged_answers_are_a_number_or_a_failure(text in damaged(vec![
+            br#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"},"value":[1,"3"]}]}}"#.to_vec(),
+            br#"{"status":"error","error":"no such metric","data":{"resultType":"matrix","result":[[1,[2]]]}}"#.to_vec(),
+            br#"{"status":"success","data":{"resultType":"scalar","result":[1435781451.781,"0.25"]}}"#.to_vec(),
+        ])) {
+            let answer = serde_json::from_slice::<Answer>(&text.0);
+            if let Some(data) = answer.ok().and_then(|answer| answer.data) {
+                match number(&data) {
+                    Ok(number) => prop_assert!(number.is_finite()),
+                    Err(fail) => prop_assert!(fail.to_string().len() < 1000),
+                }
+            }
+        }
+    }
 
     fn read(text: &str) -> Result<f64, Fail> {
         number(&serde_json::from_str(text).unwrap())

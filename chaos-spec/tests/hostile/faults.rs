@@ -51,7 +51,7 @@ fn nothing_is_nested_too_deep_for_an_answer() {
 }
 
 proptest! {
-    #![proptest_config(cases(600))]
+    #![proptest_config(cases(400))]
     #[test]
     fn damaged_documents_are_read_or_refused(text in damaged(documents(folder("faults")))) {
         read(&text.0);

@@ -109,7 +109,7 @@ fn tables_of_the_corpus_are_read_or_refused() {
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(cases(600))]
     #[test]
     fn damaged_words_are_read_or_refused(text in damaged(words())) {
         read(&String::from_utf8_lossy(&text.0));

@@ -1,6 +1,8 @@
 //! The ways in: each says who is at the other end.
 
 mod certificate;
+#[cfg(test)]
+mod hostile;
 mod tls;
 mod token;
 mod unix;

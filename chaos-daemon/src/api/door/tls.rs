@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaos_spec::audit::{Entry, Kind, Who};
+use chaos_spec::diagnostic::cut;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
@@ -203,7 +204,8 @@ async fn let_read(mut stream: TcpStream) {
 fn wrong(path: &Path, why: impl std::fmt::Display) -> TlsError {
     TlsError::File {
         path: path.to_owned(),
-        why: why.to_string(),
+        // The reader of PEM quotes what it could not read, byte by byte.
+        why: cut(why.to_string(), 200),
     }
 }
 

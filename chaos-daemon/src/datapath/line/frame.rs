@@ -125,3 +125,6 @@ fn complete(bytes: &mut [u8]) {
     };
     frame[at..at + 2].copy_from_slice(&made.to_ne_bytes());
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,7 +115,7 @@ impl Log {
         let mut open = Open {
             file,
             size: found.size,
-            first: found.first.unwrap_or(found.head.seq + 1),
+            first: found.first.unwrap_or(found.head.seq.saturating_add(1)),
             head: found.head,
         };
         let now = Timestamp::now();
@@ -140,13 +140,8 @@ impl Log {
 
     fn look(&self, text: &[u8]) -> Found {
         let mut remarks = Vec::new();
-        let whole = text
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |last| last + 1);
-        let mut lines = text[..whole]
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty());
+        let whole = whole_length(text);
+        let mut lines = whole_lines(text);
         let first = lines.clone().find_map(|line| audit::open(line).ok());
         let last = lines.rfind(|_| true).map(audit::open);
         let known = std::fs::read(&self.head_file);
@@ -172,16 +167,26 @@ impl Log {
             seq: 0,
             hash: audit::GENESIS.to_owned(),
         };
+        // The newest that is known, as the log has it: whoever writes the log anew can give it as many records.
+        let is_another = known.as_ref().is_some_and(|known| {
+            let from_the_end = whole_lines(text).rev().filter_map(|line| audit::open(line).ok());
+            let mut at_or_before = from_the_end.skip_while(|link| link.seq > known.seq);
+            at_or_before
+                .next()
+                .is_some_and(|link| link.seq == known.seq && link.hash != known.hash)
+        });
+        let reaches = |known: &Head, link: &audit::Link| link.seq >= known.seq && !is_another;
         let head = match (last, known) {
             (None, None) => none(),
             // A daemon may die between writing a record and noting it as the newest.
-            (Some(Ok(link)), known) if known.as_ref().is_none_or(|known| link.seq >= known.seq) => Head {
+            (Some(Ok(link)), known) if known.as_ref().is_none_or(|known| reaches(known, &link)) => Head {
                 seq: link.seq,
                 hash: link.hash,
             },
             (last, known) => {
                 let known = known.unwrap_or_else(none);
                 let what = match last {
+                    Some(Ok(_)) if is_another => format!("has another record {}", known.seq),
                     Some(Ok(link)) => format!("ends with record {}", link.seq),
                     Some(Err(flaw)) => format!("ends with a line that {flaw}"),
                     None if known.seq == 0 || self.ends_in_rotated(&known) => String::new(),
@@ -232,7 +237,7 @@ impl Log {
         Ok(Open {
             file,
             size: 0,
-            first: open.head.seq + 1,
+            first: open.head.seq.saturating_add(1),
             head: open.head,
         })
     }
@@ -247,13 +252,28 @@ impl Log {
     }
 }
 
+/// Bytes up to the end of the last line that has one.
+fn whole_length(text: &[u8]) -> usize {
+    text.iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |last| last + 1)
+}
+
+/// Lines that have an end, without those that are empty.
+fn whole_lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
+    text[..whole_length(text)]
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+}
+
 impl Open {
     fn write(&mut self, entries: &[&(Timestamp, Entry)]) -> io::Result<()> {
         let mut text = String::new();
         let mut head = self.head.clone();
         for (time, entry) in entries {
             let record = Record {
-                seq: head.seq + 1,
+                // A head file that was tampered with may say that counting is over: `audit verify` finds the repeated number.
+                seq: head.seq.saturating_add(1),
                 time: *time,
                 previous: head.hash,
                 entry: entry.clone(),
