@@ -23,7 +23,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_DISCARDED: usize = 128 << 20;
 
 /// Bodies that are read at the same time: what they cost together is bounded, however many callers there are.
-static READERS: Semaphore = Semaphore::const_new(2);
+pub(super) const TURNS: usize = 2;
 
 /// What a client sent to be applied or planned.
 #[derive(Debug)]
@@ -116,9 +116,9 @@ fn too_large() -> Refusal {
 ///
 /// # Errors
 /// Broken form (400 with the place), wrong content (422 with all of it), or another media type (415).
-pub(super) async fn faults(headers: HeaderMap, body: Bytes) -> Result<Submitted, Refusal> {
+pub(super) async fn faults(turns: &Semaphore, headers: HeaderMap, body: Bytes) -> Result<Submitted, Refusal> {
     let gone = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending");
-    let _turn = READERS.acquire().await.map_err(|_| gone(()))?;
+    let _turn = turns.acquire().await.map_err(|_| gone(()))?;
     tokio::task::spawn_blocking(move || read(&headers, &body))
         .await
         .map_err(|_| gone(()))?

@@ -36,7 +36,7 @@ pub(super) async fn apply(
         )
     })?;
     let (headers, text) = body::take(request).await?;
-    let submitted = body::faults(headers, text).await?;
+    let submitted = body::faults(&api.bodies, headers, text).await?;
     let single = submitted.single;
     let refuse = |error| Refusal::from_engine(error, single);
     if options.dry_run {
@@ -48,7 +48,7 @@ pub(super) async fn apply(
 
 pub(super) async fn plan(State(api): State<Api>, request: Request) -> Result<Json<Plan>, Refusal> {
     let (headers, text) = body::take(request).await?;
-    let submitted = body::faults(headers, text).await?;
+    let submitted = body::faults(&api.bodies, headers, text).await?;
     let plan = api.engine.plan(submitted.faults).await;
     plan.map(Json)
         .map_err(|error| Refusal::from_engine(error, submitted.single))
@@ -68,7 +68,7 @@ pub(super) async fn put(
     request: Request,
 ) -> Result<Json<FaultView>, Refusal> {
     let (headers, text) = body::take(request).await?;
-    let submitted = body::faults(headers, text).await?;
+    let submitted = body::faults(&api.bodies, headers, text).await?;
     let path = SpecPath::root().field("metadata").field("name");
     let wrong = |path: SpecPath, message: String, remedy: &str| {
         Refusal::invalid(vec![ProblemError {

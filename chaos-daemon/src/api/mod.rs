@@ -48,6 +48,8 @@ pub struct Api {
     metrics: Metrics,
     policy: Arc<PolicyKeeper>,
     readers: Arc<Semaphore>,
+    /// Turns at reading a body.
+    bodies: Arc<Semaphore>,
 }
 
 /// The ways in that are open.
@@ -67,6 +69,7 @@ impl Api {
             metrics: Metrics::new()?,
             policy,
             readers: Arc::new(Semaphore::new(READERS)),
+            bodies: Arc::new(Semaphore::new(body::TURNS)),
         })
     }
 
