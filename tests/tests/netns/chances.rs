@@ -7,7 +7,7 @@ use chaos_tests::lag1_correlation;
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
-use crate::probes::{deviation, mean, udp, waits};
+use crate::probes::{calm_waits, deviation, mean, udp};
 
 /// What became of each of a number of datagrams, 1 for those that `hit` names.
 fn fates(count: u64, hit: impl IntoIterator<Item = u64>) -> Vec<f64> {
@@ -105,7 +105,7 @@ fn jitter_as_netem_draws_it_has_its_spread_and_no_correlation() {
     }});
     bed.ctl
         .apply(&[bed.on_client("jittery", spec).traffic(udp(7000))]);
-    let found = waits(&bed, to, Duration::from_millis(1), COUNT);
+    let found = calm_waits(&bed, to, Duration::from_millis(1), COUNT);
     let told = format!(
         "mean {:.2}, deviation {:.2}, lag-1 correlation {:.3}",
         mean(&found),
@@ -171,7 +171,7 @@ fn a_table_beside_the_spec_is_read_by_the_client_and_drawn_by_the_line() {
     let file = folder.path().join("humps.yaml");
     std::fs::write(&file, spec(json!({"file": "humps.dist"})).to_string()).expect("writable");
     bed.ctl.ok(&["apply".as_ref(), "-f".as_ref(), file.as_os_str()]);
-    let found = waits(&bed, to, Duration::from_millis(1), COUNT);
+    let found = calm_waits(&bed, to, Duration::from_millis(1), COUNT);
     let mut want: Vec<f64> = (0..999)
         .map(|i| 50.0 + 10.0 * f64::from(offsets(i)) / 8192.0)
         .collect();

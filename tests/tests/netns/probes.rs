@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chaos_tests::workload::Probed;
-use chaos_tests::{eventually, monotonic_nanos, patience, until};
+use chaos_tests::workload::{Probed, Sample};
+use chaos_tests::{eventually, monotonic_nanos, patience, stalled, until};
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
@@ -34,14 +34,38 @@ pub(crate) fn questions(bed: &Bed, to: SocketAddr, pace: Duration, count: usize)
     bed.client.probe_report(probe)
 }
 
+/// [`waits`], without those during which the machine stood still: what was drawn, not what was added to it.
+pub(crate) fn calm_waits(bed: &Bed, to: SocketAddr, pace: Duration, count: usize) -> Vec<f64> {
+    calm(&questions(bed, to, pace, count), count)
+}
+
+/// [`millis`], without those during which the machine stood still.
+pub(crate) fn calm(report: &Probed, count: usize) -> Vec<f64> {
+    calm_or_none(report, count).into_iter().flatten().collect()
+}
+
+/// [`millis`], `None` for those during which the machine stood still.
+pub(crate) fn calm_or_none(report: &Probed, count: usize) -> Vec<Option<f64>> {
+    let is_calm = |sample: &Sample| stalled(sample.asked, sample.answered.expect("answered")).is_zero();
+    let samples = report.samples[..count].iter();
+    let calm: Vec<Option<f64>> = samples
+        .map(|sample| is_calm(sample).then(|| wait(sample)))
+        .collect();
+    let left = calm.iter().flatten().count();
+    assert!(
+        left > count / 2,
+        "a machine that stands still so often shows nothing: {left} of {count}"
+    );
+    calm
+}
+
+fn wait(sample: &Sample) -> f64 {
+    let answered = sample.answered.expect("answered");
+    (answered - sample.asked) as f64 / MS
+}
+
 pub(crate) fn millis(report: &Probed, count: usize) -> Vec<f64> {
-    report.samples[..count]
-        .iter()
-        .map(|sample| {
-            let answered = sample.answered.expect("answered");
-            (answered - sample.asked) as f64 / MS
-        })
-        .collect()
+    report.samples[..count].iter().map(wait).collect()
 }
 
 pub(crate) fn mean(values: &[f64]) -> f64 {
