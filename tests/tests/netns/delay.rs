@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
 use crate::probes::{
-    MS, calm_or_none, delay, deviation, mean, overtaken, quantile, questions, slack, udp, waits,
+    MS, calm, calm_or_none, delay, deviation, mean, overtaken, quantile, questions, slack, udp, waits,
 };
 use crate::stream::Stream;
 
@@ -144,8 +144,7 @@ fn jitter_is_the_asked_one_and_the_same_seed_draws_it_again() {
     };
     let free = run("free", 42, COUNT);
     let swapped = overtaken(&free, COUNT);
-    let free = calm_or_none(&free, COUNT);
-    let calm: Vec<f64> = free.iter().copied().flatten().collect();
+    let (calm, free) = (calm(&free, COUNT), calm_or_none(&free, COUNT));
     let told = format!(
         "mean {:.2}, deviation {:.2}, lag-1 correlation {:.3}, {swapped} overtook",
         mean(&calm),
@@ -169,7 +168,7 @@ fn jitter_is_the_asked_one_and_the_same_seed_draws_it_again() {
     };
     // A busy machine makes some late; of another seed's only those are alike that happen to be.
     let ((same, of), (other, of_others)) = (like_before(42), like_before(43));
-    assert!(of > COUNT / 10 && same > of * 9 / 10, "{same} of {of} as before");
+    assert!(of > COUNT / 50 && same > of * 9 / 10, "{same} of {of} as before");
     assert!(other < of_others / 5, "{other} of {of_others} by another seed");
     assert_eq!(overtaken(&run("keep", 42, COUNT), COUNT), 0, "order: keep");
 }

@@ -41,22 +41,22 @@ pub(crate) fn calm_waits(bed: &Bed, to: SocketAddr, pace: Duration, count: usize
 
 /// [`millis`], without those during which the machine stood still.
 pub(crate) fn calm(report: &Probed, count: usize) -> Vec<f64> {
-    calm_or_none(report, count).into_iter().flatten().collect()
+    let calm: Vec<f64> = calm_or_none(report, count).into_iter().flatten().collect();
+    let left = calm.len();
+    assert!(
+        left > count / 2,
+        "a machine that stands still so often shows nothing: {left} of {count}"
+    );
+    calm
 }
 
 /// [`millis`], `None` for those during which the machine stood still.
 pub(crate) fn calm_or_none(report: &Probed, count: usize) -> Vec<Option<f64>> {
     let is_calm = |sample: &Sample| stalled(sample.asked, sample.answered.expect("answered")).is_zero();
     let samples = report.samples[..count].iter();
-    let calm: Vec<Option<f64>> = samples
+    samples
         .map(|sample| is_calm(sample).then(|| wait(sample)))
-        .collect();
-    let left = calm.iter().flatten().count();
-    assert!(
-        left > count / 2,
-        "a machine that stands still so often shows nothing: {left} of {count}"
-    );
-    calm
+        .collect()
 }
 
 fn wait(sample: &Sample) -> f64 {
