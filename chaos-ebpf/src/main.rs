@@ -33,14 +33,14 @@ use chaos_ebpf_common::abi::Hook;
 #[classifier]
 #[inline(always)]
 pub fn chaos_egress(ctx: TcContext) -> i32 {
-    hook::tc::run(&ctx, Hook::Egress as u32)
+    hook::tc::run::<{ Hook::Egress as u32 }>(&ctx)
 }
 
 /// Packets that arrive at a target.
 #[classifier]
 #[inline(always)]
 pub fn chaos_ingress(ctx: TcContext) -> i32 {
-    hook::tc::run(&ctx, Hook::Ingress as u32)
+    hook::tc::run::<{ Hook::Ingress as u32 }>(&ctx)
 }
 
 /// Packets that come back from a line to arrive.

@@ -321,6 +321,13 @@ impl Skb {
         }
     }
 
+    /// Whether it may have a mark; others can use the field, too.
+    #[inline(always)]
+    pub fn is_marked(self) -> bool {
+        // SAFETY: as in `field!`.
+        unsafe { core::ptr::read_volatile(&raw const (*self.raw).tc_index) != 0 }
+    }
+
     /// Marks the packet.
     #[inline(always)]
     pub fn mark(self, mark: Mark) {

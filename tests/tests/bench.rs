@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     };
     let effort = if args.quick {
         Effort {
-            samples: 3,
+            samples: 30,
             ..Effort::FULL
         }
     } else {

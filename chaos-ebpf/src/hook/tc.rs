@@ -3,7 +3,7 @@
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_boot_ns, programs::TcContext};
 use aya_log_ebpf::debug;
 use chaos_ebpf_common::{
-    abi::{Hook, Netns, Rule, Scope, control, loss, stat},
+    abi::{Hook, Netns, Rule, control, loss, stat},
     clock::{deadline_over, lease_held},
     flow::Flow,
 };
@@ -26,83 +26,14 @@ const NEXT: i32 = action::STAYS;
 /// Headers of every kind we walk fit in this.
 const HEADERS: u32 = 192;
 
-/// The program.
+/// The program. It keeps nothing but its context, so that it saves next to no registers for those who decide.
 #[inline(always)]
-pub fn run(ctx: &TcContext, hook: u32) -> i32 {
-    let skb = Skb::new(ctx.skb.skb);
-    match skb.take_mark() {
-        Some(Mark::ForLine) if hook == Hook::Egress as u32 => return line::enter_copy(skb),
-        Some(_) => return NEXT,
-        None => {}
+pub fn run<const HOOK: u32>(ctx: &TcContext) -> i32 {
+    let raw = ctx.skb.skb;
+    match at_a_glance::<HOOK>(raw) {
+        UNSURE => carefully::<HOOK>(raw),
+        said => said,
     }
-    let Some(netns) = NETNS.get(NETNS_INDEX.load()) else {
-        return NEXT;
-    };
-    let side = &netns.sides[hook as usize];
-    let by_socket = side.cgroup_levels | side.processes != 0;
-    if !by_socket && side.scope.id == 0 {
-        return NEXT;
-    }
-    if hook == Hook::Egress as u32 && netns.lines != 0 && line::is_back(skb) {
-        return NEXT;
-    }
-    let mut sole = Sole::of(side.scope);
-    if by_socket {
-        if hook == Hook::Egress as u32 {
-            add_sender(&mut sole, skb, side);
-        } else {
-            // The socket is found by what the headers say.
-            sole = Sole::Several;
-        }
-    }
-    match sole {
-        Sole::Nobody => return NEXT,
-        Sole::One(scope) => {
-            let said = if hook == Hook::Egress as u32 {
-                at_a_glance::<{ Hook::Egress as u32 }>(skb.raw(), netns, scope.id, scope.shapes)
-            } else {
-                at_a_glance::<{ Hook::Ingress as u32 }>(skb.raw(), netns, scope.id, scope.shapes)
-            };
-            if said != UNSURE {
-                return said;
-            }
-        }
-        Sole::Several => {}
-    }
-    let Some(control) = Control::get() else {
-        return NEXT;
-    };
-    let Some(work) = work() else { return NEXT };
-    if side.scope.id != 0 {
-        work.add_scope(side.scope);
-    }
-    if by_socket && hook == Hook::Egress as u32 {
-        add_sender_to(work, skb.raw(), side);
-    }
-    match understand(skb, work) {
-        UNDERSTOOD => {}
-        BROKEN => {
-            debug!(
-                ctx,
-                "not understood, passed: {} bytes, ethertype {:x}",
-                skb.len(),
-                u16::from_be(skb.protocol() as u16)
-            );
-            return NEXT;
-        }
-        _ => return NEXT,
-    }
-    work.flow = Flow::of(&work.packet, hook);
-    if by_socket && hook == Hook::Ingress as u32 {
-        add_receiver(work, skb.raw(), side);
-    }
-    search(control, work, skb.ifindex());
-    if work.match_count == 0 {
-        return NEXT;
-    }
-    work.wire_packets = skb.wire_packets();
-    note_guards(control, work, netns);
-    treat(control, skb, netns, hook, work)
 }
 
 /// What [`at_a_glance`] says when it takes a closer look; no verdict.
@@ -113,8 +44,31 @@ const UNSURE: i32 = i32::MIN;
 ///
 /// A function of its own, for a stack and registers of its own.
 #[inline(never)]
-fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff, netns: &Netns, scope: u32, shapes: u32) -> i32 {
+fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
     let skb = Skb::new(raw);
+    if skb.is_marked() {
+        return UNSURE;
+    }
+    let Some(netns) = NETNS.get(NETNS_INDEX.load()) else {
+        return NEXT;
+    };
+    let side = &netns.sides[HOOK as usize];
+    let mut sole = Sole::of(side.scope);
+    if side.cgroup_levels | side.processes != 0 {
+        if HOOK != Hook::Egress as u32 {
+            // The socket is found by what the headers say.
+            return UNSURE;
+        }
+        add_sender(&mut sole, skb, side);
+    }
+    let scope = match sole {
+        Sole::Nobody => return NEXT,
+        Sole::One(scope) => scope,
+        Sole::Several => return UNSURE,
+    };
+    if HOOK == Hook::Egress as u32 && netns.lines != 0 && line::is_back(skb) {
+        return NEXT;
+    }
     let Some(control) = Control::get() else {
         return UNSURE;
     };
@@ -124,7 +78,7 @@ fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff, netns: &Netns, scope: u32, 
         ifindex: skb.ifindex(),
         hook: HOOK,
     };
-    let seen = match glance(control, &sight, Scope { id: scope, shapes }) {
+    let seen = match glance(control, &sight, scope) {
         Glance::Nobody => return NEXT,
         Glance::One(seen) => seen,
         Glance::Unsure => return UNSURE,
@@ -146,6 +100,59 @@ fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff, netns: &Netns, scope: u32, 
         Next::End(verdict) => verdict,
         _ => NEXT,
     }
+}
+
+/// The verdict on any packet.
+#[inline(never)]
+fn carefully<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
+    let skb = Skb::new(raw);
+    match skb.take_mark() {
+        Some(Mark::ForLine) if HOOK == Hook::Egress as u32 => return line::enter_copy(skb),
+        Some(_) => return NEXT,
+        None => {}
+    }
+    let Some(netns) = NETNS.get(NETNS_INDEX.load()) else {
+        return NEXT;
+    };
+    let side = &netns.sides[HOOK as usize];
+    let by_socket = side.cgroup_levels | side.processes != 0;
+    if HOOK == Hook::Egress as u32 && netns.lines != 0 && line::is_back(skb) {
+        return NEXT;
+    }
+    let Some(control) = Control::get() else {
+        return NEXT;
+    };
+    let Some(work) = work() else { return NEXT };
+    if side.scope.id != 0 {
+        work.add_scope(side.scope);
+    }
+    if by_socket && HOOK == Hook::Egress as u32 {
+        add_sender_to(work, raw, side);
+    }
+    match understand(skb, work) {
+        UNDERSTOOD => {}
+        BROKEN => {
+            debug!(
+                &TcContext::new(raw),
+                "not understood, passed: {} bytes, ethertype {:x}",
+                skb.len(),
+                u16::from_be(skb.protocol() as u16)
+            );
+            return NEXT;
+        }
+        _ => return NEXT,
+    }
+    work.flow = Flow::of(&work.packet, HOOK);
+    if by_socket && HOOK == Hook::Ingress as u32 {
+        add_receiver(work, raw, side);
+    }
+    search(control, work, skb.ifindex());
+    if work.match_count == 0 {
+        return NEXT;
+    }
+    work.wire_packets = skb.wire_packets();
+    note_guards(control, work, netns);
+    treat(control, skb, netns, HOOK, work)
 }
 
 /// What [`understand`] says of a packet that is not IP.
