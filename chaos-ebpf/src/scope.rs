@@ -91,15 +91,17 @@ pub fn add_sender_to(work: &mut Work, raw: *mut __sk_buff, side: &Side) -> u32 {
 /// The same, wherever they are gathered.
 #[inline(always)]
 pub fn add_sender(scopes: &mut impl Scopes, skb: Skb, side: &Side) {
-    let mut level = 0;
-    while level < CGROUP_LEVELS as u32 {
-        if side.cgroup_levels & (1 << level) != 0 {
+    let (mut levels, mut level) = (side.cgroup_levels, 0);
+    // Done behind the deepest: targets lie near the root.
+    while levels != 0 && level < CGROUP_LEVELS as u32 {
+        if levels & 1 != 0 {
             // SAFETY: a helper on our own context; 0 when no socket is known.
             let id = unsafe { bpf_skb_ancestor_cgroup_id(skb.raw(), level as i32) };
             if id != 0 {
                 add(scopes, scope_kind::CGROUP, id, Hook::Egress);
             }
         }
+        levels >>= 1;
         level += 1;
     }
     if side.processes == 0 {
