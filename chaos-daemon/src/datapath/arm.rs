@@ -505,7 +505,7 @@ impl Datapath {
         if whole {
             self.free_faults.give(record.slot);
             if record.arm.spec.safety.max_flows.is_some() {
-                self.flows_of_ended.insert(record.arm.id.0);
+                self.maps.ledger.forget(record.arm.id);
             }
         }
     }

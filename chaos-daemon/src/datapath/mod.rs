@@ -15,6 +15,7 @@ mod front;
 mod guard;
 mod index;
 mod lease;
+mod ledger;
 mod line;
 mod lines;
 mod object;
@@ -27,12 +28,12 @@ mod spare;
 mod tags;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
 
-use chaos_ebpf_common::abi::{BudgetedFlow, Hook, NETNS_MAX, Newcomer, control, stat};
+use chaos_ebpf_common::abi::{Hook, NETNS_MAX, Newcomer, control, stat};
 use chaos_spec::{
     FaultSpec, WarningKind,
     api::{Attachment, Capability, Hook as WireHook, Packets, PlannedFault},
@@ -158,8 +159,6 @@ pub struct Datapath {
     faults: HashMap<FaultId, Record>,
     /// Lines that nobody uses any more, with their namespaces.
     closing: Vec<(u32, line::Closing)>,
-    /// Faults that have ended, and whose budgets of flows are still written down.
-    flows_of_ended: HashSet<u64>,
     epoch: u64,
     guards: guard::Guards,
     free_spaces: Slots,
@@ -201,7 +200,6 @@ impl Datapath {
             spare: Spare::default(),
             faults: HashMap::new(),
             closing: Vec::new(),
-            flows_of_ended: HashSet::new(),
             epoch: 1,
             guards: guard::Guards::default(),
             free_spaces: Slots::new("network namespaces", 0, NETNS_MAX),
@@ -408,28 +406,14 @@ impl Datapath {
         pids
     }
 
-    /// What can wait until nobody waits: passes on what the programs have logged, has programs loaded ahead for the
-    /// next namespace, and forgets the flows of faults that have ended.
+    /// What can wait until nobody waits: passes on what the programs have logged, and has programs loaded ahead for
+    /// the next namespace.
     pub fn tend(&mut self) {
-        self.forget_flows();
         if let Some(logger) = &mut self.object.logger {
             logger.flush();
         }
         if let Err(error) = self.spare.refill(&self.object.loader, &mut self.free_spaces) {
             tracing::debug!(%error, "no programs could be loaded ahead; the next namespace takes longer");
-        }
-    }
-
-    /// No number of a fault is used again, so what is left of one harms nobody.
-    fn forget_flows(&mut self) {
-        let ended = std::mem::take(&mut self.flows_of_ended);
-        if ended.is_empty() {
-            return;
-        }
-        let all = self.maps.budgeted_flows.keys().filter_map(Result::ok);
-        let stale: Vec<BudgetedFlow> = all.filter(|flow| ended.contains(&flow.fault)).collect();
-        for flow in stale {
-            let _ = self.maps.budgeted_flows.remove(&flow);
         }
     }
 

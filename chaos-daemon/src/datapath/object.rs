@@ -9,11 +9,11 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::abi::{
-    ABI_VERSION, AddressKey, BudgetedFlow, Cell, CellKey, Counters, Daemon, FlowKey, Front, Line, LineKey,
-    Netns, Rule, Scope, ScopeKey, State, Tag, control,
+    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Daemon, FlowKey, Front, Line, LineKey, Netns, Rule,
+    Scope, ScopeKey, State, Tag, control,
 };
 
-use super::{DatapathError, exit::this_process};
+use super::{DatapathError, exit::this_process, ledger::Ledger};
 use crate::sys::{bpf, bpffs::Bpffs, shared::Words};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
@@ -60,7 +60,7 @@ pub struct Maps {
     pub states: Array<MapData, State>,
     pub spent: Array<MapData, u64>,
     pub flows_spent: Array<MapData, u64>,
-    pub budgeted_flows: HashMap<MapData, BudgetedFlow, u32>,
+    pub ledger: Ledger,
     pub counters: PerCpuArray<MapData, Counters>,
     pub stats: PerCpuArray<MapData, u64>,
     pub addresses: LpmTrie<MapData, AddressKey, u32>,
@@ -297,7 +297,7 @@ impl Maps {
             states: take!("STATES"),
             spent: take!("SPENT"),
             flows_spent: take!("FLOWS_SPENT"),
-            budgeted_flows: take!("BUDGETED_FLOWS"),
+            ledger: Ledger::open(take!("BUDGETED_FLOWS"))?,
             counters: take!("COUNTERS"),
             stats: take!("STATS"),
             addresses: take!("ADDRS"),

@@ -95,7 +95,7 @@ fn a_thousand_faults_on_a_line_come_in_one_request_and_are_halted_together() {
         samples.len() > 10 && samples.iter().all(|sample| sample.answered.is_none())
     });
     let halted = monotonic_nanos();
-    timed("halting", 250, &|| api.send("POST", "/v1/halt", ""));
+    timed("halting", 100, &|| api.send("POST", "/v1/halt", ""));
     let mut whole = None;
     eventually(SOON, "questions are answered", || {
         whole = bed.client.probe_report(probe).first_answered(halted);

@@ -63,6 +63,13 @@ pub(super) struct Worker<K> {
     retried: Instant,
 }
 
+/// A fault that is out of the kernel, and still to be told of.
+struct Over {
+    id: FaultId,
+    notices: Vec<WarningKind>,
+    ending: Ending,
+}
+
 /// Says that the thread is over, also when it panics.
 struct Farewell {
     pulse: Pulse,
@@ -200,7 +207,11 @@ impl<K: Kernel> Worker<K> {
                 let _ = reply.send(self.get(&name));
             }
             Command::Halt { why, reply } => {
-                let _ = reply.send(self.end_all(Reason::Halt, &why));
+                let ids = self.faults.active_ids();
+                let over = self.stop(&ids, Reason::Halt, &why);
+                // Whoever pulls the brake hears of it at once; a thousand entries in the log come after it.
+                let _ = reply.send(ids.len());
+                self.bury_all(over);
             }
             Command::Guard { list, reply } => {
                 let _ = reply.send(self.kernel.guard(&list).map_err(Into::into));
@@ -277,6 +288,13 @@ impl<K: Kernel> Worker<K> {
 
     /// Ends these faults together. What the kernel refuses is tried again.
     fn end(&mut self, ids: &[FaultId], reason: Reason, message: &str) {
+        let over = self.stop(ids, reason, message);
+        self.bury_all(over);
+    }
+
+    /// Takes these faults out of the kernel; returns what there is to write down about them.
+    #[must_use = "they are over, and nobody knows"]
+    fn stop(&mut self, ids: &[FaultId], reason: Reason, message: &str) -> Vec<Over> {
         // One that is being ended already has its reason.
         let mut ids: Vec<FaultId> = ids
             .iter()
@@ -285,7 +303,7 @@ impl<K: Kernel> Worker<K> {
             .collect();
         ids.retain(|id| !self.unfinished.iter().any(|(others, ..)| others.contains(id)));
         if ids.is_empty() {
-            return;
+            return Vec::new();
         }
         self.parts.pulse.busy(KERNEL_PATIENCE);
         let quiet = self.kernel.quiet(&ids);
@@ -307,7 +325,7 @@ impl<K: Kernel> Worker<K> {
             }
             self.unfinished.push((ids, reason, message.to_owned()));
             self.retried = Instant::now();
-            return;
+            return Vec::new();
         }
         let names = ids
             .iter()
@@ -315,17 +333,25 @@ impl<K: Kernel> Worker<K> {
             .map(|fault| fault.metadata.name.clone());
         self.parts.roster.ended(names.collect());
         let at = Timestamp::now();
-        for ((id, packets), notices) in ids.iter().zip(packets).zip(notices) {
-            self.bury(
-                *id,
+        let last_words = packets.into_iter().zip(notices);
+        ids.into_iter()
+            .zip(last_words)
+            .map(|(id, (packets, notices))| Over {
+                id,
                 notices,
-                Ending {
+                ending: Ending {
                     reason,
                     message: message.to_owned(),
                     at,
                     packets,
                 },
-            );
+            })
+            .collect()
+    }
+
+    fn bury_all(&mut self, over: Vec<Over>) {
+        for Over { id, notices, ending } in over {
+            self.bury(id, notices, ending);
         }
     }
 
@@ -362,10 +388,7 @@ impl<K: Kernel> Worker<K> {
     }
 
     fn poll(&mut self) {
-        // Loads programs for the namespace to come: two seconds of verifying where a kernel is emulated.
-        self.parts.pulse.busy(KERNEL_PATIENCE);
         self.kernel.breathe();
-        self.parts.pulse.beat();
         for (id, why) in self.kernel.gone() {
             self.end(&[id], Reason::TargetGone, &why);
         }
