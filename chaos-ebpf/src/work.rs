@@ -8,7 +8,7 @@ use chaos_ebpf_common::{
     index::shape,
 };
 
-use crate::{action::line::Notes, guard::Guards, maps::WORK};
+use crate::{action::line::Notes, guard::Guards, maps::WORK, skb::opaque};
 
 /// Scopes one packet can belong to: its namespace, and six targets nested in one another.
 pub const SCOPES_MAX: usize = 7;
@@ -102,11 +102,12 @@ pub fn outer() -> Option<&'static Work> {
     let desk = WORK.get_ptr_mut(0)?;
     // SAFETY: as in `work`; the program that owns it waits for this one.
     unsafe {
-        let depth = core::ptr::read_volatile(&raw const (*desk).depth) as usize;
-        if depth == 0 || depth > DEPTH_MAX {
+        // Of a number that is not 0, kernels before 6.8 do not know that it is at least 1.
+        let above = opaque((core::ptr::read_volatile(&raw const (*desk).depth) as usize).wrapping_sub(1));
+        if above >= DEPTH_MAX {
             return None;
         }
-        Some(&*(&raw const (*desk).works).cast::<Work>().add(depth - 1))
+        Some(&*(&raw const (*desk).works).cast::<Work>().add(above))
     }
 }
 

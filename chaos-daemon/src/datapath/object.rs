@@ -258,7 +258,8 @@ fn telling(error: &dyn std::error::Error) -> String {
     }
     let text = error.to_string();
     let last = text.lines().rev().find(|line| {
-        !line.trim().is_empty() && !line.starts_with("processed ") && !line.contains("verification time")
+        let statistic = ["processed ", "verification time", "stack depth"];
+        !line.trim().is_empty() && !statistic.iter().any(|word| line.starts_with(word))
     });
     match last {
         Some(line) if text.lines().count() > 1 => format!("{cause}: {}", line.trim()),
