@@ -9,6 +9,7 @@ pub mod api;
 pub mod config;
 pub mod datapath;
 pub mod engine;
+pub mod experiments;
 pub mod observe;
 pub mod plan;
 pub mod safety;

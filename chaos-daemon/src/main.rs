@@ -10,6 +10,7 @@ use chaos_daemon::api::{Access, Api, ApiSocket, Doors, TlsDoor, TokenDoor, Token
 use chaos_daemon::config::Config;
 use chaos_daemon::datapath::Datapath;
 use chaos_daemon::engine::{Engine, EngineOptions, Host};
+use chaos_daemon::experiments::Experiments;
 use chaos_daemon::observe::{Audit, History, log};
 use chaos_daemon::safety::{HostLock, Journal, clock, privileges};
 use chaos_daemon::signals::Signals;
@@ -56,9 +57,11 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     };
     let engine = Engine::start(datapath, lease, Host, engine)?;
     engine.recovered(&leftovers);
+    let experiments = Experiments::open(engine.clone(), &config.state_dir);
     let doors = open_doors(config, &audit).await?;
     let (stop, stopped) = watch::channel(false);
-    let api = Api::new(engine.clone(), Arc::clone(&config.policy))?.serve(doors, stopped);
+    let api =
+        Api::new(engine.clone(), experiments.clone(), Arc::clone(&config.policy))?.serve(doors, stopped);
     // The log says that the daemon has started before anybody can ask it for anything.
     audit.settle(LAST_WORDS).await;
     ready(config)?;
@@ -66,6 +69,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         let end = signals.until_stop(&engine).await;
         // For systemd; nobody else listens, and the end does not wait for it.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        experiments.shutdown().await;
         engine.shutdown().await;
         audit.settle(LAST_WORDS).await;
         let _ = tokio::time::timeout(LAST_WORDS, engine.history().settle()).await;

@@ -2,6 +2,7 @@
 //!
 //! * [`spec`]: `NetworkFault` as it stands in a file, in the API and in a catalog.
 //! * [`units`]: the small values inside it: a [`Chance`], a [`Duration`], a [`PortRange`], a [`Cidr`].
+//! * [`experiment`]: `Experiment`, its steps, and the faults that they make.
 //! * [`api`]: what the daemon answers: status, plans, node facts, problems.
 //! * [`audit`]: the form of the audit log, and how it shows what was done to it.
 //! * [`parse()`]: files and request bodies, with a place for every error; [`validate()`]: what they may not say.
@@ -15,6 +16,7 @@
 pub mod api;
 pub mod audit;
 pub mod diagnostic;
+pub mod experiment;
 pub mod explain;
 pub mod parse;
 pub mod path;
@@ -34,8 +36,8 @@ pub use render::{RenderError, to_yaml};
 pub use schema::schema;
 pub use spec::*;
 pub use units::{
-    ByteSize, Chance, Cidr, Comparison, Duration, Endpoint, Hostname, HttpUrl, LatencyBound, PortRange, Rate,
-    ShareBound, StatusRange, ValueBound,
+    ByteSize, Chance, Cidr, Comparison, Duration, Endpoint, Hostname, HttpUrl, LatencyBound,
+    LatencyTolerance, PortRange, Rate, ShareBound, StatusRange, ValueBound, ValueTolerance,
 };
 pub use validate::{MAX_FLOWS, validate, validate_health};
 pub use warning::{Warning, WarningKind};

@@ -46,6 +46,17 @@ impl SpecPath {
         self
     }
 
+    /// This path as seen from one above it; the whole when that is not above it.
+    #[must_use]
+    pub(crate) fn after(&self, parent: &Self) -> Self {
+        Self(
+            self.0
+                .strip_prefix(parent.0.as_slice())
+                .unwrap_or(&self.0)
+                .to_vec(),
+        )
+    }
+
     pub fn starts_with(&self, parent: &Self) -> bool {
         self.0.starts_with(&parent.0)
     }

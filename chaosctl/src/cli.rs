@@ -12,7 +12,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{ColorWhen, Output};
 use crate::verb::{
-    apply, approve, audit, completions, delete, doctor, explain, get, halt, inject, man, pki, plan, status,
+    apply, approve, audit, completions, delete, doctor, explain, get, halt, inject, man, pki, plan, report,
+    run, status, stop,
 };
 
 /// Inject network faults that behave like a real network, and that end by themselves.
@@ -24,9 +25,9 @@ use crate::verb::{
 ///   chaosctl get faults
 ///   chaosctl halt
 ///
-/// Exit codes: 0 done, 1 internal error, 2 bad usage or input, 11 ended early and rolled back,
-/// 12 a health check is not well, not started, 13 rollback incomplete, 14 refused by policy or halted, 20 daemon unreachable,
-/// 130 interrupted and rolled back.
+/// Exit codes: 0 done or the hypothesis held, 1 internal error, 2 bad usage or input, 10 hypothesis refuted, 11 ended
+/// early and rolled back, 12 no steady state, not started, 13 rollback incomplete, 14 refused by policy or halted,
+/// 15 did not recover, 20 daemon unreachable, 130 interrupted and rolled back.
 #[derive(Debug, Parser)]
 #[command(name = "chaosctl", version, verbatim_doc_comment, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -139,6 +140,9 @@ enum Verb {
     Inject(Box<inject::Inject>),
     Get(get::Get),
     Delete(delete::Delete),
+    Run(run::Run),
+    Stop(stop::Stop),
+    Report(report::Report),
     Halt(halt::Halt),
     Status(status::Status),
     Explain(explain::Explain),
@@ -216,6 +220,9 @@ impl Verb {
             Self::Inject(verb) => verb.run(session).await,
             Self::Get(verb) => verb.run(session).await,
             Self::Delete(verb) => verb.run(session).await,
+            Self::Run(verb) => verb.run(session).await,
+            Self::Stop(verb) => verb.run(session).await,
+            Self::Report(verb) => verb.run(session).await,
             Self::Halt(verb) => verb.run(session).await,
             Self::Status(verb) => verb.run(session).await,
             Self::Explain(verb) => verb.run(session),

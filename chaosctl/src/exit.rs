@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use chaos_spec::api::Outcome;
+
 /// How a run of `chaosctl` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exit(u8);
@@ -23,6 +25,13 @@ impl Exit {
     pub(crate) const UNREACHABLE: Self = Self(20);
     /// Ctrl-C, and what was started is undone.
     pub(crate) const INTERRUPTED: Self = Self(130);
+}
+
+impl Exit {
+    /// Of an experiment.
+    pub(crate) const fn of_outcome(outcome: Outcome) -> Self {
+        Self(outcome.exit_code())
+    }
 }
 
 impl From<Exit> for ExitCode {

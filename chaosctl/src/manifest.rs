@@ -6,9 +6,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use chaos_spec::api::ProblemError;
+use chaos_spec::experiment::{LocatedRun, parse_run};
 use chaos_spec::parse::same_names;
 use chaos_spec::path::Step;
-use chaos_spec::{Located, MAX_TEXT_BYTES, SpecError, SpecPath};
+use chaos_spec::{Diagnostics, Located, MAX_TEXT_BYTES, SpecError, SpecPath};
 use clap::Args;
 
 use crate::failure::Failure;
@@ -80,22 +81,61 @@ impl Sources {
     }
 }
 
-fn read_into(file: &Path, faults: &mut Vec<Located>, wrong: &mut Vec<String>) {
-    let name = if file.as_os_str() == "-" {
+/// The experiment and the faults of some files.
+pub(crate) fn read_run(sources: &[PathBuf]) -> Result<LocatedRun, Failure> {
+    let mut texts = Vec::new();
+    let mut wrong = Vec::new();
+    for source in sources {
+        match files(source) {
+            Ok(files) => {
+                for file in files {
+                    match text_of(&file) {
+                        Ok(text) => texts.push((name_of(&file), text)),
+                        Err(error) => wrong.push(unreadable(&name_of(&file), &error)),
+                    }
+                }
+            }
+            Err(line) => wrong.push(line),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(ManifestError(wrong).into());
+    }
+    let lines = |wrong: Diagnostics| ManifestError(wrong.0.iter().map(ToString::to_string).collect());
+    let mut run = parse_run(&texts).map_err(lines)?;
+    for located in &mut run.faults {
+        let beside = Path::new(located.file())
+            .parent()
+            .unwrap_or(Path::new(""))
+            .to_owned();
+        if let Err(error) = fill_table(located, &beside) {
+            wrong.push(error);
+        }
+    }
+    if wrong.is_empty() {
+        Ok(run)
+    } else {
+        Err(ManifestError(wrong).into())
+    }
+}
+
+fn name_of(file: &Path) -> String {
+    if file.as_os_str() == "-" {
         STDIN.to_owned()
     } else {
         file.display().to_string()
-    };
+    }
+}
+
+fn unreadable(name: &str, error: &io::Error) -> String {
+    format!("{name}: cannot be read: {} – {}", reason(error), remedy(error))
+}
+
+fn read_into(file: &Path, faults: &mut Vec<Located>, wrong: &mut Vec<String>) {
+    let name = name_of(file);
     let text = match text_of(file) {
         Ok(text) => text,
-        Err(error) => {
-            wrong.push(format!(
-                "{name}: cannot be read: {} – {}",
-                reason(&error),
-                remedy(&error)
-            ));
-            return;
-        }
+        Err(error) => return wrong.push(unreadable(&name, &error)),
     };
     match chaos_spec::parse(&name, &text) {
         Ok(mut read) => {

@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use chaos_spec::api::ProblemError;
+use chaos_spec::experiment::{RunSubmission, parse_run_body};
 use chaos_spec::{MAX_TEXT_BYTES, NetworkFault};
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
@@ -122,6 +123,30 @@ pub(super) async fn faults(turns: &Semaphore, headers: HeaderMap, body: Bytes) -
     tokio::task::spawn_blocking(move || read(&headers, &body))
         .await
         .map_err(|_| gone(()))?
+}
+
+/// Reads an experiment with its faults, in JSON; as [`faults`] does.
+///
+/// # Errors
+/// As for [`faults`].
+pub(super) async fn run(
+    turns: &Semaphore,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<RunSubmission, Refusal> {
+    let gone = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending");
+    if format(&headers, &body)? != Format::Json {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "an experiment is sent as application/json: {\"experiment\": {…}, \"faults\": [{…}]}",
+        ));
+    }
+    let _turn = turns.acquire().await.map_err(|_| gone(()))?;
+    let read = move || {
+        let broken = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_err();
+        parse_run_body(&body).map_err(|wrong| refuse(wrong.0.into_iter().map(Into::into).collect(), broken))
+    };
+    tokio::task::spawn_blocking(read).await.map_err(|_| gone(()))?
 }
 
 fn read(headers: &HeaderMap, body: &[u8]) -> Result<Submitted, Refusal> {

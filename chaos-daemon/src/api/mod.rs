@@ -6,6 +6,7 @@ mod authorize;
 mod body;
 mod door;
 mod events;
+mod experiments;
 mod faults;
 mod history;
 mod node;
@@ -33,6 +34,7 @@ pub use door::{TlsDoor, TlsError, TlsFiles, TokenDoor, TokenError, Tokens};
 pub use socket::{Access, ApiSocket, SocketError};
 
 use crate::engine::Engine;
+use crate::experiments::Experiments;
 use crate::observe::metrics::{self, Metrics};
 use crate::safety::roles::{self, Standing};
 use crate::safety::{Caller, PolicyKeeper};
@@ -45,6 +47,7 @@ const READERS: usize = 64;
 #[derive(Clone)]
 pub struct Api {
     engine: Engine,
+    experiments: Experiments,
     metrics: Metrics,
     policy: Arc<PolicyKeeper>,
     readers: Arc<Semaphore>,
@@ -63,9 +66,14 @@ pub struct Doors {
 impl Api {
     /// # Errors
     /// See [`Metrics::new`].
-    pub fn new(engine: Engine, policy: Arc<PolicyKeeper>) -> prometheus::Result<Self> {
+    pub fn new(
+        engine: Engine,
+        experiments: Experiments,
+        policy: Arc<PolicyKeeper>,
+    ) -> prometheus::Result<Self> {
         Ok(Self {
             engine,
+            experiments,
             metrics: Metrics::new()?,
             policy,
             readers: Arc::new(Semaphore::new(READERS)),

@@ -4,14 +4,15 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use chaos_spec::NetworkFault;
 use chaos_spec::api::{
-    Approval, ApprovalList, ApprovalRequest, Event, FaultList, FaultView, HaltRequest, HaltState, History,
-    NodeInfo, Plan, Submission,
+    Approval, ApprovalList, ApprovalRequest, Event, ExperimentList, ExperimentView, FaultList, FaultView,
+    HaltRequest, HaltState, History, NodeInfo, Plan, Submission,
 };
+use chaos_spec::experiment::RunSubmission;
 use chaos_spec::policy::Role;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::authorize::Needs;
-use super::{Api, approvals, events, faults, history, metrics, node, openapi};
+use super::{Api, approvals, events, experiments, faults, history, metrics, node, openapi};
 
 pub(super) const PLAN: &str = "/v1/plan";
 pub(super) const HALT: &str = "/v1/halt";
@@ -210,6 +211,41 @@ pub(super) fn routes() -> Vec<Route> {
             )
         }
         .about("What ran on this node, the newest first, also before a restart."),
+        Route::new(
+            GET,
+            "/v1/experiments",
+            "listExperiments",
+            json(schema::<ExperimentList>),
+            on(MethodFilter::GET, experiments::list),
+        )
+        .about("Experiments, the newest first, without the samples of their probes."),
+        Route::new(
+            Method::POST,
+            "/v1/experiments",
+            "startExperiment",
+            json(schema::<ExperimentView>),
+            on(MethodFilter::POST, experiments::start),
+        )
+        .needs(Some(Role::Operator))
+        .about("Begins an experiment; the answer has its id.")
+        .takes::<RunSubmission>(),
+        Route::new(
+            GET,
+            "/v1/experiments/{id}",
+            "getExperiment",
+            json(schema::<ExperimentView>),
+            on(MethodFilter::GET, experiments::get),
+        )
+        .about("One experiment by its id, or the newest of a name, with all that it has seen so far."),
+        Route::new(
+            Method::DELETE,
+            "/v1/experiments/{id}",
+            "stopExperiment",
+            json(schema::<ExperimentView>),
+            on(MethodFilter::DELETE, experiments::stop),
+        )
+        .needs(Some(Role::Operator))
+        .about("Orders an experiment to stop and to undo everything; its report stays."),
         Route::new(
             GET,
             "/v1/approvals",

@@ -16,10 +16,12 @@ use tower::ServiceExt;
 
 use super::{Access, Api, ApiSocket, Doors};
 use crate::engine::fake::{Bench, eventually, fault};
+use crate::experiments::Experiments;
 use crate::safety::{Caller, UnixPeer};
 
 fn api(bench: &Bench) -> Api {
-    Api::new(bench.engine.clone(), std::sync::Arc::default()).unwrap()
+    let experiments = Experiments::open(bench.engine.clone(), bench.dir.path());
+    Api::new(bench.engine.clone(), experiments, std::sync::Arc::default()).unwrap()
 }
 
 fn router(bench: &Bench) -> Router {

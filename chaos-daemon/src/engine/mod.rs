@@ -257,6 +257,20 @@ impl Engine {
         Ok(plan)
     }
 
+    /// Whether [`Engine::apply`] would let these in for `caller`, as far as can be told without a look at their health
+    /// checks. Nothing changes.
+    ///
+    /// # Errors
+    /// What [`Engine::apply`] would refuse.
+    pub async fn may_apply(&self, faults: Vec<NetworkFault>, caller: &Caller) -> Result<(), EngineError> {
+        self.shared.halt.check()?;
+        let faults = self.shared.preparer.prepare(faults).await?;
+        self.check_approval(&Weighed::of(&faults), caller)?;
+        self.ask(PATIENCE, |reply| Command::Plan { faults, reply })
+            .await??;
+        Ok(())
+    }
+
     /// One fault, active or ended, with its counters as they are now.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ pub enum EventKind {
     Recovered,
     /// The node's policy was read again.
     PolicyReloaded,
+    ExperimentStarted,
+    ExperimentEnded,
     DaemonStarted,
     DaemonStopping,
     /// A kind that this version does not know yet.

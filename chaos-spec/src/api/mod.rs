@@ -3,6 +3,7 @@
 
 mod approval;
 mod event;
+mod experiment;
 mod fault;
 mod health;
 mod history;
@@ -12,6 +13,10 @@ mod problem;
 
 pub use approval::{Approval, ApprovalList, ApprovalRequest};
 pub use event::{Event, EventKind};
+pub use experiment::{
+    AbortRun, ExperimentList, ExperimentPhase, ExperimentStatus, ExperimentView, FaultRun, Outcome, PhaseAt,
+    Point, ProbeRun, RecoveryRun, Seen, StepRun,
+};
 pub use fault::{
     Attachment, FaultList, FaultView, Hook, Line, Mode, Packets, Phase, Reason, Status, Submission,
 };

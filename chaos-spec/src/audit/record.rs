@@ -55,6 +55,8 @@ pub enum Kind {
     /// A change was asked for and done.
     Done,
     Approved,
+    ExperimentStarted,
+    ExperimentEnded,
     Halted,
     Released,
     /// What a previous daemon left behind was undone.

@@ -18,7 +18,7 @@ const MOST_ERRORS: usize = 20;
 pub(crate) type Placed = (SpecError, Option<Mark>);
 
 /// Reads and validates; the paths of the errors start at `node`.
-pub(super) fn fault(node: &Node) -> Result<NetworkFault, Vec<Placed>> {
+pub(crate) fn fault(node: &Node) -> Result<NetworkFault, Vec<Placed>> {
     let place = |error: SpecError| {
         let mark = node.locate(&error.path);
         (error, mark)
@@ -52,11 +52,10 @@ fn check_kind(node: &Node, wanted: &str) -> Result<(), SpecError> {
     match written(node, "kind") {
         Some(kind) if kind == wanted => {}
         Some("Experiment") if wanted == KIND => {
-            let remedy = format!("apply its fault by itself, as `kind: {KIND}`");
             return Err(SpecError::new(
                 at("kind"),
-                "Experiment is not in this version",
-                remedy,
+                "an Experiment is run, not applied",
+                "use `chaosctl run FILE`",
             ));
         }
         Some(kind) => {

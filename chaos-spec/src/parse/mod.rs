@@ -64,7 +64,7 @@ fn shorten_list(file: &str, wrong: &mut Vec<Diagnostic>) {
     }
 }
 
-fn place(file: &str, prefix: &SpecPath, error: SpecError, mark: Option<Mark>) -> Diagnostic {
+pub(crate) fn place(file: &str, prefix: &SpecPath, error: SpecError, mark: Option<Mark>) -> Diagnostic {
     Diagnostic {
         file: file.to_owned(),
         mark,
@@ -84,35 +84,9 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Vec<Located>, Diagnostics> {
     let mut located = Vec::new();
     let mut wrong = Vec::new();
     for document in &documents {
-        match collect::items(document) {
-            Ok(items) => {
-                for (prefix, node) in items {
-                    if wrong.len() > MOST_ERRORS {
-                        break;
-                    }
-                    match collect::fault(node) {
-                        Ok(fault) => {
-                            located.push(Located {
-                                fault,
-                                file: file.to_owned(),
-                                prefix,
-                                node: node.clone(),
-                            });
-                        }
-                        Err(errors) => {
-                            wrong.extend(
-                                errors
-                                    .into_iter()
-                                    .map(|(error, mark)| place(file, &prefix, error, mark)),
-                            );
-                        }
-                    }
-                }
-            }
-            Err(error) => {
-                let mark = document.locate(&error.path);
-                wrong.push(place(file, &SpecPath::root(), error, mark));
-            }
+        match self::located(file, document) {
+            Ok(faults) => located.extend(faults),
+            Err(errors) => wrong.extend(errors),
         }
     }
     wrong.extend(same_names(&located));
@@ -134,14 +108,56 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Vec<Located>, Diagnostics> {
     }
 }
 
+/// The faults of one document, or all that is wrong with them.
+pub(crate) fn located(file: &str, document: &Node) -> Result<Vec<Located>, Vec<Diagnostic>> {
+    let mut located = Vec::new();
+    let mut wrong = Vec::new();
+    match collect::items(document) {
+        Ok(items) => {
+            for (prefix, node) in items {
+                if wrong.len() > MOST_ERRORS {
+                    break;
+                }
+                match collect::fault(node) {
+                    Ok(fault) => {
+                        located.push(Located {
+                            fault,
+                            file: file.to_owned(),
+                            prefix,
+                            node: node.clone(),
+                        });
+                    }
+                    Err(errors) => {
+                        wrong.extend(
+                            errors
+                                .into_iter()
+                                .map(|(error, mark)| place(file, &prefix, error, mark)),
+                        );
+                    }
+                }
+            }
+        }
+        Err(error) => {
+            let mark = document.locate(&error.path);
+            wrong.push(place(file, &SpecPath::root(), error, mark));
+        }
+    }
+    if wrong.is_empty() { Ok(located) } else { Err(wrong) }
+}
+
+/// The document of a request body.
+pub(crate) fn json_of(body: &[u8]) -> Result<Node, Diagnostics> {
+    check_size("", body)?;
+    Ok(json::document("", body)?)
+}
+
 /// The faults of a request body: JSON, one `NetworkFault` or `{"items": […]}`. Errors carry paths (and pointers)
 /// into the body, and line and column only where the JSON itself is broken.
 ///
 /// # Errors
 /// Everything that is wrong with the form and the meaning of each fault.
 pub fn parse_body(body: &[u8]) -> Result<Vec<NetworkFault>, Diagnostics> {
-    check_size("", body)?;
-    let document = json::document("", body)?;
+    let document = json_of(body)?;
     let items = collect::items(&document).map_err(|error| place("", &SpecPath::root(), error, None))?;
     let mut faults = Vec::new();
     let mut wrong = Vec::new();
@@ -185,7 +201,7 @@ pub fn parse_body(body: &[u8]) -> Result<Vec<NetworkFault>, Diagnostics> {
 }
 
 /// A file that nobody has read yet: whoever asks a daemon over a wire may not have it open files.
-fn unread_file(fault: &NetworkFault) -> Option<SpecError> {
+pub(crate) fn unread_file(fault: &NetworkFault) -> Option<SpecError> {
     let source = fault.distribution_table()?;
     source.file.as_ref()?;
     Some(SpecError::new(

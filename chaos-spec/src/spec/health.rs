@@ -2,7 +2,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DnsProbe, ExecProbe, Expect, GrpcProbe, HttpProbe, Probe, PrometheusProbe, TcpProbe, is_default,
+    DnsProbe, ExecProbe, Expect, GrpcProbe, HttpProbe, OneProbe, Probe, ProbeChoiceError, PrometheusProbe,
+    TcpProbe, is_default,
 };
 use crate::Duration;
 
@@ -89,16 +90,6 @@ struct HealthFields {
     netns: Option<String>,
 }
 
-const KINDS: &str = "`http`, `tcp`, `grpc`, `dns`, `exec` or `prometheus`";
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum HealthError {
-    #[error("nothing is probed – write exactly one of {KINDS}")]
-    None,
-    #[error("{0} are named together – keep exactly one of {KINDS}, and write another check for the other")]
-    Several(String),
-}
-
 impl HealthCheck {
     /// How often percentiles and `success` look back when no window is written.
     const WINDOW_INTERVALS: u32 = 10;
@@ -135,23 +126,18 @@ impl HealthCheck {
 }
 
 impl TryFrom<HealthFields> for HealthCheck {
-    type Error = HealthError;
+    type Error = ProbeChoiceError;
 
-    fn try_from(fields: HealthFields) -> Result<Self, HealthError> {
-        let mut probes = Vec::new();
-        probes.extend(fields.http.map(Probe::Http));
-        probes.extend(fields.tcp.map(Probe::Tcp));
-        probes.extend(fields.grpc.map(Probe::Grpc));
-        probes.extend(fields.dns.map(Probe::Dns));
-        probes.extend(fields.exec.map(Probe::Exec));
-        probes.extend(fields.prometheus.map(Probe::Prometheus));
-        let names: Vec<_> = probes.iter().map(|probe| format!("`{}`", probe.word())).collect();
-        let mut probes = probes.into_iter();
-        let probe = match (probes.next(), probes.next()) {
-            (Some(probe), None) => probe,
-            (None, _) => return Err(HealthError::None),
-            (Some(_), Some(_)) => return Err(HealthError::Several(names.join(" and "))),
-        };
+    fn try_from(fields: HealthFields) -> Result<Self, ProbeChoiceError> {
+        let probe = OneProbe {
+            http: fields.http,
+            tcp: fields.tcp,
+            grpc: fields.grpc,
+            dns: fields.dns,
+            exec: fields.exec,
+            prometheus: fields.prometheus,
+        }
+        .chosen()?;
         Ok(Self {
             name: fields.name,
             probe,
@@ -170,14 +156,22 @@ impl TryFrom<HealthFields> for HealthCheck {
 
 impl From<HealthCheck> for HealthFields {
     fn from(check: HealthCheck) -> Self {
-        let mut fields = Self {
+        let OneProbe {
+            http,
+            tcp,
+            grpc,
+            dns,
+            exec,
+            prometheus,
+        } = check.probe.into();
+        Self {
             name: check.name,
-            http: None,
-            tcp: None,
-            grpc: None,
-            dns: None,
-            exec: None,
-            prometheus: None,
+            http,
+            tcp,
+            grpc,
+            dns,
+            exec,
+            prometheus,
             expect: check.expect,
             interval: check.interval,
             timeout: check.timeout,
@@ -187,16 +181,7 @@ impl From<HealthCheck> for HealthFields {
             window: check.window,
             sustained: check.sustained,
             netns: check.netns,
-        };
-        match check.probe {
-            Probe::Http(probe) => fields.http = Some(probe),
-            Probe::Tcp(probe) => fields.tcp = Some(probe),
-            Probe::Grpc(probe) => fields.grpc = Some(probe),
-            Probe::Dns(probe) => fields.dns = Some(probe),
-            Probe::Exec(probe) => fields.exec = Some(probe),
-            Probe::Prometheus(probe) => fields.prometheus = Some(probe),
         }
-        fields
     }
 }
 

@@ -34,8 +34,9 @@ pub use target::{InterfaceTarget, PodSelect, PodsTarget, Target, TargetKind};
 pub use traffic::{Connections, Direction, Local, Protocol, Remote, Traffic};
 
 pub(crate) use lists::not_empty;
+pub(crate) use probe::{OneProbe, ProbeChoiceError};
 
 /// For serde: leaves out what has its default value, so that what is rendered is what a person would write.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -130,6 +130,67 @@ pub struct PrometheusProbe {
     pub tls: Tls,
 }
 
+/// The kinds side by side, as they are written: exactly one may be there.
+pub(crate) struct OneProbe {
+    pub http: Option<HttpProbe>,
+    pub tcp: Option<TcpProbe>,
+    pub grpc: Option<GrpcProbe>,
+    pub dns: Option<DnsProbe>,
+    pub exec: Option<ExecProbe>,
+    pub prometheus: Option<PrometheusProbe>,
+}
+
+const KINDS: &str = "`http`, `tcp`, `grpc`, `dns`, `exec` or `prometheus`";
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProbeChoiceError {
+    #[error("nothing is probed – write exactly one of {KINDS}")]
+    None,
+    #[error("{0} are named together – keep exactly one of {KINDS}, and write another check for the other")]
+    Several(String),
+}
+
+impl OneProbe {
+    pub(crate) fn chosen(self) -> Result<Probe, ProbeChoiceError> {
+        let mut probes = Vec::new();
+        probes.extend(self.http.map(Probe::Http));
+        probes.extend(self.tcp.map(Probe::Tcp));
+        probes.extend(self.grpc.map(Probe::Grpc));
+        probes.extend(self.dns.map(Probe::Dns));
+        probes.extend(self.exec.map(Probe::Exec));
+        probes.extend(self.prometheus.map(Probe::Prometheus));
+        let names: Vec<_> = probes.iter().map(|probe| format!("`{}`", probe.word())).collect();
+        let mut probes = probes.into_iter();
+        match (probes.next(), probes.next()) {
+            (Some(probe), None) => Ok(probe),
+            (None, _) => Err(ProbeChoiceError::None),
+            (Some(_), Some(_)) => Err(ProbeChoiceError::Several(names.join(" and "))),
+        }
+    }
+}
+
+impl From<Probe> for OneProbe {
+    fn from(probe: Probe) -> Self {
+        let mut kinds = Self {
+            http: None,
+            tcp: None,
+            grpc: None,
+            dns: None,
+            exec: None,
+            prometheus: None,
+        };
+        match probe {
+            Probe::Http(probe) => kinds.http = Some(probe),
+            Probe::Tcp(probe) => kinds.tcp = Some(probe),
+            Probe::Grpc(probe) => kinds.grpc = Some(probe),
+            Probe::Dns(probe) => kinds.dns = Some(probe),
+            Probe::Exec(probe) => kinds.exec = Some(probe),
+            Probe::Prometheus(probe) => kinds.prometheus = Some(probe),
+        }
+        kinds
+    }
+}
+
 impl Probe {
     /// The field that names it in a spec.
     pub const fn word(&self) -> &'static str {

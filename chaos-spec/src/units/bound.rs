@@ -72,7 +72,7 @@ impl Comparison {
         }
     }
 
-    fn split(text: &str) -> (Option<Self>, &str) {
+    pub(super) fn split(text: &str) -> (Option<Self>, &str) {
         let found = Self::ALL
             .iter()
             .find_map(|(sign, it)| Some((*it, text.strip_prefix(sign)?)));
@@ -86,6 +86,10 @@ impl Comparison {
 impl LatencyBound {
     pub const fn at_most(limit: Duration) -> Self {
         Self { strict: false, limit }
+    }
+
+    pub const fn below(limit: Duration) -> Self {
+        Self { strict: true, limit }
     }
 
     pub const fn limit(self) -> Duration {

@@ -11,6 +11,7 @@ mod endpoint;
 mod ports;
 mod rate;
 mod status;
+mod tolerance;
 
 pub use address::{AddressError, Cidr, Hostname};
 pub use bound::{BoundError, Comparison, LatencyBound, ShareBound, ValueBound};
@@ -20,6 +21,7 @@ pub use endpoint::{Endpoint, EndpointError, HttpUrl};
 pub use ports::{PortError, PortRange};
 pub use rate::{ByteSize, QuantityError, Rate};
 pub use status::{StatusError, StatusRange};
+pub use tolerance::{LatencyTolerance, ToleranceError, ValueTolerance};
 
 /// What stands between the reason and the remedy in every message of this crate.
 pub const REMEDY_MARK: &str = " – ";

@@ -34,7 +34,7 @@ pub(super) fn check(fault: &NetworkFault, errors: &mut Errors) {
     }
 }
 
-fn check_name(name: &str, errors: &mut Errors) {
+pub(super) fn check_name(name: &str, errors: &mut Errors) {
     let mut refuse = |message: String, remedy: String| errors.add("metadata.name", message, remedy);
     if name.is_empty() {
         return refuse(

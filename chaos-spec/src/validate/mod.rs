@@ -41,6 +41,13 @@ pub fn validate(fault: &NetworkFault) -> Vec<SpecError> {
     errors.0
 }
 
+/// What is wrong with `metadata.name`.
+pub(crate) fn validate_name(name: &str) -> Vec<SpecError> {
+    let mut errors = Errors::default();
+    metadata::check_name(name, &mut errors);
+    errors.0
+}
+
 fn check_flows(budget: Option<u64>, errors: &mut Errors) {
     let remedy =
         format!("write 1 to {MAX_FLOWS}, or leave it out; `traffic.flows` bounds the share of flows");

@@ -1,8 +1,9 @@
 use chaos_spec::NetworkFault;
 use chaos_spec::api::{
-    Approval, ApprovalList, ApprovalRequest, FaultList, FaultView, HaltRequest, HaltState, History, NodeInfo,
-    Plan, Submission,
+    Approval, ApprovalList, ApprovalRequest, ExperimentList, ExperimentView, FaultList, FaultView,
+    HaltRequest, HaltState, History, NodeInfo, Plan, Submission,
 };
+use chaos_spec::experiment::RunSubmission;
 use hyper::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -91,6 +92,29 @@ impl Daemon {
         }))
     }
 
+    /// Begins an experiment.
+    pub(crate) async fn start_experiment(&self, run: &RunSubmission) -> Result<ExperimentView, Failure> {
+        self.post("/v1/experiments", run).await
+    }
+
+    pub(crate) async fn experiments(&self) -> Result<ExperimentList, Failure> {
+        self.get("/v1/experiments").await
+    }
+
+    /// By id, or the newest of a name; `None` when the daemon knows none.
+    pub(crate) async fn experiment(&self, id: &str) -> Result<Option<ExperimentView>, Failure> {
+        found(self.get(&experiment_path(id)).await)
+    }
+
+    /// Orders one to stop; as it is now.
+    pub(crate) async fn stop_experiment(&self, id: &str) -> Result<Option<ExperimentView>, Failure> {
+        let path = experiment_path(id);
+        let answer = found(self.send(Method::DELETE, &path, None).await)?;
+        answer
+            .map(|answer| understood(&answer, &Method::DELETE, &path))
+            .transpose()
+    }
+
     pub(crate) async fn halt(&self, reason: Option<String>) -> Result<HaltState, Failure> {
         let body = json(&HaltRequest { reason })?;
         let answer = self.send(Method::POST, "/v1/halt", Some(body)).await?;
@@ -163,6 +187,10 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
 /// Whatever was typed as a name stays one step of the path.
 fn fault_path(name: &str) -> String {
     format!("/v1/faults/{}", escaped(name))
+}
+
+fn experiment_path(id: &str) -> String {
+    format!("/v1/experiments/{}", escaped(id))
 }
 
 fn escaped(name: &str) -> String {

@@ -1,5 +1,6 @@
 //! What people and scripts read. stdout is data, stderr is progress.
 
+mod experiments;
 mod faults;
 mod format;
 mod history;
@@ -9,6 +10,7 @@ mod table;
 mod time;
 mod writer;
 
+pub(crate) use experiments::experiment_table;
 pub(crate) use faults::{fault_table, outcome};
 pub(crate) use format::{Format, rendered};
 pub(crate) use history::history_table;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chaos_tests::{
-    FaultFile, Process, Workload, eventually, lag1_correlation, monotonic_nanos, need, require_program,
+    FaultFile, Process, Workload, eventually, is_emulated, lag1_correlation, monotonic_nanos, need,
+    require_program,
 };
 use serde_json::{Value, json};
 
@@ -36,13 +37,17 @@ fn every_packet_waits_and_none_a_moment_less() {
         );
         println!("{told}");
         assert!(quantile(&late, 0.0) >= 50.0, "{told}");
-        assert!(quantile(&late, 0.5) <= 50.0 + slack(1.0), "{told}");
+        // An emulated processor does not carry two hundred packets a second in time.
+        assert!(
+            is_emulated() || quantile(&late, 0.5) <= 50.0 + slack(1.0),
+            "{told}"
+        );
         let view = bed.ctl.fault("late");
         assert_eq!(view.packets("delayed"), view.packets("matched"));
         assert_eq!(view.packets("dropped"), 0);
         bed.delete("late");
         let after = waits(&bed, to, Duration::from_millis(5), 20);
-        assert!(quantile(&after, 0.5) < slack(1.0), "{after:?}");
+        assert!(is_emulated() || quantile(&after, 0.5) < slack(1.0), "{after:?}");
     }
 }
 

@@ -87,7 +87,8 @@ fn whole_again(client: &Workload, probe: Handle, from: u64, within: Duration) ->
             .is_some_and(|first| report.now > first + 300 * MILLI)
     });
     let report = client.probe_report(probe);
-    let last_lost = report.last_lost(report.now - 50 * MILLI).unwrap_or(0);
+    let settling = u64::try_from(patience(Duration::from_millis(50)).as_nanos()).expect("half a second");
+    let last_lost = report.last_lost(report.now - settling).unwrap_or(0);
     // One answered question between lost ones would be a fault that flickers.
     report.first_answered(last_lost.max(from)).expect("it came back")
 }

@@ -120,6 +120,8 @@ impl Audit {
             EventKind::Halted => Kind::Halted,
             EventKind::Released => Kind::Released,
             EventKind::Recovered => Kind::Recovered,
+            EventKind::ExperimentStarted => Kind::ExperimentStarted,
+            EventKind::ExperimentEnded => Kind::ExperimentEnded,
             EventKind::DaemonStarted => Kind::DaemonStarted,
             EventKind::DaemonStopping => Kind::DaemonStopping,
             EventKind::Warning => Kind::Warning,

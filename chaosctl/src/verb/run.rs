@@ -1,0 +1,270 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chaos_spec::api::{ExperimentPhase, ExperimentStatus, ExperimentView, ProblemError};
+use chaos_spec::experiment::LocatedRun;
+use chaos_spec::path::Step;
+use chaos_spec::{SpecError, SpecPath};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use super::report;
+use crate::cli::Session;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::manifest;
+use crate::output::{Format, Paint, rendered};
+
+/// How often the daemon is asked how it goes.
+const PACE: Duration = Duration::from_millis(250);
+/// A daemon that restarts, or a line that breaks, is waited for so long; the experiment goes on without us.
+const PATIENCE: u32 = 20;
+
+/// Run an experiment: look, inject, watch, roll back, look again
+///
+/// The files have one Experiment, and the NetworkFaults that its steps name. The daemon carries it out: it goes on when
+/// this terminal goes away. Ctrl-C rolls back; a second one leaves, and the daemon still rolls back.
+///
+/// Example:
+///   chaosctl run checkout.yaml --report out/
+///
+/// Exit codes: 0 the hypothesis held, 10 refuted, 11 aborted and rolled back, 12 no steady state, not started,
+/// 13 rollback incomplete, 14 refused by policy, 15 did not recover, 130 interrupted and rolled back.
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Run {
+    /// Files, directories, or `-` for standard input.
+    #[arg(value_name = "FILE", required = true, num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// Write report.json, report.md, report.html and junit.xml into this directory.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Begin it, and do not wait for its end.
+    #[arg(long, conflicts_with = "report")]
+    detach: bool,
+    /// How to print the result.
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<Format>,
+}
+
+impl Run {
+    pub(crate) async fn run(self, session: &mut Session) -> Result<Exit, Failure> {
+        let run = manifest::read_run(&self.files)?;
+        if let Some(folder) = &self.report {
+            report::make_folder(folder)?;
+        }
+        // Before anything is begun: what is typed from here on rolls back.
+        let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
+        let mut terminations = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
+        let started = session.daemon.start_experiment(&run.submission()).await;
+        let started = started.map_err(|failure| placed(failure, &run))?;
+        if self.detach {
+            session.out.data(&format!("experiment/{}", started.id))?;
+            return Ok(Exit::DONE);
+        }
+        session.out.progress(&format!(
+            "{}: {} ({})",
+            started.name(),
+            started.spec.hypothesis,
+            started.id
+        ));
+        let mut follower = Follower::default();
+        let mut orders = 0;
+        let over = loop {
+            tokio::select! {
+                biased;
+                _ = interrupts.recv() => orders += 1,
+                _ = terminations.recv() => orders += 1,
+                view = follower.look(session, &started.id) => {
+                    if let Some(view) = view? {
+                        break view;
+                    }
+                    continue;
+                }
+            }
+            if orders > 1 {
+                session.out.progress("left; the daemon rolls it back");
+                return Ok(Exit::INTERRUPTED);
+            }
+            session.out.progress("rolling back …");
+            session.daemon.stop_experiment(&started.id).await?;
+        };
+        self.tell(session, &over)
+    }
+
+    fn tell(&self, session: &mut Session, view: &ExperimentView) -> Result<Exit, Failure> {
+        let status = &view.status;
+        for warning in &status.warnings {
+            session
+                .out
+                .progress(&format!("{} {warning}", Paint::stderr().warning("warning:")));
+        }
+        if let Some(folder) = &self.report {
+            report::write_all(folder, view)?;
+            session
+                .out
+                .progress(&format!("report: {}", folder.join("report.html").display()));
+        }
+        let text = match self.output {
+            Some(format) => rendered(format, view)?,
+            None => None,
+        };
+        let text = text.unwrap_or_else(|| in_words(view));
+        session.out.data(&text)?;
+        Ok(status.outcome.map_or(Exit::INTERNAL, Exit::of_outcome))
+    }
+}
+
+/// The outcome, and a line for each probe.
+fn in_words(view: &ExperimentView) -> String {
+    let status = &view.status;
+    let paint = Paint::stdout();
+    let outcome = status.outcome.map_or("under way", |outcome| outcome.words());
+    let outcome = if status.outcome.is_some_and(|it| it.exit_code() == 0) {
+        paint.good(outcome)
+    } else {
+        paint.error(outcome)
+    };
+    let mut text = format!("{}: {outcome}\n", view.name());
+    if let Some(message) = &status.message {
+        text.push_str(&format!("  {message}\n"));
+    }
+    for probe in &status.probes {
+        let share = |seen: &chaos_spec::api::Seen| match seen.samples {
+            0 => "–".to_owned(),
+            samples => format!("{:.1} %", (samples - seen.failed) as f64 / samples as f64 * 100.0),
+        };
+        let p95 = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.1} ms"));
+        text.push_str(&format!(
+            "  {}: well {} before, {} during, {} after; p95 {} before, {} during\n",
+            probe.name,
+            share(&probe.baseline),
+            share(&probe.during),
+            share(&probe.after),
+            p95(probe.baseline.p95_ms),
+            p95(probe.during.p95_ms),
+        ));
+    }
+    for fault in &status.faults {
+        text.push_str(&format!(
+            "  {}: {} – {} packets matched\n",
+            fault.name, fault.what, fault.packets.matched
+        ));
+    }
+    if let Some(took) = status.recovery.as_ref().and_then(|recovery| recovery.took_ms) {
+        text.push_str(&format!("  well again after {took:.0} ms\n"));
+    }
+    text
+}
+
+/// Follows a run and tells of what is new.
+#[derive(Default)]
+struct Follower {
+    phase: Option<ExperimentPhase>,
+    steps: usize,
+    failures: u32,
+}
+
+impl Follower {
+    /// The run, once it is over.
+    async fn look(&mut self, session: &mut Session, id: &str) -> Result<Option<ExperimentView>, Failure> {
+        sleep(PACE).await;
+        let view = match session.daemon.experiment(id).await {
+            Ok(Some(view)) => view,
+            Ok(None) => {
+                let text = format!("the daemon knows nothing of {id} any more – its log says why");
+                return Err(Failure::NotCarriedOut(text));
+            }
+            Err(failure) if failure.is_unreachable() && self.failures < PATIENCE => {
+                self.failures += 1;
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure),
+        };
+        self.failures = 0;
+        self.tell(session, &view.status);
+        Ok(view.is_over().then_some(view))
+    }
+
+    fn tell(&mut self, session: &Session, status: &ExperimentStatus) {
+        let faint = Paint::stderr();
+        let at = |moment: jiff::Timestamp| {
+            let since = status
+                .started_at
+                .map_or(0.0, |start| moment.duration_since(start).as_secs_f64());
+            faint.faint(&format!("{since:6.1} s"))
+        };
+        for step in status.steps.iter().skip(self.steps) {
+            session.out.progress(&format!(
+                "{}  {} {}",
+                at(step.started_at),
+                step.name,
+                step.settings
+            ));
+        }
+        self.steps = status.steps.len();
+        if self.phase != Some(status.phase) {
+            self.phase = Some(status.phase);
+            let moment = status
+                .phases
+                .last()
+                .map_or_else(jiff::Timestamp::now, |phase| phase.at);
+            session
+                .out
+                .progress(&format!("{}  {}", at(moment), in_word(status.phase)));
+        }
+        let seen: Vec<String> = status
+            .probes
+            .iter()
+            .map(|probe| {
+                let last = probe.series.last();
+                let said = last.map_or("…", |point| if point.ok { "well" } else { "failed" });
+                format!("{} {said}", probe.name)
+            })
+            .collect();
+        session.out.passing(&seen.join("  "));
+    }
+}
+
+const fn in_word(phase: ExperimentPhase) -> &'static str {
+    match phase {
+        ExperimentPhase::Preparing => "preparing",
+        ExperimentPhase::Baseline => "looking whether all is well",
+        ExperimentPhase::Injecting => "injecting",
+        ExperimentPhase::RollingBack => "rolling back",
+        ExperimentPhase::Recovering => "looking whether all is well again",
+        ExperimentPhase::Done => "done",
+    }
+}
+
+/// A refusal by the daemon, with the places in the files.
+fn placed(failure: Failure, run: &LocatedRun) -> Failure {
+    match failure {
+        Failure::Refused(mut refusal) => {
+            for error in refusal.errors_mut() {
+                place(error, run);
+            }
+            Failure::Refused(refusal)
+        }
+        other => other,
+    }
+}
+
+fn place(error: &mut ProblemError, run: &LocatedRun) {
+    let path = SpecPath::from_pointer(&error.pointer);
+    let [Step::Field(part), inside @ ..] = path.steps() else {
+        return;
+    };
+    if part == "experiment" {
+        let inside = inside.iter().fold(SpecPath::root(), |path, step| match step {
+            Step::Field(name) => path.field(name.clone()),
+            Step::Index(index) => path.index(*index),
+        });
+        let told = run.diagnose(SpecError::new(inside.clone(), String::new(), String::new()));
+        error.line = told.line();
+        error.column = told.column();
+        error.file = Some(run.file().to_owned());
+        error.path = inside.to_string();
+    }
+}
