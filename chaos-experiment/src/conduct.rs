@@ -136,7 +136,7 @@ impl Run {
         }
         if matches!(end, MethodEnd::Done) {
             // What was asked while the fault acted, and is still waiting for its answer.
-            self.drain(watch).await;
+            self.drain(watch, restored).await;
         } else {
             drop(watch);
         }
@@ -478,11 +478,13 @@ impl Run {
     }
 
     /// Takes in what was still under way.
-    async fn drain(&mut self, mut watch: Watch) {
+    async fn drain(&mut self, mut watch: Watch, restored: Instant) {
         watch.close();
         while let Some((index, sample)) = watch.next().await {
-            // A sample that began when nothing acted any more says nothing about the fault.
-            self.judge(index, &sample);
+            // One that began when nothing acted any more says nothing about the fault.
+            if sample.began <= restored {
+                self.judge(index, &sample);
+            }
         }
     }
 

@@ -195,7 +195,8 @@ impl Ledger {
         });
     }
 
-    pub(crate) fn close(&self, outcome: Outcome, message: String) {
+    /// Ends the run.
+    pub fn close(&self, outcome: Outcome, message: String) {
         let now = Timestamp::now();
         self.note(|status| {
             for step in &mut status.steps {

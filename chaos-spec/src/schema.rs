@@ -1,19 +1,36 @@
-//! The JSON Schema of what people write, for editors and for other languages. `schema/networkfault.json` in this
-//! crate is its committed copy.
+//! The JSON Schemas of what people write and of reports, for editors and for other languages. The folder `schema` of
+//! this crate has committed copies.
 
+use schemars::JsonSchema;
 use serde_json::{Value, json};
 
+use crate::api::ExperimentView;
+use crate::experiment::{EXPERIMENT_KIND, Experiment};
 use crate::{API_VERSION, KIND, NetworkFault};
 
 /// The JSON Schema (2020-12) of a `NetworkFault`. It knows the form; [`crate::validate()`] knows the meaning.
 pub fn schema() -> Value {
-    let mut schema = schemars::schema_for!(NetworkFault).to_value();
+    document::<NetworkFault>(KIND)
+}
+
+/// The same of an `Experiment`.
+pub fn experiment_schema() -> Value {
+    document::<Experiment>(EXPERIMENT_KIND)
+}
+
+/// The JSON Schema of a report: a run of an experiment, as the daemon tells it.
+pub fn report_schema() -> Value {
+    schemars::schema_for!(ExperimentView).to_value()
+}
+
+fn document<T: JsonSchema>(kind: &str) -> Value {
+    let mut schema = schemars::schema_for!(T).to_value();
     tighten(&mut schema);
     if let Some(root) = schema.as_object_mut() {
-        root.insert("title".to_owned(), json!(KIND));
+        root.insert("title".to_owned(), json!(kind));
     }
     if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
-        for (field, only) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+        for (field, only) in [("apiVersion", API_VERSION), ("kind", kind)] {
             if let Some(property) = properties.get_mut(field).and_then(Value::as_object_mut) {
                 property.insert("const".to_owned(), json!(only));
             }

@@ -3,21 +3,27 @@
 use std::path::Path;
 
 #[test]
-fn the_committed_schema_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/networkfault.json");
-    let fresh = format!(
-        "{}\n",
-        serde_json::to_string_pretty(&chaos_spec::schema()).expect("a schema is JSON")
-    );
-    if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        std::fs::write(&path, &fresh).expect("the schema folder is writable");
+fn the_committed_schemas_are_up_to_date() {
+    for (name, schema) in [
+        ("networkfault", chaos_spec::schema()),
+        ("experiment", chaos_spec::schema::experiment_schema()),
+        ("report", chaos_spec::schema::report_schema()),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schema/{name}.json"));
+        let fresh = format!(
+            "{}\n",
+            serde_json::to_string_pretty(&schema).expect("a schema is JSON")
+        );
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(&path, &fresh).expect("the schema folder is writable");
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == fresh,
+            "run `UPDATE_SCHEMA=1 cargo test -p chaos-spec` and commit {}",
+            path.display()
+        );
     }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == fresh,
-        "run `UPDATE_SCHEMA=1 cargo test -p chaos-spec` and commit {}",
-        path.display()
-    );
 }
 
 #[test]

@@ -35,6 +35,8 @@ mod drop;
 mod duplicate;
 #[path = "netns/ending.rs"]
 mod ending;
+#[path = "netns/experiments.rs"]
+mod experiments;
 #[path = "netns/filters.rs"]
 mod filters;
 #[path = "netns/guard.rs"]

@@ -1,8 +1,9 @@
 use axum::Json;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chaos_spec::api::{ExperimentList, ExperimentView, ProblemError};
+use serde::Deserialize;
 
 use super::problem::Refusal;
 use super::{Api, body};
@@ -26,10 +27,29 @@ pub(super) async fn start(
     Ok((StatusCode::CREATED, Json(view)).into_response())
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HowMuch {
+    #[serde(default = "yes")]
+    series: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
 pub(super) async fn get(
     State(api): State<Api>,
     Path(id): Path<String>,
+    how_much: Result<Query<HowMuch>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<ExperimentView>, Refusal> {
+    let Query(how_much) = how_much.map_err(|error| {
+        let detail = format!("{} – write series=true or series=false", error.body_text());
+        Refusal::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    if !how_much.series {
+        return Ok(Json(api.experiments.glance(&id)?));
+    }
     Ok(Json(api.experiments.get(&id).await?))
 }
 

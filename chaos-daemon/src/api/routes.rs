@@ -218,7 +218,7 @@ pub(super) fn routes() -> Vec<Route> {
             json(schema::<ExperimentList>),
             on(MethodFilter::GET, experiments::list),
         )
-        .about("Experiments, the newest first, without the samples of their probes."),
+        .about("Experiments, the newest first, each with the last sample of its probes."),
         Route::new(
             Method::POST,
             "/v1/experiments",
@@ -229,13 +229,16 @@ pub(super) fn routes() -> Vec<Route> {
         .needs(Some(Role::Operator))
         .about("Begins an experiment; the answer has its id.")
         .takes::<RunSubmission>(),
-        Route::new(
-            GET,
-            "/v1/experiments/{id}",
-            "getExperiment",
-            json(schema::<ExperimentView>),
-            on(MethodFilter::GET, experiments::get),
-        )
+        Route {
+            query: &[("series", "boolean")],
+            ..Route::new(
+                GET,
+                "/v1/experiments/{id}",
+                "getExperiment",
+                json(schema::<ExperimentView>),
+                on(MethodFilter::GET, experiments::get),
+            )
+        }
         .about("One experiment by its id, or the newest of a name, with all that it has seen so far."),
         Route::new(
             Method::DELETE,

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chaos_experiment::{Conductor, Ledger, StopOrder, conduct};
-use chaos_spec::api::{EventKind, ExperimentView};
+use chaos_spec::api::{EventKind, ExperimentView, Outcome};
 use chaos_spec::experiment::{Action, RunSubmission, Step};
 use chaos_spec::{Probe, SpecError, SpecPath};
 use jiff::Timestamp;
@@ -107,7 +107,7 @@ impl Experiments {
         self.tell(EventKind::ExperimentStarted, format!("{name} ({id}) by {caller}"));
         let conductor = Conductor {
             run,
-            injector: Arc::new(Node::new(self.shared.engine.clone(), caller)),
+            injector: Arc::new(Node::new(self.shared.engine.clone(), caller.clone())),
             nets: Arc::new(Unguarded::default()),
             ledger,
             stop: stopping,
@@ -116,8 +116,10 @@ impl Experiments {
         tokio::spawn(async move {
             // A task of its own, so that the run is closed also when carrying it out panics.
             let ledger = conductor.ledger.clone();
-            let over = tokio::spawn(conduct(conductor)).await;
-            let view = over.unwrap_or_else(|_| ledger.view());
+            let view = match tokio::spawn(conduct(conductor)).await {
+                Ok(view) => view,
+                Err(error) => room.give_up(&ledger, &caller, &error.to_string()).await,
+            };
             room.close(view).await;
         });
         Ok(view)
@@ -144,6 +146,19 @@ impl Experiments {
         Ok(())
     }
 
+    /// Ends the faults of a run that nobody carries out any more.
+    async fn give_up(&self, ledger: &Ledger, caller: &Caller, why: &str) -> ExperimentView {
+        tracing::error!(why, "an experiment was not carried out to its end");
+        let view = ledger.view();
+        for fault in view.status.faults.iter().filter(|fault| !fault.gone) {
+            if let Err(error) = self.shared.engine.delete(&fault.name, caller.clone()).await {
+                tracing::warn!(%error, fault = fault.name, "it ends by its deadline");
+            }
+        }
+        ledger.close(Outcome::Failed, format!("the daemon broke off: {why}"));
+        ledger.view()
+    }
+
     async fn close(&self, view: ExperimentView) {
         let status = &view.status;
         let outcome = status
@@ -165,7 +180,7 @@ impl Experiments {
         self.shared.engine.events().publish(kind, None, message);
     }
 
-    /// All of them without their samples, the newest first.
+    /// All of them with the last of their samples, the newest first.
     pub fn list(&self) -> Vec<ExperimentView> {
         let mut views = self.shared.store.all();
         for running in self.running().values() {
@@ -177,20 +192,33 @@ impl Experiments {
         views
     }
 
+    /// One, by its id, or the newest of a name, with the last of its samples.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn glance(&self, id_or_name: &str) -> Result<ExperimentView, ExperimentError> {
+        let mut listed = self.list();
+        let found = listed
+            .iter()
+            .position(|view| view.id == id_or_name)
+            .or_else(|| listed.iter().position(|view| view.name() == id_or_name));
+        match found {
+            Some(place) => Ok(listed.swap_remove(place)),
+            None => Err(ExperimentError::Unknown(id_or_name.to_owned())),
+        }
+    }
+
     /// One, by its id, or the newest of a name.
     ///
     /// # Errors
     /// There is none.
     pub async fn get(&self, id_or_name: &str) -> Result<ExperimentView, ExperimentError> {
-        let unknown = || ExperimentError::Unknown(id_or_name.to_owned());
-        let listed = self.list();
-        let found = listed.iter().find(|view| view.id == id_or_name);
-        let found = found.or_else(|| listed.iter().find(|view| view.name() == id_or_name));
-        let id = found.map(|view| view.id.clone()).ok_or_else(unknown)?;
+        let id = self.glance(id_or_name)?.id;
         if let Some(running) = self.running().get(&id) {
             return Ok(unkept(running.ledger.view()));
         }
-        self.shared.store.read(&id).await.ok_or_else(unknown)
+        let read = self.shared.store.read(&id).await;
+        read.ok_or_else(|| ExperimentError::Unknown(id_or_name.to_owned()))
     }
 
     /// Orders one to stop; gives it as it is now. One that is over is left as it is.

@@ -21,7 +21,7 @@ pub struct ExperimentView {
     pub status: ExperimentStatus,
 }
 
-/// `GET /v1/experiments`: the newest first, without series.
+/// `GET /v1/experiments`: the newest first, of each series its last point alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExperimentList {
@@ -289,12 +289,13 @@ impl ExperimentView {
         self.status.outcome.is_some()
     }
 
-    /// Without what is long.
+    /// Without what is long: of each series, its last point alone.
     #[must_use]
     pub fn in_short(&self) -> Self {
         let mut short = self.clone();
         for probe in &mut short.status.probes {
-            probe.series.clear();
+            let before = probe.series.len().saturating_sub(1);
+            probe.series.drain(..before);
         }
         short
     }

@@ -106,6 +106,11 @@ impl Daemon {
         found(self.get(&experiment_path(id)).await)
     }
 
+    /// The same with the last of its samples alone.
+    pub(crate) async fn glance(&self, id: &str) -> Result<Option<ExperimentView>, Failure> {
+        found(self.get(&format!("{}?series=false", experiment_path(id))).await)
+    }
+
     /// Orders one to stop; as it is now.
     pub(crate) async fn stop_experiment(&self, id: &str) -> Result<Option<ExperimentView>, Failure> {
         let path = experiment_path(id);

@@ -170,7 +170,7 @@ impl Follower {
     /// The run, once it is over.
     async fn look(&mut self, session: &mut Session, id: &str) -> Result<Option<ExperimentView>, Failure> {
         sleep(PACE).await;
-        let view = match session.daemon.experiment(id).await {
+        let view = match session.daemon.glance(id).await {
             Ok(Some(view)) => view,
             Ok(None) => {
                 let text = format!("the daemon knows nothing of {id} any more – its log says why");
@@ -184,7 +184,10 @@ impl Follower {
         };
         self.failures = 0;
         self.tell(session, &view.status);
-        Ok(view.is_over().then_some(view))
+        if !view.is_over() {
+            return Ok(None);
+        }
+        session.daemon.experiment(id).await
     }
 
     fn tell(&mut self, session: &Session, status: &ExperimentStatus) {

@@ -146,7 +146,7 @@ impl Ctl {
         }
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(super) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         // Its own process group: Ctrl-C is for the demo, which then ends the faults in order.
         command

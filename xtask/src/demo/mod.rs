@@ -2,6 +2,7 @@
 
 mod control;
 pub(crate) mod enter;
+mod experiment;
 mod interrupt;
 mod leftovers;
 mod process;
@@ -86,10 +87,11 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
     show.refusing(&cgroup)?;
     let held = daemon.programs()?;
     show.whole_again()?;
+    experiment::run(ws, &ctl, &stage, dir.path())?;
     show.killed(&cgroup, &mut daemon)?;
     drop(daemon);
 
-    println!("6. What is left behind");
+    println!("7. What is left behind");
     // The next daemon undoes what a killed one could not, on kernels where a filter outlives its process.
     Daemon::start(ws, &stage.client(), dir.path(), &ctl, &interrupt)?.stop()?;
     nothing_left(&before, &stage, &held)?;
@@ -207,7 +209,7 @@ impl Show<'_> {
 
     /// The promise that weighs most: a fault does not outlive its daemon, not even one that cannot clean up.
     fn killed(&self, cgroup: &str, daemon: &mut Daemon) -> Result<()> {
-        println!("5. Cut off completely, then the daemon is killed with SIGKILL");
+        println!("6. Cut off completely, then the daemon is killed with SIGKILL");
         self.ctl.inject(
             "cut-off",
             &format!("inject partition --cgroup {cgroup} --for 120s"),

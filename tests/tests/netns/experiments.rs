@@ -1,0 +1,407 @@
+//! Experiments on a real web server: every outcome, and its exit code.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chaos_tests::{
+    Chaosctl, Daemon, Pair, Process, Snapshot, eventually, need, patience, require_program, settled,
+};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::bed::{BRIEF, SOON};
+use crate::health::Web;
+use crate::policy::PolicyFile;
+
+/// nginx at one end of a cable, probes at the other, a daemon beside them.
+struct Shop {
+    web: Web,
+    ctl: Chaosctl,
+    daemon: Daemon,
+    folder: TempDir,
+    before: Snapshot,
+    net: Pair,
+}
+
+impl Shop {
+    fn new() -> Self {
+        Self::with_args(&[])
+    }
+
+    fn with_args(args: &[&str]) -> Self {
+        let net = Pair::new();
+        let web = Web::start(&net.server.netns, 8080, "127.0.0.1:9");
+        let before = Snapshot::of_devices(&[&net.client.device, &net.server.device]);
+        let daemon = Daemon::builder().args(args).start();
+        Self {
+            web,
+            ctl: daemon.ctl(),
+            daemon,
+            folder: tempfile::tempdir().expect("a temporary folder can be made"),
+            before,
+            net,
+        }
+    }
+
+    /// An experiment on what the client sends to the shop: `fault`, `method` and what `more` adds, in YAML.
+    fn file(&self, fault: &str, method: &str, expect: &str, more: &str) -> PathBuf {
+        let (netns, url) = (self.net.client.netns.path(), self.net.server.at(8080));
+        let text = format!(
+            "apiVersion: chaos-daemon.dev/v1alpha1\n\
+             kind: Experiment\n\
+             metadata: {{name: shop}}\n\
+             spec:\n\
+             \x20 hypothesis: The shop answers\n\
+             \x20 steadyState:\n\
+             \x20   - {{name: shop, http: {{url: \"http://{url}/\"}}, every: 25ms, timeout: 1s, netns: {netns}, expect: {expect}}}\n\
+             \x20 baseline: {{for: 500ms}}\n\
+             \x20 method: [{method}]\n\
+             \x20 {more}\n\
+             ---\n\
+             apiVersion: chaos-daemon.dev/v1alpha1\n\
+             kind: NetworkFault\n\
+             metadata: {{name: fault}}\n\
+             spec:\n\
+             \x20 target: {{netns: {netns}}}\n\
+             \x20 traffic: {{protocol: tcp, remote: {{ports: [8080]}}}}\n\
+             \x20 fault: {fault}\n\
+             \x20 duration: 1m\n",
+            netns = netns.display(),
+        );
+        let path = self.folder.path().join("run.yaml");
+        std::fs::write(&path, text).expect("writes");
+        path
+    }
+
+    /// Runs it to its end; the exit code and the report.
+    #[track_caller]
+    fn run(&self, file: &Path) -> (i32, Value) {
+        let reports = self.folder.path().join("report");
+        let output = self.ctl.run(&[
+            "run",
+            &file.display().to_string(),
+            "--report",
+            &reports.display().to_string(),
+        ]);
+        println!("{output}");
+        let text = std::fs::read_to_string(reports.join("report.json")).expect("there is a report");
+        (output.code, serde_json::from_str(&text).expect("it is JSON"))
+    }
+
+    /// Nothing is left of it: no fault, and devices as they were.
+    #[track_caller]
+    fn assert_untouched(&self) {
+        assert!(self.ctl.faults().iter().all(|fault| fault.phase() == "Ended"));
+        let now = || Snapshot::of_devices(&[&self.net.client.device, &self.net.server.device]);
+        // The kernel lets go of a detached program a moment later.
+        settled(BRIEF, || now() == self.before);
+        now().assert_same_as(&self.before);
+    }
+}
+
+const WELL: &str = "{success: \">= 99%\"}";
+
+#[test]
+fn what_holds_exits_with_0_and_leaves_a_report_in_every_form() {
+    need!(require_program("nginx"));
+    let shop = Shop::new();
+    let ramp = "{fault: fault, ramp: [{flows: 50%, for: 500ms}, {flows: 100%, for: 1s}]}";
+    let file = shop.file(
+        "{delay: {latency: 20ms}}",
+        ramp,
+        WELL,
+        "abort: {after: 3 failures}",
+    );
+    let (code, report) = shop.run(&file);
+    assert_eq!(code, 0, "{report}");
+    let status = &report["status"];
+    assert_eq!(status["outcome"], "Held");
+    let probe = &status["probes"][0];
+    assert!(probe["during"]["samples"].as_u64() > Some(30), "{probe}");
+    // Most connections were late by two round trips' worth of one direction: it is the fault that was seen.
+    assert!(probe["during"]["p95Ms"].as_f64() >= Some(40.0), "{probe}");
+    assert!(probe["baseline"]["p95Ms"].as_f64() < Some(40.0), "{probe}");
+    let fault = &status["faults"][0];
+    assert!(fault["packets"]["delayed"].as_u64() > Some(50), "{fault}");
+    assert_eq!(fault["gone"], true);
+    assert!(status["recovery"]["tookMs"].as_f64().is_some(), "{status}");
+    let read = |name: &str| {
+        std::fs::read_to_string(shop.folder.path().join("report").join(name)).expect("it is there")
+    };
+    assert!(read("report.html").contains("<svg"));
+    assert!(
+        read("report.md").contains("| shop | 100.0 % |"),
+        "{}",
+        read("report.md")
+    );
+    assert!(
+        read("junit.xml").contains("failures=\"0\""),
+        "{}",
+        read("junit.xml")
+    );
+    let again = shop.ctl.ok(&["report", "show", "shop", "--as", "json"]);
+    let again: Value = serde_json::from_str(&again.stdout).expect("it is JSON");
+    assert_eq!(again["id"], report["id"]);
+    assert!(shop.ctl.ok(&["get", "experiments"]).stdout.contains("Held"));
+    shop.assert_untouched();
+}
+
+#[test]
+fn what_does_not_hold_exits_with_10() {
+    need!(require_program("nginx"));
+    let shop = Shop::new();
+    let step = "{fault: fault, for: 1s, flows: 100%}";
+    let file = shop.file(
+        "{delay: {latency: 60ms}}",
+        step,
+        "{p95: \"<= 50ms\"}",
+        "recovery: {within: 5s}",
+    );
+    let (code, report) = shop.run(&file);
+    assert_eq!(code, 10, "{report}");
+    let deviation = report["status"]["probes"][0]["deviation"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(
+        deviation.contains("p95") && deviation.contains("expected <= 50ms"),
+        "{deviation}"
+    );
+    shop.assert_untouched();
+}
+
+#[test]
+fn three_failures_abort_and_traffic_is_whole_within_100_milliseconds() {
+    need!(require_program("nginx"));
+    let shop = Shop::new();
+    let step = "{fault: fault, for: 20s, flows: 100%}";
+    let file = shop.file(
+        "{reject: {with: reset}}",
+        step,
+        WELL,
+        "abort: {after: 3 failures}",
+    );
+    let (code, report) = shop.run(&file);
+    assert_eq!(code, 11, "{report}");
+    let abort = &report["status"]["abort"];
+    assert_eq!(abort["probe"], "shop");
+    let restored = abort["restoredMs"].as_f64().expect("it was restored");
+    assert!(
+        restored <= patience(Duration::from_millis(100)).as_secs_f64() * 1000.0,
+        "{abort}"
+    );
+    shop.assert_untouched();
+}
+
+#[test]
+fn what_is_not_well_before_exits_with_12_and_nothing_is_done() {
+    need!(require_program("nginx"));
+    let shop = Shop::new();
+    std::fs::write(shop.web.file("500"), "").expect("writes");
+    let step = "{fault: fault, for: 1s, flows: 100%}";
+    let (code, report) = shop.run(&shop.file("{partition: {}}", step, WELL, "abort: {after: 3 failures}"));
+    assert_eq!(code, 12, "{report}");
+    assert!(shop.ctl.faults().is_empty());
+    shop.assert_untouched();
+}
+
+#[test]
+fn what_policy_forbids_exits_with_14_before_anything_is_asked() {
+    need!(require_program("nginx"));
+    let policy = PolicyFile::new("limits: {duration: 5s}\n");
+    let path = policy.path().display().to_string();
+    let shop = Shop::with_args(&["--policy", &path]);
+    let step = "{fault: fault, for: 1m, flows: 100%}";
+    let (code, report) = shop.run(&shop.file("{partition: {}}", step, WELL, "abort: {after: 3 failures}"));
+    assert_eq!(code, 14, "{report}");
+    assert!(
+        report["status"]["message"]
+            .as_str()
+            .is_some_and(|why| why.contains("policy.yaml:")),
+        "{report}"
+    );
+    assert!(shop.ctl.faults().is_empty());
+}
+
+#[test]
+fn what_does_not_come_back_exits_with_15() {
+    need!(require_program("nginx"));
+    let shop = Shop::new();
+    let step = "{fault: fault, for: 2s, flows: 100%}";
+    let file = shop.file("{delay: {latency: 20ms}}", step, WELL, "recovery: {within: 1s}");
+    // The shop breaks while the fault acts, by itself.
+    let running = shop.start(&file);
+    eventually(SOON, "the fault acts", || {
+        shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
+    });
+    std::fs::write(shop.web.file("500"), "").expect("writes");
+    let finished = running.finish(Duration::from_secs(20));
+    assert_eq!(
+        finished.status.code(),
+        Some(15),
+        "{}{}",
+        finished.stdout,
+        finished.stderr
+    );
+    shop.assert_untouched();
+}
+
+impl Shop {
+    fn start(&self, file: &Path) -> Process {
+        let (ctl, socket) = (chaos_tests::binary("chaosctl"), self.daemon.socket());
+        let words = [
+            ctl.display().to_string(),
+            "--socket".to_owned(),
+            socket.display().to_string(),
+            "run".to_owned(),
+            file.display().to_string(),
+        ];
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Process::spawn(&self.net.client.netns, None, &words)
+    }
+}
+
+#[test]
+fn control_c_rolls_back_and_exits_with_130() {
+    need!(require_program("nginx"));
+    let shop = Shop::new();
+    let file = shop.file(
+        "{partition: {}}",
+        "{fault: fault, for: 1m, flows: 100%}",
+        WELL,
+        "recovery: {within: 5s}",
+    );
+    let running = shop.start(&file);
+    eventually(SOON, "the fault acts", || {
+        shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
+    });
+    running.signal(Signal::SIGINT);
+    let finished = running.finish(Duration::from_secs(10));
+    assert_eq!(
+        finished.status.code(),
+        Some(130),
+        "{}{}",
+        finished.stdout,
+        finished.stderr
+    );
+    shop.assert_untouched();
+}
+
+#[test]
+fn an_experiment_outlives_its_terminal_and_not_its_daemon() {
+    need!(require_program("nginx"));
+    let mut shop = Shop::new();
+    let file = shop.file(
+        "{drop: {chance: 1%}}",
+        "{fault: fault, for: 1m, flows: 100%}",
+        "{success: \">= 1%\"}",
+        "recovery: {within: 5s}",
+    );
+    let running = shop.start(&file);
+    eventually(SOON, "the fault acts", || {
+        shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
+    });
+    running.signal(Signal::SIGKILL);
+    drop(running);
+    assert_eq!(shop.ctl.fault("shop-fault").phase(), "Active");
+    shop.daemon.sigkill();
+    shop.daemon.start_again();
+    let told = shop.ctl.ok(&["get", "experiments", "shop", "-o", "json"]);
+    let told: Value = serde_json::from_str(&told.stdout).expect("it is JSON");
+    assert_eq!(told["status"]["outcome"], "Interrupted", "{told}");
+    assert!(
+        told["status"]["message"]
+            .as_str()
+            .is_some_and(|why| why.contains("the daemon died")),
+        "{told}"
+    );
+    assert!(shop.ctl.faults().is_empty(), "nothing is begun again");
+    shop.assert_untouched();
+}
+
+#[test]
+fn a_halt_ends_it_and_a_second_one_of_the_name_is_refused() {
+    need!(require_program("nginx"));
+    let shop = Shop::new();
+    let file = shop.file(
+        "{drop: {chance: 1%}}",
+        "{fault: fault, for: 1m, flows: 100%}",
+        "{success: \">= 1%\"}",
+        "recovery: {within: 5s}",
+    );
+    let running = shop.start(&file);
+    eventually(SOON, "the fault acts", || {
+        shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
+    });
+    let again = shop.ctl.run(&["run", &file.display().to_string()]);
+    assert!(
+        again.code != 0 && again.stderr.contains("is under way already"),
+        "{again}"
+    );
+    shop.ctl.ok(&["halt", "--reason", "lunch"]);
+    let finished = running.finish(Duration::from_secs(15));
+    assert_eq!(
+        finished.status.code(),
+        Some(11),
+        "{}{}",
+        finished.stdout,
+        finished.stderr
+    );
+    shop.ctl.ok(&["halt", "--release"]);
+    shop.assert_untouched();
+}
+
+/// What lies never holds: slow, flapping, cut off, a wrong body.
+#[test]
+fn a_service_that_lies_never_makes_a_hypothesis_hold() {
+    need!(require_program("nginx"));
+    for lie in ["500", "cut", "wrong", "slow"] {
+        let shop = Shop::new();
+        let expect = "{success: \">= 99%\", body: all is well}";
+        let file = shop.file(
+            "{delay: {latency: 1ms}}",
+            "{fault: fault, for: 1s, flows: 100%}",
+            expect,
+            "recovery: {within: 2s}",
+        );
+        let running = shop.start(&file);
+        eventually(SOON, "the fault acts", || {
+            shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
+        });
+        std::fs::write(shop.web.file(lie), "").expect("writes");
+        eventually(SOON, "the fault has ended", || {
+            shop.ctl.faults().iter().all(|fault| fault.phase() == "Ended")
+        });
+        std::fs::remove_file(shop.web.file(lie)).expect("it was there");
+        let finished = running.finish(Duration::from_secs(20));
+        assert_eq!(
+            finished.status.code(),
+            Some(10),
+            "{lie}: {}{}",
+            finished.stdout,
+            finished.stderr
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_told_with_its_line_and_nothing_is_begun() {
+    let shop = Shop::new();
+    let file = shop.file(
+        "{partition: {}}",
+        "{fault: fualt, for: 1s}",
+        "{p95: \"<= 50\"}",
+        "abort: {after: soon}",
+    );
+    let output = shop.ctl.run(&["run", &file.display().to_string()]);
+    assert_eq!(output.code, 2, "{output}");
+    for told in ["run.yaml:7:", "run.yaml:10:"] {
+        assert!(output.stderr.contains(told), "{told}: {output}");
+    }
+    assert!(
+        shop.ctl
+            .ok(&["get", "experiments", "-o", "name"])
+            .stdout
+            .is_empty()
+    );
+}
