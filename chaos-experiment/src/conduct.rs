@@ -164,7 +164,10 @@ impl Run {
             (Ok(()), _) => match deviations.first() {
                 None => (
                     Outcome::Held,
-                    format!("all of {} probes bear it out", self.probes().len()),
+                    match self.probes().len() {
+                        1 => "its probe bears it out".to_owned(),
+                        probes => format!("all {probes} probes bear it out"),
+                    },
                 ),
                 Some(_) => (Outcome::Refuted, deviations.join("; ")),
             },

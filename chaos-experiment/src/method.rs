@@ -175,7 +175,7 @@ impl Method<'_> {
                 .map_err(|error| Ending::Failed(format!("{}: {}", error.path, error.message)))?;
             let name = shaped.name().to_owned();
             self.acting.begins(&name);
-            self.ledger.fault(&name, summary(&shaped.spec));
+            self.ledger.fault(&name, summary(&fault.spec));
             running = Some(name.clone());
             let seed = self.injector.apply(shaped).await.map_err(Ending::Refused)?;
             self.ledger.fault_has_seed(&name, seed);

@@ -39,6 +39,8 @@ pub(super) async fn show(session: &mut Session, names: &[String], format: Format
         }
         None => experiment_table(&items, session.out.is_terminal()),
     };
-    session.out.data(&text)?;
+    if !text.is_empty() {
+        session.out.data(&text)?;
+    }
     Ok(Exit::DONE)
 }
