@@ -1,14 +1,14 @@
 //! Carries an experiment out, from the first question to the last.
 
+mod abort;
+mod recover;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chaos_probe::{Net, Sample};
-use chaos_spec::api::{
-    AbortRun, ExperimentPhase as Phase, ExperimentView, Outcome, ProbeRun, Reason, RecoveryRun,
-};
-use chaos_spec::experiment::{DEFAULT_FLOWS, Experiment, Mode, RunSubmission, SteadyExpect, SteadyProbe};
-use chaos_spec::{Comparison, Probe, PrometheusProbe, Tls, ValueBound, ValueTolerance};
+use chaos_spec::api::{AbortRun, ExperimentPhase as Phase, ExperimentView, Outcome, ProbeRun};
+use chaos_spec::experiment::{DEFAULT_FLOWS, Experiment, Mode, RunSubmission, SteadyProbe};
 use jiff::Timestamp;
 use tokio::sync::watch as signal;
 
@@ -19,11 +19,6 @@ use crate::{Injector, Ledger, Refusal};
 
 /// How often it is looked at what goes by time alone.
 const TICK: Duration = Duration::from_millis(50);
-/// Well samples in a row by which a system is taken to have recovered, where there is time for so many.
-const PASSES: u32 = 3;
-/// How long it is tried to end a fault that does not end.
-const ROLLBACK_PATIENCE: Duration = Duration::from_secs(20);
-const ROLLBACK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where sockets and programs of probes come from.
 pub trait Nets: Send + Sync + 'static {
@@ -358,128 +353,6 @@ impl Run {
         Ok((end, watch))
     }
 
-    fn watch_alerts(&self) -> Result<Watch, Over> {
-        let probes: Vec<SteadyProbe> = self
-            .experiment()
-            .spec
-            .abort
-            .alerts
-            .iter()
-            .map(|alert| {
-                let query = format!(
-                    "count(ALERTS{{alertname=\"{}\",alertstate=\"firing\"}}) or vector(0)",
-                    alert.name
-                );
-                let probe = Probe::Prometheus(PrometheusProbe {
-                    url: alert.prometheus.clone(),
-                    query,
-                    headers: Default::default(),
-                    tls: Tls::default(),
-                });
-                SteadyProbe {
-                    every: alert.every,
-                    expect: SteadyExpect {
-                        value: Some(ValueTolerance::Bound(ValueBound::new(Comparison::Equal, 0.0))),
-                        ..SteadyExpect::default()
-                    },
-                    ..SteadyProbe::new(alert.name.clone(), probe)
-                }
-            })
-            .collect();
-        let wanted = probes
-            .iter()
-            .enumerate()
-            .map(|(index, steady)| (index, steady, Judge::of_baseline(steady).expect));
-        Watch::new(wanted, &*self.conductor.nets)
-            .map(Watch::start)
-            .map_err(|(name, error)| (Outcome::Failed, format!("the alert `{name}`: {error}")))
-    }
-
-    /// Failures that each probe may have, by the error budget.
-    fn budgets(&self, length: Duration) -> Vec<Option<u64>> {
-        let share = self.experiment().spec.abort.error_budget;
-        let of = |steady: &SteadyProbe| {
-            let planned = length.as_secs_f64() / steady.every.as_std().as_secs_f64();
-            share.map(|share| (planned * share.as_ratio()).floor() as u64)
-        };
-        self.probes().iter().map(of).collect()
-    }
-
-    /// Whether a sample was one too many.
-    fn too_much(
-        &self,
-        index: usize,
-        sample: &Sample,
-        why: Option<String>,
-        budgets: &[Option<u64>],
-    ) -> Option<MethodEnd> {
-        let abort = &self.experiment().spec.abort;
-        let judge = self.judges.get(index)?.as_ref()?;
-        let name = &self.probes()[index].name;
-        let stop = |text: String| {
-            Some(MethodEnd::Aborted {
-                why: text,
-                probe: Some(name.clone()),
-                at: sample.ended(),
-            })
-        };
-        if let (Some(why), Some(most)) = (&why, abort.after)
-            && judge.failures >= most.0
-        {
-            return stop(format!(
-                "`{name}` failed {} times in a row: {why}",
-                judge.failures
-            ));
-        }
-        if let Some(budget) = budgets[index]
-            && judge.tally.failed > budget
-        {
-            let failed = judge.tally.failed;
-            return stop(format!(
-                "`{name}` has spent its error budget: {failed} samples failed, {budget} may"
-            ));
-        }
-        self.too_long()
-    }
-
-    /// Whether a probe has not been well for too long.
-    fn too_long(&self) -> Option<MethodEnd> {
-        let within = self.experiment().spec.abort.within?;
-        let now = Instant::now();
-        let late = |judge: &Judge| judge.failing_for(now) >= within.as_std();
-        let judges = self.probes().iter().zip(&self.judges);
-        let (steady, _) = judges
-            .filter_map(|(steady, judge)| Some((steady, judge.as_ref()?)))
-            .find(|(_, judge)| late(judge))?;
-        Some(MethodEnd::Aborted {
-            why: format!("`{}` was not well for {within}", steady.name),
-            probe: Some(steady.name.clone()),
-            at: now,
-        })
-    }
-
-    /// Ends every fault that may still be there; when the last had ended.
-    async fn roll_back(&self) -> (Result<(), String>, Instant) {
-        let end = tokio::time::Instant::now() + ROLLBACK_PATIENCE;
-        loop {
-            let mut failed = None;
-            for name in self.acting.left() {
-                match self.conductor.injector.end(&name).await {
-                    Ok(packets) => {
-                        self.acting.ended(&name);
-                        self.ledger().fault_over(&name, packets, Some(Reason::Deleted));
-                    }
-                    Err(error) => failed = Some(format!("`{name}` could not be ended: {error}")),
-                }
-            }
-            match failed {
-                None => return (Ok(()), Instant::now()),
-                Some(why) if tokio::time::Instant::now() >= end => return (Err(why), Instant::now()),
-                Some(_) => tokio::time::sleep(ROLLBACK_PAUSE).await,
-            }
-        }
-    }
-
     /// Takes in what was still under way.
     async fn drain(&mut self, mut watch: Watch, restored: Instant) {
         watch.close();
@@ -500,90 +373,6 @@ impl Run {
             ));
         }
     }
-
-    /// Looks until all is well again.
-    async fn recover(&mut self, since: Instant) -> Result<(), Over> {
-        let within = self.experiment().spec.recovery.within;
-        let judges = self.probes().iter().zip(&self.judges).map(|(steady, judge)| {
-            steady.mode.after().then(|| match judge {
-                Some(judge) => judge.afresh(steady),
-                None => Judge::of_baseline(steady),
-            })
-        });
-        self.judges = judges.collect();
-        let mut watch = self.watch_those(&self.judges)?;
-        let end = since + within.as_std();
-        let mut stop = self.conductor.stop.clone();
-        let recovered = loop {
-            if let Some(at) = self.well_since(within.as_std()) {
-                break Some(at);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break None;
-            }
-            tokio::select! {
-                biased;
-                by = ordered(&mut stop) => {
-                    return Err((Outcome::Interrupted, format!("stopped by {by}; everything is undone")));
-                }
-                Some((index, sample)) = watch.next() => { self.judge(index, &sample); }
-                () = tokio::time::sleep(left) => {}
-            }
-        };
-        drop(watch);
-        let lacking: Vec<String> = self
-            .probes()
-            .iter()
-            .zip(&self.judges)
-            .filter_map(|(steady, judge)| Some((steady, judge.as_ref()?)))
-            .filter(|(steady, judge)| judge.passes < passes(steady, within.as_std()))
-            .map(|(steady, judge)| match judge.tally.first_failure() {
-                Some(why) => format!("{}: {why}", steady.name),
-                None => format!("{}: not seen to be well often enough", steady.name),
-            })
-            .collect();
-        for (index, judge) in self.judges.iter().enumerate() {
-            let Some(judge) = judge else { continue };
-            self.ledger().note(|status| {
-                if let Some(run) = status.probes.get_mut(index) {
-                    run.after = judge.tally.seen();
-                }
-            });
-        }
-        let took = recovered.map(|at| at.saturating_duration_since(since).as_secs_f64() * 1000.0);
-        self.ledger().note(|status| {
-            status.recovery = Some(RecoveryRun {
-                took_ms: took,
-                lacking: if took.is_some() {
-                    Vec::new()
-                } else {
-                    lacking.clone()
-                },
-            });
-        });
-        match took {
-            Some(_) => Ok(()),
-            None => Err((
-                Outcome::NotRecovered,
-                format!("not well again within {within}: {}", lacking.join("; ")),
-            )),
-        }
-    }
-
-    /// Since when all has been well, once it has been often enough.
-    fn well_since(&self, within: Duration) -> Option<Instant> {
-        let mut latest: Option<Instant> = None;
-        let judges = self.probes().iter().zip(&self.judges);
-        for (steady, judge) in judges {
-            let Some(judge) = judge else { continue };
-            if judge.passes < passes(steady, within) {
-                return None;
-            }
-            latest = latest.max(judge.well_since());
-        }
-        latest.or(Some(Instant::now()))
-    }
 }
 
 /// Waits for an order to stop; who gave it.
@@ -597,12 +386,6 @@ async fn ordered(stop: &mut signal::Receiver<Option<StopOrder>>) -> String {
         Some(by) => by,
         None => std::future::pending().await,
     }
-}
-
-/// So many passes in a row say that a probe is well again: three, or as many as there is time for.
-fn passes(steady: &SteadyProbe, within: Duration) -> u32 {
-    let most = within.as_secs_f64() / steady.every.as_std().as_secs_f64();
-    PASSES.min(most as u32).max(1)
 }
 
 fn of_steps(done: Result<(), Ending>) -> MethodEnd {
