@@ -247,8 +247,16 @@ impl Method<'_> {
     }
 }
 
+/// What a step would ask for.
+#[derive(PartialEq)]
+pub(crate) struct Asked {
+    pub(crate) fault: NetworkFault,
+    /// Nobody has said how many flows it acts on.
+    pub(crate) is_open: bool,
+}
+
 /// All that the steps of an experiment would ask for.
-pub(crate) fn asked_for(experiment: &Experiment, faults: &[NetworkFault], seed: u64) -> Vec<NetworkFault> {
+pub(crate) fn asked_for(experiment: &Experiment, faults: &[NetworkFault], seed: u64) -> Vec<Asked> {
     let mut asked = Vec::new();
     gather(experiment, faults, seed, &experiment.spec.method, &mut asked);
     asked
@@ -259,7 +267,7 @@ fn gather(
     faults: &[NetworkFault],
     seed: u64,
     steps: &[Step],
-    asked: &mut Vec<NetworkFault>,
+    asked: &mut Vec<Asked>,
 ) {
     for step in steps {
         match &step.action {
@@ -270,7 +278,10 @@ fn gather(
                 let stretches = stretches(step, fault);
                 let whole: Duration = stretches.iter().map(|stretch| stretch.length).sum();
                 for settings in stretches.into_iter().filter_map(|stretch| stretch.settings) {
-                    if let Ok(shaped) = ready(experiment, fault, &settings, seed, whole)
+                    let is_open = settings.flows.or(fault.spec.traffic.flows).is_none();
+                    let shaped = ready(experiment, fault, &settings, seed, whole);
+                    let shaped = shaped.map(|fault| Asked { fault, is_open });
+                    if let Ok(shaped) = shaped
                         && !asked.contains(&shaped)
                     {
                         asked.push(shaped);

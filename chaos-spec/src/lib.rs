@@ -18,6 +18,7 @@ pub mod audit;
 pub mod diagnostic;
 pub mod experiment;
 pub mod explain;
+pub mod import;
 pub mod parse;
 pub mod path;
 pub mod policy;

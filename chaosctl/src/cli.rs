@@ -12,8 +12,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{ColorWhen, Output};
 use crate::verb::{
-    apply, approve, audit, completions, delete, doctor, explain, get, halt, inject, man, pki, plan, report,
-    run, status, stop,
+    apply, approve, audit, completions, delete, doctor, explain, get, halt, import, inject, man, pki, plan,
+    report, run, status, stop,
 };
 
 /// Inject network faults that behave like a real network, and that end by themselves.
@@ -146,6 +146,7 @@ enum Verb {
     Halt(halt::Halt),
     Status(status::Status),
     Explain(explain::Explain),
+    Import(import::Import),
     Approve(approve::Approve),
     Audit(audit::Audit),
     Pki(pki::Pki),
@@ -226,6 +227,7 @@ impl Verb {
             Self::Halt(verb) => verb.run(session).await,
             Self::Status(verb) => verb.run(session).await,
             Self::Explain(verb) => verb.run(session),
+            Self::Import(verb) => verb.run(session),
             Self::Approve(verb) => verb.run(session).await,
             Self::Audit(verb) => verb.run(session).await,
             Self::Pki(verb) => verb.run(session),

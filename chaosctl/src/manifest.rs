@@ -119,6 +119,19 @@ pub(crate) fn read_run(sources: &[PathBuf]) -> Result<LocatedRun, Failure> {
     }
 }
 
+/// One file as text, with its name for messages.
+pub(crate) fn read_text(file: &Path) -> Result<(String, String), Failure> {
+    let name = name_of(file);
+    let text = text_of(file).map_err(|error| ManifestError(vec![unreadable(&name, &error)]))?;
+    match String::from_utf8(text) {
+        Ok(text) => Ok((name, text)),
+        Err(_) => Err(ManifestError(vec![format!(
+            "{name}: this is not UTF-8 text – save the file as UTF-8"
+        )])
+        .into()),
+    }
+}
+
 fn name_of(file: &Path) -> String {
     if file.as_os_str() == "-" {
         STDIN.to_owned()

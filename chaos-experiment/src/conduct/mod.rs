@@ -178,22 +178,18 @@ impl Run {
                     .to_owned(),
             );
         }
-        for fault in method::asked_for(self.experiment(), &self.conductor.run.faults, self.seed) {
-            let written = &self.conductor.run.faults;
-            let said = written.iter().any(|written| {
-                fault.name().ends_with(written.name()) && written.spec.traffic.flows.is_some()
-            });
-            if fault.spec.traffic.flows == Some(DEFAULT_FLOWS) && !said {
-                self.ledger().warn(format!(
-                    "`{}` acts on {DEFAULT_FLOWS} of the flows where nothing says more; write `flows: 100%` to hit all",
-                    fault.name()
-                ));
-            }
+        let asked = method::asked_for(self.experiment(), &self.conductor.run.faults, self.seed);
+        for open in asked.iter().filter(|asked| asked.is_open) {
+            self.ledger().warn(format!(
+                "`{}` acts on {DEFAULT_FLOWS} of the flows where nothing says more; write `flows: 100%` to hit all",
+                open.fault.name()
+            ));
         }
     }
 
     async fn prepare(&self) -> Result<(), Over> {
         let asked = method::asked_for(self.experiment(), &self.conductor.run.faults, self.seed);
+        let asked = asked.into_iter().map(|asked| asked.fault).collect();
         match self.conductor.injector.check(asked).await {
             Ok(()) => Ok(()),
             // Nothing was begun that could be aborted.

@@ -12,6 +12,7 @@ pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod halt;
 pub(crate) mod history;
+pub(crate) mod import;
 pub(crate) mod inject;
 pub(crate) mod man;
 pub(crate) mod pki;

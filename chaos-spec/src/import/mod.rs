@@ -1,0 +1,110 @@
+//! What other tools were told, said as NetworkFaults. Nothing is dropped silently: whatever cannot be said is listed,
+//! with the reason.
+
+mod netem;
+#[cfg(test)]
+mod tests;
+mod toxiproxy;
+
+pub use netem::netem;
+pub use toxiproxy::toxiproxy;
+
+use serde_json::{Value, json};
+
+use crate::{API_VERSION, Duration, KIND, NetworkFault, parse_body};
+
+/// What came of a file of another tool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Imported {
+    pub faults: Vec<NetworkFault>,
+    /// What is different, or cannot be said at all.
+    pub unsaid: Vec<Unsaid>,
+}
+
+/// One thing that a fault does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsaid {
+    /// Line of the file, from 1; 0: the file as a whole.
+    pub line: usize,
+    pub what: String,
+    pub why: String,
+}
+
+impl std::fmt::Display for Unsaid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.what, self.why),
+            line => write!(f, "line {line}: {}: {}", self.what, self.why),
+        }
+    }
+}
+
+impl Imported {
+    fn cannot(&mut self, line: usize, what: impl Into<String>, why: impl Into<String>) {
+        self.unsaid.push(Unsaid {
+            line,
+            what: what.into(),
+            why: why.into(),
+        });
+    }
+
+    /// Adds a fault, read as a body is; one that is refused is listed with its reasons.
+    fn add(&mut self, line: usize, name: &str, mut spec: Value, duration: Duration) {
+        spec["duration"] = json!(duration.to_string());
+        let taken = self
+            .faults
+            .iter()
+            .filter(|fault| fault.name().starts_with(name))
+            .count();
+        let name = match taken {
+            0 => name.to_owned(),
+            before => format!("{name}-{}", before + 1),
+        };
+        let fault =
+            json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec});
+        match parse_body(fault.to_string().as_bytes()) {
+            Ok(faults) => self.faults.extend(faults),
+            Err(wrong) => {
+                for error in wrong.0 {
+                    self.cannot(
+                        line,
+                        error.path.to_string(),
+                        format!("{} – {}", error.message, error.remedy),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A name for a fault: what is no letter or digit becomes a hyphen.
+fn named(text: &str) -> String {
+    let name: String = text
+        .to_lowercase()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_lowercase() || c.is_ascii_digit() {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(50)
+        .collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() {
+        "imported".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// A number and what stands behind it.
+fn split_number(text: &str) -> Option<(f64, &str)> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: f64 = number.parse().ok()?;
+    number.is_finite().then_some((number, unit))
+}
