@@ -161,7 +161,8 @@ fn in_words(view: &ExperimentView) -> String {
 /// Follows a run and tells of what is new.
 #[derive(Default)]
 struct Follower {
-    phase: Option<ExperimentPhase>,
+    /// Phases and steps that were told.
+    phases: usize,
     steps: usize,
     failures: u32,
 }
@@ -191,31 +192,21 @@ impl Follower {
     }
 
     fn tell(&mut self, session: &Session, status: &ExperimentStatus) {
-        let faint = Paint::stderr();
-        let at = |moment: jiff::Timestamp| {
+        let phases = status.phases.iter().skip(self.phases);
+        let phases = phases.map(|phase| (phase.at, in_word(phase.phase).to_owned()));
+        let steps = status.steps.iter().skip(self.steps);
+        let steps = steps.map(|step| (step.started_at, format!("  {} {}", step.name, step.settings)));
+        let mut news: Vec<_> = phases.chain(steps).collect();
+        (self.phases, self.steps) = (status.phases.len(), status.steps.len());
+        news.sort_by_key(|(at, _)| *at);
+        for (at, text) in news {
             let since = status
                 .started_at
-                .map_or(0.0, |start| moment.duration_since(start).as_secs_f64());
-            faint.faint(&format!("{since:6.1} s"))
-        };
-        for step in status.steps.iter().skip(self.steps) {
-            session.out.progress(&format!(
-                "{}  {} {}",
-                at(step.started_at),
-                step.name,
-                step.settings
-            ));
-        }
-        self.steps = status.steps.len();
-        if self.phase != Some(status.phase) {
-            self.phase = Some(status.phase);
-            let moment = status
-                .phases
-                .last()
-                .map_or_else(jiff::Timestamp::now, |phase| phase.at);
-            session
-                .out
-                .progress(&format!("{}  {}", at(moment), in_word(status.phase)));
+                .map_or(0.0, |start| at.duration_since(start).as_secs_f64());
+            let since = Paint::stderr().faint(&format!("{since:6.1} s"));
+            // In place of what is passing.
+            session.out.passing("");
+            session.out.progress(&format!("{since}  {}", text.trim_end()));
         }
         let seen: Vec<String> = status
             .probes
@@ -226,7 +217,10 @@ impl Follower {
                 format!("{} {said}", probe.name)
             })
             .collect();
-        session.out.passing(&seen.join("  "));
+        let is_over = status.outcome.is_some();
+        session
+            .out
+            .passing(&if is_over { String::new() } else { seen.join("  ") });
     }
 }
 
