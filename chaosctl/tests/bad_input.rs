@@ -160,7 +160,11 @@ fn other_verbs_check_their_words_too() {
     run_alone(&[]).expect(2, &["Usage"]);
     run_alone(&["delete"]).expect(2, &["required"]);
     run_alone(&["delete", "x", "--all"]).expect(2, &["cannot be used with"]);
-    run_alone(&["get", "experiments"]).expect(2, &["no experiments"]);
+    run_alone(&["run"]).expect(2, &["<FILE>"]);
+    run_alone(&["run", "/nonexistent.yaml"]).expect(2, &["there is no such file"]);
+    run_alone(&["import", "netem", "/nonexistent.sh"]).expect(2, &["there is no such file"]);
+    run_alone(&["import", "comcast", "x"]).expect(2, &["possible values", "netem", "toxiproxy"]);
+    run_alone(&["report", "show"]).expect(2, &["<REPORT>"]);
     run_alone(&["get", "faults", ""]).expect(2, &["a name is empty"]);
     run_alone(&["apply"]).expect(2, &["--file <FILE>"]);
     run_alone(&["apply", "-f", "-", "-f", "-"]).expect(2, &["standard input can be read once"]);

@@ -282,7 +282,7 @@ fn documents_of_another_kind() {
     let cases = [
         (
             "kind: Experiment\nspec: {hypothesis: x}\n",
-            "f.yaml:1:7: kind: Experiment is not in this version – apply its fault by itself, as `kind: NetworkFault`",
+            "f.yaml:1:7: kind: an Experiment is run, not applied – use `chaosctl run FILE`",
         ),
         (
             "kind: Pod\n",
