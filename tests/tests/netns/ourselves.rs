@@ -268,6 +268,27 @@ fn a_kernel_that_refuses_bpf_is_named_and_nothing_is_left() {
     assert!(!folder.path().join("api.sock").exists());
 }
 
+/// The real verifier, and a program that it does not like.
+#[test]
+fn a_program_that_the_verifier_refuses_is_named_with_its_reason_and_nothing_is_left() {
+    need!(require_program("cc"));
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let (source, library) = (folder.path().join("spoil.c"), folder.path().join("spoil.so"));
+    std::fs::write(&source, include_str!("spoil.c")).expect("it can be written");
+    let (source, library) = (source.display().to_string(), library.display().to_string());
+    chaos_tests::run(&["cc", "-shared", "-fPIC", "-o", &library, &source, "-ldl"]);
+    let preload = format!("LD_PRELOAD={library}");
+    let ended = start(&["env", &preload], folder.path());
+    assert_eq!(ended.status.code(), Some(1));
+    let said = said(&ended);
+    assert!(
+        said.contains("chaos_ingress") && said.contains("R5 !read_ok"),
+        "{said}"
+    );
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(!folder.path().join("api.sock").exists());
+}
+
 /// Starts a daemon in a namespace of its own that is expected to end by itself.
 pub(crate) fn start(wrapper: &[&str], folder: &Path) -> Ended {
     let netns = chaos_tests::Netns::new();
