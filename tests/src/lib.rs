@@ -43,7 +43,7 @@ pub use netns::Netns;
 pub use process::{Process, run};
 pub use skip::{Since, Skip, require_feature, require_program};
 pub use snapshot::Snapshot;
-pub use stall::{Stopwatch, moved, stalled, watch_for_stalls};
+pub use stall::{Stopwatch, moved, stalled, stalls, watch_for_stalls};
 pub use stats::{Bounds, binomial_999, lag1_correlation};
 pub use topology::{Host, Pair, Router};
 pub use wait::{

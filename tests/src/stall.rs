@@ -55,10 +55,15 @@ fn witness(cpu: usize) {
 
 /// For how long the machine stood still between two times of `CLOCK_MONOTONIC`, on any of its processors.
 pub fn stalled(from: u64, to: u64) -> Duration {
-    let stalls = STALLS
-        .get()
-        .map(|stalls| stalls.lock().unwrap_or_else(PoisonError::into_inner).clone());
-    Duration::from_nanos(covered(stalls.unwrap_or_default(), from, to))
+    Duration::from_nanos(covered(stalls(from, to), from, to))
+}
+
+/// The times, from and to, at which one of its processors stood still between two times of `CLOCK_MONOTONIC`.
+pub fn stalls(from: u64, to: u64) -> Vec<(u64, u64)> {
+    let stalls = STALLS.get_or_init(Mutex::default);
+    let stalls = stalls.lock().unwrap_or_else(PoisonError::into_inner);
+    let between = stalls.iter().filter(|(begin, end)| *begin < to && from < *end);
+    between.copied().collect()
 }
 
 /// How long it took from one time to another, without the time for which the machine stood still.

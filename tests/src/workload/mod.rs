@@ -201,7 +201,7 @@ impl Workload {
         self.call(&Op::Close { handle });
     }
 
-    /// Asks a UDP echo every `interval`, each with a number of its own, until [`Workload::probe_stop`].
+    /// Asks a UDP echo every `interval`, each with a number of its own, until [`Workload::close`].
     #[track_caller]
     pub fn probe(&self, to: SocketAddr, interval: Duration) -> Handle {
         self.handle(&Op::Probe {

@@ -9,10 +9,14 @@ pub(crate) struct Stream {
     pub(crate) segments: u64,
     /// Of these, sent again.
     pub(crate) retransmitted: u64,
+    /// What the receiver says it got twice.
+    pub(crate) twice: u64,
     /// Bytes that were acknowledged.
     pub(crate) acknowledged: u64,
     /// Smoothed round trip time, milliseconds.
     pub(crate) rtt: f64,
+    /// Congestion window, packets.
+    pub(crate) window: f64,
 }
 
 impl Stream {
@@ -33,7 +37,9 @@ impl Stream {
             segments: word("data_segs_out")?.parse().ok()?,
             // Left out as long as it is zero; `now/ever`.
             retransmitted: word("retrans").map_or(Some(0), |both| both.split_once('/')?.1.parse().ok())?,
+            twice: word("dsack_dups").map_or(Some(0), |n| n.parse().ok())?,
             acknowledged: word("bytes_acked")?.parse().ok()?,
+            window: word("cwnd")?.parse().ok()?,
             rtt: word("rtt")?.split_once('/')?.0.parse().ok()?,
         })
     }
