@@ -13,6 +13,7 @@ use chaos_daemon::engine::{Engine, EngineOptions, Host};
 use chaos_daemon::experiments::Experiments;
 use chaos_daemon::observe::{Audit, History, log};
 use chaos_daemon::safety::{HostLock, Journal, clock, privileges};
+use chaos_daemon::schedules::Schedules;
 use chaos_daemon::signals::Signals;
 use tokio::sync::watch;
 
@@ -60,15 +61,29 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let experiments = Experiments::open(engine.clone(), &config.state_dir);
     let doors = open_doors(config, &audit).await?;
     let (stop, stopped) = watch::channel(false);
-    let api =
-        Api::new(engine.clone(), experiments.clone(), Arc::clone(&config.policy))?.serve(doors, stopped);
+    let policy = &config.policy;
+    let schedules = Schedules::open(
+        engine.clone(),
+        experiments.clone(),
+        Arc::clone(policy),
+        &config.state_dir,
+    );
+    let api = Api::new(
+        engine.clone(),
+        experiments.clone(),
+        schedules.clone(),
+        Arc::clone(policy),
+    )?
+    .serve(doors, stopped);
     // The log says that the daemon has started before anybody can ask it for anything.
     audit.settle(LAST_WORDS).await;
     ready(config)?;
+    let clock = tokio::spawn(schedules.keep_time());
     let life = async {
         let end = signals.until_stop(&engine).await;
         // For systemd; nobody else listens, and the end does not wait for it.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        clock.abort();
         experiments.shutdown().await;
         engine.shutdown().await;
         audit.settle(LAST_WORDS).await;

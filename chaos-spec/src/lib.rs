@@ -2,7 +2,9 @@
 //!
 //! * [`spec`]: `NetworkFault` as it stands in a file, in the API and in a catalog.
 //! * [`units`]: the small values inside it: a [`Chance`], a [`Duration`], a [`PortRange`], a [`Cidr`].
+//! * [`catalog`]: experiments with places left open, and missions that fill them.
 //! * [`experiment`]: `Experiment`, its steps, and the faults that they make.
+//! * [`schedule`]: when an experiment begins by itself.
 //! * [`api`]: what the daemon answers: status, plans, node facts, problems.
 //! * [`audit`]: the form of the audit log, and how it shows what was done to it.
 //! * [`parse()`]: files and request bodies, with a place for every error; [`validate()`]: what they may not say.
@@ -15,6 +17,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod catalog;
 pub mod diagnostic;
 pub mod experiment;
 pub mod explain;
@@ -23,6 +26,7 @@ pub mod parse;
 pub mod path;
 pub mod policy;
 pub mod render;
+pub mod schedule;
 pub mod schema;
 pub mod spec;
 pub mod units;

@@ -12,8 +12,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{ColorWhen, Output};
 use crate::verb::{
-    apply, approve, audit, completions, delete, doctor, explain, get, halt, import, inject, man, pki, plan,
-    report, run, status, stop,
+    apply, approve, audit, catalog, completions, delete, doctor, explain, get, halt, import, inject, man,
+    pki, plan, report, run, schedule, status, stop,
 };
 
 /// Inject network faults that behave like a real network, and that end by themselves.
@@ -141,6 +141,8 @@ enum Verb {
     Get(get::Get),
     Delete(delete::Delete),
     Run(run::Run),
+    Catalog(catalog::Catalog),
+    Schedule(schedule::Schedule),
     Stop(stop::Stop),
     Report(report::Report),
     Halt(halt::Halt),
@@ -222,6 +224,8 @@ impl Verb {
             Self::Get(verb) => verb.run(session).await,
             Self::Delete(verb) => verb.run(session).await,
             Self::Run(verb) => verb.run(session).await,
+            Self::Catalog(verb) => verb.run(session).await,
+            Self::Schedule(verb) => verb.run(session).await,
             Self::Stop(verb) => verb.run(session).await,
             Self::Report(verb) => verb.run(session).await,
             Self::Halt(verb) => verb.run(session).await,

@@ -24,6 +24,9 @@ pub(crate) enum Failure {
     Client(#[from] ClientError),
     #[error("{0}")]
     Refused(Box<Refusal>),
+    /// It may not begin at this time.
+    #[error("{0}")]
+    NotNow(String),
     /// A fault was to end, and whether it did is not known.
     #[error("{0}")]
     RollbackIncomplete(String),
@@ -54,6 +57,7 @@ impl Failure {
             Self::Usage(_) | Self::Manifest(_) | Self::Place(_) | Self::Pki(_) | Self::Read { .. } => {
                 Exit::USAGE
             }
+            Self::NotNow(_) => Exit::REFUSED,
             Self::Client(error) if error.is_refusal() => Exit::REFUSED,
             Self::Client(error) if error.is_unreachable() => Exit::UNREACHABLE,
             Self::Refused(refusal) => refusal.exit(),

@@ -6,9 +6,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use chaos_spec::api::ProblemError;
+use chaos_spec::catalog::{LocatedEntry, LocatedMission, parse_entries, parse_mission};
 use chaos_spec::experiment::{LocatedRun, parse_run};
 use chaos_spec::parse::same_names;
 use chaos_spec::path::Step;
+use chaos_spec::schedule::{Begins, LocatedSchedule, parse_schedule};
 use chaos_spec::{Diagnostics, Located, MAX_TEXT_BYTES, SpecError, SpecPath};
 use clap::Args;
 
@@ -46,6 +48,12 @@ impl fmt::Display for ManifestError {
 }
 
 impl std::error::Error for ManifestError {}
+
+impl ManifestError {
+    pub(crate) fn of(wrong: &Diagnostics) -> Self {
+        Self(wrong.0.iter().map(ToString::to_string).collect())
+    }
+}
 
 impl Sources {
     pub(crate) const fn of(file: Vec<PathBuf>) -> Self {
@@ -101,19 +109,62 @@ pub(crate) fn read_run(sources: &[PathBuf]) -> Result<LocatedRun, Failure> {
     if !wrong.is_empty() {
         return Err(ManifestError(wrong).into());
     }
-    let lines = |wrong: Diagnostics| ManifestError(wrong.0.iter().map(ToString::to_string).collect());
-    let mut run = parse_run(&texts).map_err(lines)?;
+    let mut run = parse_run(&texts).map_err(|wrong| ManifestError::of(&wrong))?;
+    fill_tables(&mut run)?;
+    Ok(run)
+}
+
+fn fill_tables(run: &mut LocatedRun) -> Result<(), Failure> {
+    let mut wrong = Vec::new();
     for located in &mut run.faults {
-        let beside = Path::new(located.file())
-            .parent()
-            .unwrap_or(Path::new(""))
-            .to_owned();
-        if let Err(error) = fill_table(located, &beside) {
-            wrong.push(error);
+        let beside = Path::new(located.file()).parent().unwrap_or(Path::new(""));
+        wrong.extend(fill_table(located, &beside.to_owned()).err());
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(ManifestError(wrong).into())
+    }
+}
+
+/// The mission of a file; `None` when it is no mission, or there are several files.
+pub(crate) fn read_mission(sources: &[PathBuf]) -> Result<Option<LocatedMission>, Failure> {
+    let [source] = sources else { return Ok(None) };
+    // Standard input can be read once, and a directory has several files.
+    if source.as_os_str() == "-" || source.is_dir() {
+        return Ok(None);
+    }
+    let name = name_of(source);
+    let text = text_of(source).map_err(|error| ManifestError(vec![unreadable(&name, &error)]))?;
+    parse_mission(&name, &text).map_err(|wrong| ManifestError::of(&wrong).into())
+}
+
+/// The schedule of a file, and what it begins.
+pub(crate) fn read_schedule(source: &Path) -> Result<LocatedSchedule, Failure> {
+    let (name, text) = read_text(source)?;
+    let mut located = parse_schedule(&name, text.as_bytes()).map_err(|wrong| ManifestError::of(&wrong))?;
+    if let Begins::Run(run) = &mut located.begins {
+        fill_tables(run)?;
+    }
+    Ok(located)
+}
+
+/// The entries of a catalogue in a directory or a file.
+pub(crate) fn read_entries(source: &Path) -> Result<Vec<LocatedEntry>, Failure> {
+    let mut entries = Vec::new();
+    let mut wrong = Vec::new();
+    for file in files(source).map_err(|line| ManifestError(vec![line]))? {
+        let name = name_of(&file);
+        match text_of(&file) {
+            Ok(text) => match parse_entries(&name, &text) {
+                Ok(found) => entries.extend(found),
+                Err(errors) => wrong.extend(ManifestError::of(&errors).0),
+            },
+            Err(error) => wrong.push(unreadable(&name, &error)),
         }
     }
     if wrong.is_empty() {
-        Ok(run)
+        Ok(entries)
     } else {
         Err(ManifestError(wrong).into())
     }

@@ -11,6 +11,8 @@ mod bad_input;
 mod bandwidth;
 #[path = "netns/bed.rs"]
 mod bed;
+#[path = "netns/catalog.rs"]
+mod catalog;
 #[path = "netns/chances.rs"]
 mod chances;
 #[path = "netns/change.rs"]
@@ -79,8 +81,12 @@ mod reorder;
 mod roles;
 #[path = "netns/scale.rs"]
 mod scale;
+#[path = "netns/schedules.rs"]
+mod schedules;
 #[path = "netns/segmentation.rs"]
 mod segmentation;
+#[path = "netns/shop.rs"]
+mod shop;
 #[path = "netns/ssh.rs"]
 mod ssh;
 #[path = "netns/stream.rs"]

@@ -8,7 +8,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use chaos_spec::api::ProblemError;
 use chaos_spec::experiment::{RunSubmission, parse_run_body};
-use chaos_spec::{MAX_TEXT_BYTES, NetworkFault};
+use chaos_spec::schedule::{ScheduleSubmission, parse_schedule_body};
+use chaos_spec::{Diagnostics, MAX_TEXT_BYTES, NetworkFault};
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -112,20 +113,15 @@ fn too_large() -> Refusal {
     )
 }
 
-/// Reads faults: one `NetworkFault`, or `{"items": […]}`, in JSON or YAML. Away from the threads that serve: the largest
-/// body takes a second and sixty times its size, and a halt must not wait for it.
+/// Reads faults: one `NetworkFault`, or `{"items": […]}`, in JSON or YAML.
 ///
 /// # Errors
 /// Broken form (400 with the place), wrong content (422 with all of it), or another media type (415).
 pub(super) async fn faults(turns: &Semaphore, headers: HeaderMap, body: Bytes) -> Result<Submitted, Refusal> {
-    let gone = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending");
-    let _turn = turns.acquire().await.map_err(|_| gone(()))?;
-    tokio::task::spawn_blocking(move || read(&headers, &body))
-        .await
-        .map_err(|_| gone(()))?
+    in_turn(turns, move || read(&headers, &body)).await
 }
 
-/// Reads an experiment with its faults, in JSON; as [`faults`] does.
+/// Reads an experiment with its faults, in JSON.
 ///
 /// # Errors
 /// As for [`faults`].
@@ -134,19 +130,45 @@ pub(super) async fn run(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<RunSubmission, Refusal> {
+    const FORM: &str = "an experiment is sent as application/json: {\"experiment\": {…}, \"faults\": [{…}]}";
+    in_turn(turns, move || json(&headers, &body, FORM, parse_run_body)).await
+}
+
+/// Reads a schedule with its experiment and faults, in JSON.
+///
+/// # Errors
+/// As for [`faults`].
+pub(super) async fn schedule(
+    turns: &Semaphore,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<ScheduleSubmission, Refusal> {
+    const FORM: &str = "a schedule is sent as application/json: {\"schedule\": {…}, \"run\": {…}}";
+    in_turn(turns, move || json(&headers, &body, FORM, parse_schedule_body)).await
+}
+
+/// Away from the threads that serve: the largest body takes a second and sixty times its size, and a halt must not wait
+/// for it.
+async fn in_turn<T: Send + 'static>(
+    turns: &Semaphore,
+    read: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
     let gone = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending");
-    if format(&headers, &body)? != Format::Json {
-        return Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "an experiment is sent as application/json: {\"experiment\": {…}, \"faults\": [{…}]}",
-        ));
-    }
     let _turn = turns.acquire().await.map_err(|_| gone(()))?;
-    let read = move || {
-        let broken = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_err();
-        parse_run_body(&body).map_err(|wrong| refuse(wrong.0.into_iter().map(Into::into).collect(), broken))
-    };
     tokio::task::spawn_blocking(read).await.map_err(|_| gone(()))?
+}
+
+fn json<T>(
+    headers: &HeaderMap,
+    body: &[u8],
+    form: &str,
+    parse: impl FnOnce(&[u8]) -> Result<T, Diagnostics>,
+) -> Result<T, Refusal> {
+    if format(headers, body)? != Format::Json {
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, form));
+    }
+    let broken = serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err();
+    parse(body).map_err(|wrong| refuse(wrong.0.into_iter().map(Into::into).collect(), broken))
 }
 
 fn read(headers: &HeaderMap, body: &[u8]) -> Result<Submitted, Refusal> {

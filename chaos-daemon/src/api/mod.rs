@@ -14,6 +14,7 @@ mod openapi;
 mod problem;
 mod record;
 mod routes;
+mod schedules;
 mod serve;
 mod socket;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use crate::experiments::Experiments;
 use crate::observe::metrics::{self, Metrics};
 use crate::safety::roles::{self, Standing};
 use crate::safety::{Caller, PolicyKeeper};
+use crate::schedules::Schedules;
 use problem::Refusal;
 
 /// Readers of events at the same time: fewer than connections, so that there is always one left for a halt.
@@ -48,6 +50,7 @@ const READERS: usize = 64;
 pub struct Api {
     engine: Engine,
     experiments: Experiments,
+    schedules: Schedules,
     metrics: Metrics,
     policy: Arc<PolicyKeeper>,
     readers: Arc<Semaphore>,
@@ -69,11 +72,13 @@ impl Api {
     pub fn new(
         engine: Engine,
         experiments: Experiments,
+        schedules: Schedules,
         policy: Arc<PolicyKeeper>,
     ) -> prometheus::Result<Self> {
         Ok(Self {
             engine,
             experiments,
+            schedules,
             metrics: Metrics::new()?,
             policy,
             readers: Arc::new(Semaphore::new(READERS)),

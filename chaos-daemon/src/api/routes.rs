@@ -5,14 +5,15 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use chaos_spec::NetworkFault;
 use chaos_spec::api::{
     Approval, ApprovalList, ApprovalRequest, Event, ExperimentList, ExperimentView, FaultList, FaultView,
-    HaltRequest, HaltState, History, NodeInfo, Plan, Submission,
+    HaltRequest, HaltState, History, NodeInfo, Plan, ScheduleList, ScheduleView, Submission,
 };
 use chaos_spec::experiment::RunSubmission;
 use chaos_spec::policy::Role;
+use chaos_spec::schedule::ScheduleSubmission;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::authorize::Needs;
-use super::{Api, approvals, events, experiments, faults, history, metrics, node, openapi};
+use super::{Api, approvals, events, experiments, faults, history, metrics, node, openapi, schedules};
 
 pub(super) const PLAN: &str = "/v1/plan";
 pub(super) const HALT: &str = "/v1/halt";
@@ -249,6 +250,41 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .needs(Some(Role::Operator))
         .about("Orders an experiment to stop and to undo everything; its report stays."),
+        Route::new(
+            GET,
+            "/v1/schedules",
+            "listSchedules",
+            json(schema::<ScheduleList>),
+            on(MethodFilter::GET, schedules::list),
+        )
+        .about("Experiments that begin by themselves, by name."),
+        Route::new(
+            Method::POST,
+            "/v1/schedules",
+            "addSchedule",
+            json(schema::<ScheduleView>),
+            on(MethodFilter::POST, schedules::add),
+        )
+        .needs(Some(Role::Operator))
+        .about("Keeps a schedule, in place of one of the same name.")
+        .takes::<ScheduleSubmission>(),
+        Route::new(
+            GET,
+            "/v1/schedules/{name}",
+            "getSchedule",
+            json(schema::<ScheduleView>),
+            on(MethodFilter::GET, schedules::get),
+        )
+        .about("One schedule, and how it goes."),
+        Route::new(
+            Method::DELETE,
+            "/v1/schedules/{name}",
+            "removeSchedule",
+            json(schema::<ScheduleView>),
+            on(MethodFilter::DELETE, schedules::remove),
+        )
+        .needs(Some(Role::Operator))
+        .about("Forgets a schedule; what it began goes on."),
         Route::new(
             GET,
             "/v1/approvals",

@@ -18,10 +18,18 @@ use super::{Access, Api, ApiSocket, Doors};
 use crate::engine::fake::{Bench, eventually, fault};
 use crate::experiments::Experiments;
 use crate::safety::{Caller, UnixPeer};
+use crate::schedules::Schedules;
 
 fn api(bench: &Bench) -> Api {
     let experiments = Experiments::open(bench.engine.clone(), bench.dir.path());
-    Api::new(bench.engine.clone(), experiments, std::sync::Arc::default()).unwrap()
+    let policy = std::sync::Arc::<crate::safety::PolicyKeeper>::default();
+    let schedules = Schedules::open(
+        bench.engine.clone(),
+        experiments.clone(),
+        std::sync::Arc::clone(&policy),
+        bench.dir.path(),
+    );
+    Api::new(bench.engine.clone(), experiments, schedules, policy).unwrap()
 }
 
 fn router(bench: &Bench) -> Router {

@@ -5,7 +5,7 @@
 mod node;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,6 +57,8 @@ struct Shared {
     store: Store,
     running: Mutex<BTreeMap<String, Running>>,
     ending: watch::Sender<bool>,
+    /// How many are over.
+    over: watch::Sender<u64>,
 }
 
 struct Running {
@@ -73,6 +75,7 @@ impl Experiments {
                 store: Store::open(state_dir),
                 running: Mutex::default(),
                 ending: watch::Sender::new(false),
+                over: watch::Sender::new(0),
             }),
         }
     }
@@ -86,7 +89,7 @@ impl Experiments {
     /// # Errors
     /// It may not begin: nothing is done.
     pub async fn start(&self, run: RunSubmission, caller: Caller) -> Result<ExperimentView, ExperimentError> {
-        check_programs(&run, &caller)?;
+        Self::check(&run, &caller)?;
         let id = new_id();
         let seed = run.experiment.spec.seed.unwrap_or_else(draw);
         let ledger = Ledger::new(id.clone(), &run.experiment, caller.to_string(), seed);
@@ -123,6 +126,14 @@ impl Experiments {
             room.close(view).await;
         });
         Ok(view)
+    }
+
+    /// Whether a caller may ask for this at all.
+    ///
+    /// # Errors
+    /// It has programs in it, and the caller is not root.
+    pub fn check(run: &RunSubmission, caller: &Caller) -> Result<(), ExperimentError> {
+        check_programs(run, caller)
     }
 
     fn enter(&self, view: &ExperimentView, new: Running) -> Result<(), ExperimentError> {
@@ -173,6 +184,7 @@ impl Experiments {
             tracing::error!(%error, id = view.id, "the report of an experiment cannot be kept; it is there until the daemon ends");
         }
         self.running().remove(&view.id);
+        self.shared.over.send_modify(|over| *over += 1);
     }
 
     fn tell(&self, kind: EventKind, message: String) {
@@ -243,13 +255,17 @@ impl Experiments {
                 by: "the end of the daemon".to_owned(),
             }));
         }
-        let over = async {
-            while !self.running().is_empty() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
+        let mut over = self.shared.over.subscribe();
+        let all = over.wait_for(|_| self.running().is_empty());
         // Their faults end with the engine.
-        let _ = tokio::time::timeout(FAREWELL, over).await;
+        let _ = tokio::time::timeout(FAREWELL, all).await;
+    }
+
+    /// Waits until a run is over.
+    pub async fn over(&self, id: &str) {
+        let mut over = self.shared.over.subscribe();
+        // The sender is ours, so this cannot fail.
+        let _ = over.wait_for(|_| !self.running().contains_key(id)).await;
     }
 }
 
@@ -304,7 +320,7 @@ fn new_id() -> String {
 }
 
 /// JSON numbers are exact up to here.
-fn draw() -> u64 {
+pub(crate) fn draw() -> u64 {
     let mut bytes = [0; 8];
     // Without randomness, the clock is as good for this.
     if getrandom::fill(&mut bytes).is_err() {

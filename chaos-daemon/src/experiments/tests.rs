@@ -12,11 +12,11 @@ use super::{ExperimentError, Experiments};
 use crate::engine::fake::{Bench, eventually, fault};
 use crate::safety::{Caller, UnixPeer};
 
-fn root() -> Caller {
+pub(crate) fn root() -> Caller {
     Caller::Unix(UnixPeer::default())
 }
 
-fn stranger() -> Caller {
+pub(crate) fn stranger() -> Caller {
     Caller::Unix(UnixPeer {
         uid: 1000,
         ..UnixPeer::default()
@@ -24,7 +24,7 @@ fn stranger() -> Caller {
 }
 
 /// Somebody who accepts connections, until dropped.
-async fn service() -> (TcpListener, Probe) {
+pub(crate) async fn service() -> (TcpListener, Probe) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let probe = Probe::Tcp(TcpProbe {
@@ -33,7 +33,7 @@ async fn service() -> (TcpListener, Probe) {
     (listener, probe)
 }
 
-fn run(name: &str, probe: Probe, length: Duration) -> RunSubmission {
+pub(crate) fn run(name: &str, probe: Probe, length: Duration) -> RunSubmission {
     let mut steady = SteadyProbe::new("service", probe);
     steady.every = Duration::from_millis(20).into();
     let step = Action::Fault(FaultStep {

@@ -2,9 +2,11 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use chaos_spec::audit::Who;
+use serde::{Deserialize, Serialize};
 
 /// Who asked for a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Caller {
     /// The other end of the unix socket, by the credentials that the kernel reports.
     Unix(UnixPeer),
@@ -16,7 +18,8 @@ pub enum Caller {
     Signal,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct UnixPeer {
     pub uid: u32,
     pub gid: u32,
@@ -30,7 +33,8 @@ pub struct UnixPeer {
     pub exe: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CertificatePeer {
     /// The common name.
     pub name: String,
@@ -70,6 +74,19 @@ impl Caller {
                 by: "signal".to_owned(),
                 ..Who::default()
             },
+        }
+    }
+
+    /// The same person, without the process that asked: that will have gone.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        match self {
+            Self::Unix(peer) => Self::Unix(UnixPeer {
+                pid: None,
+                exe: None,
+                ..peer.clone()
+            }),
+            other => other.clone(),
         }
     }
 

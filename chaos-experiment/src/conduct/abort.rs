@@ -69,6 +69,9 @@ impl Run {
     ) -> Option<MethodEnd> {
         let abort = &self.experiment().spec.abort;
         let judge = self.judges.get(index)?.as_ref()?;
+        if self.probes()[index].expect.may_fail() {
+            return None;
+        }
         let name = &self.probes()[index].name;
         let stop = |text: String| {
             Some(MethodEnd::Aborted {
@@ -103,6 +106,7 @@ impl Run {
         let late = |judge: &Judge| judge.failing_for(now) >= within.as_std();
         let judges = self.probes().iter().zip(&self.judges);
         let (steady, _) = judges
+            .filter(|(steady, _)| !steady.expect.may_fail())
             .filter_map(|(steady, judge)| Some((steady, judge.as_ref()?)))
             .find(|(_, judge)| late(judge))?;
         Some(MethodEnd::Aborted {

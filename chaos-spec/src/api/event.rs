@@ -32,6 +32,8 @@ pub enum EventKind {
     PolicyReloaded,
     ExperimentStarted,
     ExperimentEnded,
+    /// An experiment was due, and did not begin.
+    ScheduleSkipped,
     DaemonStarted,
     DaemonStopping,
     /// A kind that this version does not know yet.

@@ -10,6 +10,7 @@ mod history;
 mod node;
 mod plan;
 mod problem;
+mod schedule;
 
 pub use approval::{Approval, ApprovalList, ApprovalRequest};
 pub use event::{Event, EventKind};
@@ -25,3 +26,4 @@ pub use history::{History, Run, RunPhase, Transition};
 pub use node::{Capability, Counts, Guard, HaltRequest, HaltState, NodeInfo};
 pub use plan::{HostChange, Plan, PlanApproval, PlannedFault, PlannedRule, ResolvedTarget};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem, ProblemError};
+pub use schedule::{ScheduleList, ScheduleStatus, ScheduleView};

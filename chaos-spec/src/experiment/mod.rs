@@ -14,7 +14,8 @@ mod validate;
 
 pub use method::{Action, FaultStep, Pulse, Settings, Stage, Step, Until};
 pub use read::{LocatedRun, RunSubmission, parse_run, parse_run_body};
-pub use shape::{DEFAULT_FLOWS, shape};
+pub(crate) use read::{kind_of, placed, run_of, submission_of};
+pub use shape::{DEFAULT_FLOWS, fault_name, shape};
 pub use steady::{Mode, SteadyExpect, SteadyProbe};
 pub use validate::validate_run;
 

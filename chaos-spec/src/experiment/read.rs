@@ -55,53 +55,50 @@ impl LocatedRun {
 /// Everything that is wrong with the form and the meaning of each document; or there is no experiment, or several.
 pub fn parse_run(files: &[(String, Vec<u8>)]) -> Result<LocatedRun, Diagnostics> {
     let mut wrong = Vec::new();
-    let mut faults = Vec::new();
-    let mut experiments: Vec<(String, Node, Experiment)> = Vec::new();
+    let mut documents = Vec::new();
     for (file, text) in files {
-        let documents = match parse::documents_of(file, text) {
-            Ok(documents) => documents,
-            Err(diagnostic) => {
-                wrong.push(diagnostic);
-                continue;
+        match parse::documents_of(file, text) {
+            Ok(found) => documents.extend(found.into_iter().map(|document| (file.as_str(), document))),
+            Err(diagnostic) => wrong.push(diagnostic),
+        }
+    }
+    let first = files.first().map_or("", |(file, _)| file.as_str());
+    run_of(first, documents, wrong)
+}
+
+/// The same, of documents. `whole` is the file that a message names that is about all of them; `wrong` is known already.
+pub(crate) fn run_of(
+    whole: &str,
+    documents: Vec<(&str, Node)>,
+    mut wrong: Vec<Diagnostic>,
+) -> Result<LocatedRun, Diagnostics> {
+    let mut faults = Vec::new();
+    let mut experiments: Vec<(&str, Node, Experiment)> = Vec::new();
+    for (file, document) in documents {
+        if kind_of(&document) != Some(EXPERIMENT_KIND) {
+            match parse::located(file, &document) {
+                Ok(located) => faults.extend(located),
+                Err(errors) => wrong.extend(errors),
             }
-        };
-        for document in documents {
-            if kind_of(&document) != Some(EXPERIMENT_KIND) {
-                match parse::located(file, &document) {
-                    Ok(located) => faults.extend(located),
-                    Err(errors) => wrong.extend(errors),
-                }
-                continue;
-            }
-            match collect::document::<Experiment>(&document, EXPERIMENT_KIND) {
-                Ok(experiment) => experiments.push((file.clone(), document, experiment)),
-                Err(errors) => wrong.extend(placed(file, &SpecPath::root(), errors)),
-            }
+            continue;
+        }
+        match collect::document::<Experiment>(&document, EXPERIMENT_KIND) {
+            Ok(experiment) => experiments.push((file, document, experiment)),
+            Err(errors) => wrong.extend(placed(file, &SpecPath::root(), errors)),
         }
     }
     wrong.extend(same_names(&faults));
-    let first = files.first().map_or("", |(file, _)| file.as_str());
     let run = match <[_; 1]>::try_from(experiments) {
         Ok([(file, node, experiment)]) => LocatedRun {
             experiment,
             faults,
-            file,
+            file: file.to_owned(),
             node,
         },
         Err(experiments) => {
-            let (message, remedy) = if experiments.is_empty() {
-                (
-                    "there is no Experiment in it".to_owned(),
-                    "write one, or use `chaosctl apply` for faults alone",
-                )
-            } else {
-                (
-                    format!("there are {} experiments", experiments.len()),
-                    "run them one by one",
-                )
-            };
             if wrong.is_empty() {
-                wrong.push(Diagnostic::whole(first, None, message, remedy));
+                let (message, remedy) = not_one(experiments.len());
+                wrong.push(Diagnostic::whole(whole, None, message, remedy));
             }
             return Err(Diagnostics(wrong));
         }
@@ -119,23 +116,43 @@ pub fn parse_run(files: &[(String, Vec<u8>)]) -> Result<LocatedRun, Diagnostics>
     }
 }
 
+fn not_one(experiments: usize) -> (String, &'static str) {
+    if experiments == 0 {
+        (
+            "there is no Experiment in it".to_owned(),
+            "write one, or use `chaosctl apply` for faults alone",
+        )
+    } else {
+        (
+            format!("there are {experiments} experiments"),
+            "run them one by one",
+        )
+    }
+}
+
 /// A [`RunSubmission`] from a request body. Errors carry paths into the body.
 ///
 /// # Errors
 /// Everything that is wrong with the form and the meaning of the experiment and of each fault.
 pub fn parse_run_body(body: &[u8]) -> Result<RunSubmission, Diagnostics> {
-    let document = parse::json_of(body)?;
-    let one = |path: SpecPath, message: &str, remedy: &str| {
-        let error = SpecError::new(path, message, remedy);
-        Diagnostics(vec![parse::place("", &SpecPath::root(), error, None)])
+    submission_of(&parse::json_of(body)?, &SpecPath::root())
+}
+
+/// The same of a part of a body, which stands at `prefix`.
+pub(crate) fn submission_of(document: &Node, prefix: &SpecPath) -> Result<RunSubmission, Diagnostics> {
+    let at = |path: SpecPath| path.below(prefix);
+    let told = |path: SpecPath, message: &str, remedy: &str| {
+        let error = SpecError::new(at(path), message, remedy);
+        parse::place("", &SpecPath::root(), error, None)
     };
-    let at = SpecPath::of("experiment");
+    let place = SpecPath::of("experiment");
     let Some(experiment) = document.get("experiment") else {
-        return Err(one(
-            at,
+        return Err(told(
+            place,
             "there is no experiment in it",
             "send `{\"experiment\": {…}, \"faults\": [{…}]}`",
-        ));
+        )
+        .into());
     };
     if let Value::Map(entries) = &document.value
         && let Some(entry) = entries
@@ -143,17 +160,14 @@ pub fn parse_run_body(body: &[u8]) -> Result<RunSubmission, Diagnostics> {
             .find(|entry| !["experiment", "faults"].contains(&entry.key.as_str()))
     {
         let path = SpecPath::root().field(entry.key.clone());
-        return Err(one(
-            path,
-            "there is no such field beside `experiment`",
-            "leave it out",
-        ));
+        return Err(told(path, "there is no such field beside `experiment`", "leave it out").into());
     }
+    let place = at(place);
     let mut wrong = Vec::new();
     let experiment = match collect::document::<Experiment>(experiment, EXPERIMENT_KIND) {
         Ok(experiment) => Some(experiment),
         Err(errors) => {
-            wrong.extend(placed("", &at, errors));
+            wrong.extend(placed("", &place, errors));
             None
         }
     };
@@ -162,7 +176,7 @@ pub fn parse_run_body(body: &[u8]) -> Result<RunSubmission, Diagnostics> {
         None => {}
         Some(Value::List(items)) => {
             for item in items {
-                let prefix = SpecPath::of("faults").index(item.index);
+                let prefix = at(SpecPath::of("faults").index(item.index));
                 match collect::fault(&item.node) {
                     Ok(fault) => {
                         let unread = parse::unread_file(&fault);
@@ -173,20 +187,21 @@ pub fn parse_run_body(body: &[u8]) -> Result<RunSubmission, Diagnostics> {
                 }
             }
         }
-        Some(_) => {
-            let error = SpecError::new(
-                SpecPath::of("faults"),
-                "expected a list of NetworkFaults",
-                "send `[{…}, {…}]`",
-            );
-            wrong.push(parse::place("", &SpecPath::root(), error, None));
-        }
+        Some(_) => wrong.push(told(
+            SpecPath::of("faults"),
+            "expected a list of NetworkFaults",
+            "send `[{…}, {…}]`",
+        )),
     }
     let Some(experiment) = experiment.filter(|_| wrong.is_empty()) else {
         return Err(Diagnostics(wrong));
     };
     let errors = validate_run(&experiment, &faults);
-    wrong.extend(errors.into_iter().map(|error| parse::place("", &at, error, None)));
+    wrong.extend(
+        errors
+            .into_iter()
+            .map(|error| parse::place("", &place, error, None)),
+    );
     if wrong.is_empty() {
         Ok(RunSubmission { experiment, faults })
     } else {
@@ -194,14 +209,14 @@ pub fn parse_run_body(body: &[u8]) -> Result<RunSubmission, Diagnostics> {
     }
 }
 
-fn kind_of(document: &Node) -> Option<&str> {
+pub(crate) fn kind_of(document: &Node) -> Option<&str> {
     match document.get("kind").map(|node| &node.value) {
         Some(Value::Text(kind)) => Some(kind),
         _ => None,
     }
 }
 
-fn placed<'a>(
+pub(crate) fn placed<'a>(
     file: &'a str,
     prefix: &'a SpecPath,
     errors: Vec<Placed>,

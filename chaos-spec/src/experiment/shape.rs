@@ -26,7 +26,7 @@ pub fn shape(
     settings: &Settings,
 ) -> Result<NetworkFault, SpecError> {
     let mut shaped = fault.clone();
-    shaped.metadata.name = name(experiment.name(), fault.name());
+    shaped.metadata.name = fault_name(experiment.name(), fault.name());
     shaped
         .metadata
         .labels
@@ -70,6 +70,7 @@ fn set_chance(shaped: &mut NetworkFault, chance: Chance) -> Result<(), SpecError
         used = true;
     }
     let written = [
+        fault.reject.as_mut().map(|it| &mut it.chance),
         fault.reset.as_mut().map(|it| &mut it.chance),
         fault.duplicate.as_mut().map(|it| &mut it.chance),
         fault.corrupt.as_mut().map(|it| &mut it.chance),
@@ -99,8 +100,8 @@ fn unused(field: &str, fault: &NetworkFault, lacks: &str) -> SpecError {
     )
 }
 
-/// `orders-survive-slow-db`, and never longer than a name may be.
-fn name(experiment: &str, fault: &str) -> String {
+/// What the daemon calls a fault of an experiment: `orders-survive-slow-db`, and never longer than a name may be.
+pub fn fault_name(experiment: &str, fault: &str) -> String {
     let whole = format!("{experiment}-{fault}");
     if whole.len() <= LONGEST_NAME {
         return whole;
@@ -116,13 +117,13 @@ fn name(experiment: &str, fault: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::name;
+    use super::fault_name;
 
     #[test]
     fn names_fit_and_differ() {
-        assert_eq!(name("a", "b"), "a-b");
+        assert_eq!(fault_name("a", "b"), "a-b");
         let long = "x".repeat(60);
-        let (one, other) = (name(&long, "first"), name(&long, "second"));
+        let (one, other) = (fault_name(&long, "first"), fault_name(&long, "second"));
         assert!(
             one.len() <= 63 && other.len() <= 63 && one != other,
             "{one} {other}"

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::spec::{OneProbe, is_default};
 use crate::{
-    Body, DnsProbe, Duration, ExecProbe, GrpcProbe, HttpProbe, LatencyBound, LatencyTolerance, Probe,
+    Body, Chance, DnsProbe, Duration, ExecProbe, GrpcProbe, HttpProbe, LatencyBound, LatencyTolerance, Probe,
     PrometheusProbe, ShareBound, Statuses, TcpProbe, ValueTolerance,
 };
 
@@ -180,6 +180,11 @@ impl SteadyExpect {
         ]
         .into_iter()
         .filter_map(|(name, share, tolerance)| Some((name, share, tolerance?)))
+    }
+
+    /// Whether it is only looked at: all of its samples may fail (`success: ">= 0%"`).
+    pub fn may_fail(&self) -> bool {
+        self.success.is_some_and(|bound| bound.limit() == Chance::NEVER)
     }
 
     /// Whether something is expected of many samples together.

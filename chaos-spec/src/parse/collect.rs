@@ -41,6 +41,11 @@ pub(crate) fn document<T: DeserializeOwned>(node: &Node, kind: &str) -> Result<T
     read_all(node)
 }
 
+/// Reads a part of a document, or says all that is wrong with its form; paths start at `node`.
+pub(crate) fn part<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Placed>> {
+    read_all(node)
+}
+
 /// A document of another kind has other fields: say that, not that each of them is unknown.
 fn check_kind(node: &Node, wanted: &str) -> Result<(), SpecError> {
     let at = |field: &str| SpecPath::root().field(field);
@@ -51,11 +56,19 @@ fn check_kind(node: &Node, wanted: &str) -> Result<(), SpecError> {
     }
     match written(node, "kind") {
         Some(kind) if kind == wanted => {}
-        Some("Experiment") if wanted == KIND => {
+        Some(kind @ ("Experiment" | "Mission")) if wanted == KIND => {
+            let article = if kind == "Mission" { "a" } else { "an" };
             return Err(SpecError::new(
                 at("kind"),
-                "an Experiment is run, not applied",
+                format!("{article} {kind} is run, not applied"),
                 "use `chaosctl run FILE`",
+            ));
+        }
+        Some("Schedule") if wanted == KIND => {
+            return Err(SpecError::new(
+                at("kind"),
+                "a Schedule is kept by the daemon, not applied",
+                "use `chaosctl schedule add FILE`",
             ));
         }
         Some(kind) => {

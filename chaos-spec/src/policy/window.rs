@@ -146,7 +146,7 @@ impl fmt::Display for ClockTime {
 }
 
 impl TimeZoneName {
-    fn zone(&self) -> TimeZone {
+    pub(crate) fn zone(&self) -> TimeZone {
         // It was there when the name was read.
         TimeZone::get(&self.0).unwrap_or(TimeZone::UTC)
     }

@@ -1,9 +1,10 @@
 use chaos_spec::NetworkFault;
 use chaos_spec::api::{
     Approval, ApprovalList, ApprovalRequest, ExperimentList, ExperimentView, FaultList, FaultView,
-    HaltRequest, HaltState, History, NodeInfo, Plan, Submission,
+    HaltRequest, HaltState, History, NodeInfo, Plan, ScheduleList, ScheduleView, Submission,
 };
 use chaos_spec::experiment::RunSubmission;
+use chaos_spec::schedule::ScheduleSubmission;
 use hyper::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -114,6 +115,27 @@ impl Daemon {
     /// Orders one to stop; as it is now.
     pub(crate) async fn stop_experiment(&self, id: &str) -> Result<Option<ExperimentView>, Failure> {
         let path = experiment_path(id);
+        let answer = found(self.send(Method::DELETE, &path, None).await)?;
+        answer
+            .map(|answer| understood(&answer, &Method::DELETE, &path))
+            .transpose()
+    }
+
+    /// Keeps a schedule.
+    pub(crate) async fn add_schedule(
+        &self,
+        submission: &ScheduleSubmission,
+    ) -> Result<ScheduleView, Failure> {
+        self.post("/v1/schedules", submission).await
+    }
+
+    pub(crate) async fn schedules(&self) -> Result<ScheduleList, Failure> {
+        self.get("/v1/schedules").await
+    }
+
+    /// Forgets one; as it was. `None` when there is none.
+    pub(crate) async fn remove_schedule(&self, name: &str) -> Result<Option<ScheduleView>, Failure> {
+        let path = format!("/v1/schedules/{}", escaped(name));
         let answer = found(self.send(Method::DELETE, &path, None).await)?;
         answer
             .map(|answer| understood(&answer, &Method::DELETE, &path))

@@ -15,7 +15,7 @@ pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
 }
 
 /// At most two units; tenths below ten seconds.
-fn span(milliseconds: i128) -> String {
+pub(super) fn span(milliseconds: i128) -> String {
     let milliseconds = u64::try_from(milliseconds).unwrap_or(0);
     let seconds = milliseconds / 1000;
     match seconds {

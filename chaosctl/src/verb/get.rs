@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::delete::{bare, unknown};
-use super::{experiments, history};
+use super::{experiments, history, schedule};
 use crate::cli::Session;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ use crate::output::{Format, fault_table, rendered};
 /// Ended faults that a table shows.
 const ENDED_SHOWN: usize = 10;
 
-/// Show faults and their counters, experiments, or what ran on this node before
+/// Show faults and their counters, experiments, schedules, or what ran on this node before
 ///
 /// `get faults` lists them all, those that ended recently included; `get faults NAME` shows one. AFFECTED is the
 /// share of matched packets to which something was done. `get history [NAME]` shows what ran, also before a
@@ -25,13 +25,14 @@ const ENDED_SHOWN: usize = 10;
 ///   chaosctl get faults
 ///   chaosctl get faults drop-3f2a -o json
 ///   chaosctl get experiments
+///   chaosctl get schedules
 ///   chaosctl get history --since 1h
 ///   chaosctl get faults -o wide --watch
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Get {
-    /// `faults`, `experiments` or `history`, and the names of those to show; all when none is named.
-    #[arg(value_name = "faults|experiments|history] [NAME")]
+    /// `faults`, `experiments`, `schedules` or `history`, and the names of those to show; all when none is named.
+    #[arg(value_name = "faults|experiments|schedules|history] [NAME")]
     words: Vec<String>,
     /// How to print them.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
@@ -70,6 +71,13 @@ impl Get {
             .map(|(first, names)| (first.as_str(), names))
         {
             return experiments::show(session, names, self.output).await;
+        }
+        if let Some(("schedule" | "schedules", names)) = self
+            .words
+            .split_first()
+            .map(|(first, names)| (first.as_str(), names))
+        {
+            return schedule::show(session, names, self.output).await;
         }
         if self.since.is_some() {
             return Err(Failure::Usage("--since is for `chaosctl get history`".to_owned()));

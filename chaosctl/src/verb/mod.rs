@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod approve;
 pub(crate) mod audit;
+pub(crate) mod catalog;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod doctor;
@@ -19,6 +20,7 @@ pub(crate) mod pki;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod status;
 pub(crate) mod stop;
 mod submit;

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chaos_spec::api::{ExperimentPhase, ExperimentStatus, ExperimentView, ProblemError};
+use chaos_spec::catalog::{Signal, SignalSeen, signals_of};
 use chaos_spec::experiment::LocatedRun;
 use chaos_spec::path::Step;
 use chaos_spec::{SpecError, SpecPath};
@@ -9,6 +10,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
+use super::catalog::Shelf;
 use super::report;
 use crate::cli::Session;
 use crate::exit::Exit;
@@ -23,20 +25,32 @@ const PATIENCE: u32 = 20;
 
 /// Run an experiment: look, inject, watch, roll back, look again
 ///
-/// The files have one Experiment, and the NetworkFaults that its steps name. The daemon carries it out: it goes on when
-/// this terminal goes away. Ctrl-C rolls back; a second one leaves, and the daemon still rolls back.
+/// The files have one Experiment, and the NetworkFaults that its steps name; or one file has a Mission, which makes both
+/// of an entry of the catalogue. The daemon carries it out: it goes on when this terminal goes away. Ctrl-C rolls back; a
+/// second one leaves, and the daemon still rolls back.
 ///
 /// Example:
 ///   chaosctl run checkout.yaml --report out/
+///   chaosctl run missions/orders-without-dns.yaml
 ///
 /// Exit codes: 0 the hypothesis held, 10 refuted, 11 aborted and rolled back, 12 no steady state, not started,
-/// 13 rollback incomplete, 14 refused by policy, 15 did not recover, 130 interrupted and rolled back.
+/// 13 rollback incomplete, 14 refused by policy or outside of the mission's window, 15 did not recover,
+/// 130 interrupted and rolled back.
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Run {
     /// Files, directories, or `-` for standard input.
     #[arg(value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    shelf: Shelf,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+/// How a run is followed.
+#[derive(Args, Debug)]
+pub(super) struct Manner {
     /// Write report.json, report.md, report.html and junit.xml into this directory.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -50,7 +64,23 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) async fn run(self, session: &mut Session) -> Result<Exit, Failure> {
+        if let Some(mission) = manifest::read_mission(&self.files)? {
+            let (run, signals) = self.shelf.of_mission(&mission)?;
+            return self.manner.carry_out(session, &run, &signals).await;
+        }
         let run = manifest::read_run(&self.files)?;
+        self.manner.carry_out(session, &run, &[]).await
+    }
+}
+
+impl Manner {
+    /// Begins a run and follows it to its end. `signals` are what should be seen.
+    pub(super) async fn carry_out(
+        &self,
+        session: &mut Session,
+        run: &LocatedRun,
+        signals: &[Signal],
+    ) -> Result<Exit, Failure> {
         if let Some(folder) = &self.report {
             report::make_folder(folder)?;
         }
@@ -58,7 +88,7 @@ impl Run {
         let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
         let mut terminations = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
         let started = session.daemon.start_experiment(&run.submission()).await;
-        let started = started.map_err(|failure| placed(failure, &run))?;
+        let started = started.map_err(|failure| placed(failure, run))?;
         if self.detach {
             session.out.data(&format!("experiment/{}", started.id))?;
             return Ok(Exit::DONE);
@@ -90,10 +120,15 @@ impl Run {
             session.out.progress("rolling back …");
             session.daemon.stop_experiment(&started.id).await?;
         };
-        self.tell(session, &over)
+        self.tell(session, &over, signals)
     }
 
-    fn tell(&self, session: &mut Session, view: &ExperimentView) -> Result<Exit, Failure> {
+    fn tell(
+        &self,
+        session: &mut Session,
+        view: &ExperimentView,
+        signals: &[Signal],
+    ) -> Result<Exit, Failure> {
         let status = &view.status;
         for warning in &status.warnings {
             session
@@ -110,10 +145,27 @@ impl Run {
             Some(format) => rendered(format, view)?,
             None => None,
         };
-        let text = text.unwrap_or_else(|| in_words(view));
+        let text = match text {
+            Some(text) => text,
+            None => in_words(view) + &seen_in_words(&signals_of(signals, view)),
+        };
         session.out.data(&text)?;
         Ok(status.outcome.map_or(Exit::INTERNAL, Exit::of_outcome))
     }
+}
+
+/// A line for each thing that should have been seen.
+fn seen_in_words(signals: &[SignalSeen]) -> String {
+    let paint = Paint::stdout();
+    let line = |signal: &SignalSeen| {
+        let word = match signal.seen {
+            Some(true) => paint.good("seen"),
+            Some(false) => paint.warning("not seen"),
+            None => "look yourself".to_owned(),
+        };
+        format!("  {word}: {}\n", signal.what)
+    };
+    signals.iter().map(line).collect()
 }
 
 /// The outcome, and a line for each probe.

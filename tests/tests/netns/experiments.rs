@@ -1,104 +1,14 @@
 //! Experiments on a real web server: every outcome, and its exit code.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chaos_tests::{
-    Chaosctl, Daemon, Pair, Process, Snapshot, eventually, need, patience, require_program, settled,
-};
+use chaos_tests::{eventually, need, patience, require_program};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::bed::{BRIEF, SOON};
-use crate::health::Web;
+use crate::bed::SOON;
 use crate::policy::PolicyFile;
-
-/// nginx at one end of a cable, probes at the other, a daemon beside them.
-struct Shop {
-    web: Web,
-    ctl: Chaosctl,
-    daemon: Daemon,
-    folder: TempDir,
-    before: Snapshot,
-    net: Pair,
-}
-
-impl Shop {
-    fn new() -> Self {
-        Self::with_args(&[])
-    }
-
-    fn with_args(args: &[&str]) -> Self {
-        let net = Pair::new();
-        let web = Web::start(&net.server.netns, 8080, "127.0.0.1:9");
-        let before = Snapshot::of_devices(&[&net.client.device, &net.server.device]);
-        let daemon = Daemon::builder().args(args).start();
-        Self {
-            web,
-            ctl: daemon.ctl(),
-            daemon,
-            folder: tempfile::tempdir().expect("a temporary folder can be made"),
-            before,
-            net,
-        }
-    }
-
-    /// An experiment on what the client sends to the shop: `fault`, `method` and what `more` adds, in YAML.
-    fn file(&self, fault: &str, method: &str, expect: &str, more: &str) -> PathBuf {
-        let (netns, url) = (self.net.client.netns.path(), self.net.server.at(8080));
-        let text = format!(
-            "apiVersion: chaos-daemon.dev/v1alpha1\n\
-             kind: Experiment\n\
-             metadata: {{name: shop}}\n\
-             spec:\n\
-             \x20 hypothesis: The shop answers\n\
-             \x20 steadyState:\n\
-             \x20   - {{name: shop, http: {{url: \"http://{url}/\"}}, every: 25ms, timeout: 1s, netns: {netns}, expect: {expect}}}\n\
-             \x20 baseline: {{for: 500ms}}\n\
-             \x20 method: [{method}]\n\
-             \x20 {more}\n\
-             ---\n\
-             apiVersion: chaos-daemon.dev/v1alpha1\n\
-             kind: NetworkFault\n\
-             metadata: {{name: fault}}\n\
-             spec:\n\
-             \x20 target: {{netns: {netns}}}\n\
-             \x20 traffic: {{protocol: tcp, remote: {{ports: [8080]}}}}\n\
-             \x20 fault: {fault}\n\
-             \x20 duration: 1m\n",
-            netns = netns.display(),
-        );
-        let path = self.folder.path().join("run.yaml");
-        std::fs::write(&path, text).expect("writes");
-        path
-    }
-
-    /// Runs it to its end; the exit code and the report.
-    #[track_caller]
-    fn run(&self, file: &Path) -> (i32, Value) {
-        let reports = self.folder.path().join("report");
-        let output = self.ctl.run(&[
-            "run",
-            &file.display().to_string(),
-            "--report",
-            &reports.display().to_string(),
-        ]);
-        println!("{output}");
-        let text = std::fs::read_to_string(reports.join("report.json")).expect("there is a report");
-        (output.code, serde_json::from_str(&text).expect("it is JSON"))
-    }
-
-    /// Nothing is left of it: no fault, and devices as they were.
-    #[track_caller]
-    fn assert_untouched(&self) {
-        assert!(self.ctl.faults().iter().all(|fault| fault.phase() == "Ended"));
-        let now = || Snapshot::of_devices(&[&self.net.client.device, &self.net.server.device]);
-        // The kernel lets go of a detached program a moment later.
-        settled(BRIEF, || now() == self.before);
-        now().assert_same_as(&self.before);
-    }
-}
+use crate::shop::{Shop, assert_exit};
 
 const WELL: &str = "{success: \">= 99%\"}";
 
@@ -230,35 +140,10 @@ fn what_does_not_come_back_exits_with_15() {
     let step = "{fault: fault, for: 2s, flows: 100%}";
     let file = shop.file("{delay: {latency: 20ms}}", step, WELL, "recovery: {within: 1s}");
     // The shop breaks while the fault acts, by itself.
-    let running = shop.start(&file);
-    eventually(SOON, "the fault acts", || {
-        shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
-    });
+    let running = shop.acting(&file);
     std::fs::write(shop.web.file("500"), "").expect("writes");
-    let finished = running.finish(Duration::from_secs(20));
-    assert_eq!(
-        finished.status.code(),
-        Some(15),
-        "{}{}",
-        finished.stdout,
-        finished.stderr
-    );
+    assert_exit(running, 15, "");
     shop.assert_untouched();
-}
-
-impl Shop {
-    fn start(&self, file: &Path) -> Process {
-        let (ctl, socket) = (chaos_tests::binary("chaosctl"), self.daemon.socket());
-        let words = [
-            ctl.display().to_string(),
-            "--socket".to_owned(),
-            socket.display().to_string(),
-            "run".to_owned(),
-            file.display().to_string(),
-        ];
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        Process::spawn(&self.net.client.netns, None, &words)
-    }
 }
 
 #[test]
@@ -271,19 +156,9 @@ fn control_c_rolls_back_and_exits_with_130() {
         WELL,
         "recovery: {within: 5s}",
     );
-    let running = shop.start(&file);
-    eventually(SOON, "the fault acts", || {
-        shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
-    });
+    let running = shop.acting(&file);
     running.signal(Signal::SIGINT);
-    let finished = running.finish(Duration::from_secs(10));
-    assert_eq!(
-        finished.status.code(),
-        Some(130),
-        "{}{}",
-        finished.stdout,
-        finished.stderr
-    );
+    assert_exit(running, 130, "");
     shop.assert_untouched();
 }
 
@@ -297,10 +172,7 @@ fn an_experiment_outlives_its_terminal_and_not_its_daemon() {
         "{success: \">= 1%\"}",
         "recovery: {within: 5s}",
     );
-    let running = shop.start(&file);
-    eventually(SOON, "the fault acts", || {
-        shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
-    });
+    let running = shop.acting(&file);
     running.signal(Signal::SIGKILL);
     drop(running);
     assert_eq!(shop.ctl.fault("shop-fault").phase(), "Active");
@@ -329,24 +201,14 @@ fn a_halt_ends_it_and_a_second_one_of_the_name_is_refused() {
         "{success: \">= 1%\"}",
         "recovery: {within: 5s}",
     );
-    let running = shop.start(&file);
-    eventually(SOON, "the fault acts", || {
-        shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
-    });
+    let running = shop.acting(&file);
     let again = shop.ctl.run(&["run", &file.display().to_string()]);
     assert!(
         again.code != 0 && again.stderr.contains("is under way already"),
         "{again}"
     );
     shop.ctl.ok(&["halt", "--reason", "lunch"]);
-    let finished = running.finish(Duration::from_secs(15));
-    assert_eq!(
-        finished.status.code(),
-        Some(11),
-        "{}{}",
-        finished.stdout,
-        finished.stderr
-    );
+    assert_exit(running, 11, "");
     shop.ctl.ok(&["halt", "--release"]);
     shop.assert_untouched();
 }
@@ -364,23 +226,13 @@ fn a_service_that_lies_never_makes_a_hypothesis_hold() {
             expect,
             "recovery: {within: 2s}",
         );
-        let running = shop.start(&file);
-        eventually(SOON, "the fault acts", || {
-            shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
-        });
+        let running = shop.acting(&file);
         std::fs::write(shop.web.file(lie), "").expect("writes");
         eventually(SOON, "the fault has ended", || {
             shop.ctl.faults().iter().all(|fault| fault.phase() == "Ended")
         });
         std::fs::remove_file(shop.web.file(lie)).expect("it was there");
-        let finished = running.finish(Duration::from_secs(20));
-        assert_eq!(
-            finished.status.code(),
-            Some(10),
-            "{lie}: {}{}",
-            finished.stdout,
-            finished.stderr
-        );
+        assert_exit(running, 10, lie);
     }
 }
 

@@ -1,0 +1,286 @@
+//! Experiments that begin by themselves. A schedule is a file in the state directory: it outlives the daemon, and what
+//! was due meanwhile is missed or made up for, as it says.
+#![forbid(unsafe_code)]
+
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chaos_spec::api::{EventKind, ScheduleStatus, ScheduleView};
+use chaos_spec::policy::Role;
+use chaos_spec::schedule::{Concurrency, Due, ScheduleSpec, ScheduleSubmission, Verdict};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+
+use crate::engine::Engine;
+use crate::experiments::{ExperimentError, Experiments, draw};
+use crate::safety::{Caller, PolicyKeeper, roles};
+use store::{Kept, Store};
+
+/// Schedules that are kept.
+const MOST: usize = 100;
+/// How often the clock is looked at, at least: it may be set.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Why something is not done with a schedule.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("there is no schedule `{0}` – `chaosctl get schedules` lists them")]
+    Unknown(String),
+    #[error("{MOST} schedules are all that this daemon keeps – remove one")]
+    TooMany,
+    #[error("the schedule cannot be kept ({0})")]
+    NotKept(std::io::Error),
+    #[error(transparent)]
+    Experiment(#[from] ExperimentError),
+}
+
+/// A handle; clones are the same room.
+#[derive(Clone)]
+pub struct Schedules {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    experiments: Experiments,
+    policy: Arc<PolicyKeeper>,
+    store: Store,
+    kept: Mutex<BTreeMap<String, Kept>>,
+    /// There is another schedule, or one less.
+    changed: Notify,
+}
+
+impl Schedules {
+    /// Reads what is kept.
+    pub fn open(
+        engine: Engine,
+        experiments: Experiments,
+        policy: Arc<PolicyKeeper>,
+        state_dir: &Path,
+    ) -> Self {
+        let store = Store::open(state_dir);
+        let kept = store.read().into_iter();
+        let kept = kept.map(|kept| (kept.submission.schedule.name().to_owned(), kept));
+        Self {
+            shared: Arc::new(Shared {
+                engine,
+                experiments,
+                policy,
+                kept: Mutex::new(kept.collect()),
+                store,
+                changed: Notify::new(),
+            }),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+        self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By name.
+    pub fn list(&self) -> Vec<ScheduleView> {
+        self.kept().values().map(view).collect()
+    }
+
+    /// # Errors
+    /// There is none of that name.
+    pub fn get(&self, name: &str) -> Result<ScheduleView, ScheduleError> {
+        let kept = self.kept();
+        kept.get(name)
+            .map(view)
+            .ok_or_else(|| ScheduleError::Unknown(name.to_owned()))
+    }
+
+    /// Keeps a schedule, in place of one of the same name.
+    ///
+    /// # Errors
+    /// It may not be kept; nothing has changed.
+    pub async fn add(
+        &self,
+        submission: ScheduleSubmission,
+        caller: Caller,
+    ) -> Result<ScheduleView, ScheduleError> {
+        Experiments::check(&submission.run, &caller)?;
+        let name = submission.schedule.name().to_owned();
+        let spec = &submission.schedule.spec;
+        let next = spec.after(Timestamp::now());
+        let mut kept = Kept {
+            status: ScheduleStatus {
+                by: caller.to_string(),
+                ..ScheduleStatus::default()
+            },
+            late: drawn(spec),
+            next,
+            submission,
+            by: caller.lasting(),
+        };
+        kept.status.next_at = kept.begins_at();
+        {
+            let mut all = self.kept();
+            if all.len() >= MOST && !all.contains_key(&name) {
+                return Err(ScheduleError::TooMany);
+            }
+            // On the disk before it is believed; a schedule is a few kilobytes.
+            self.shared.store.write(&kept).map_err(ScheduleError::NotKept)?;
+            all.insert(name.clone(), kept);
+        }
+        self.shared.changed.notify_one();
+        self.get(&name)
+    }
+
+    /// Forgets a schedule. What it began goes on.
+    ///
+    /// # Errors
+    /// There is none, or the disk does not let go of it.
+    pub fn remove(&self, name: &str) -> Result<ScheduleView, ScheduleError> {
+        let mut all = self.kept();
+        let Some(kept) = all.get(name) else {
+            return Err(ScheduleError::Unknown(name.to_owned()));
+        };
+        let view = view(kept);
+        self.shared.store.remove(name).map_err(ScheduleError::NotKept)?;
+        all.remove(name);
+        Ok(view)
+    }
+
+    /// Begins what is due, for ever.
+    pub async fn keep_time(self) {
+        loop {
+            for due in self.due(Timestamp::now()) {
+                let room = self.clone();
+                tokio::spawn(async move { room.carry_out(due).await });
+            }
+            let changed = self.shared.changed.notified();
+            match self.rest(Timestamp::now()) {
+                None => changed.await,
+                Some(rest) => {
+                    let _ = tokio::time::timeout(rest, changed).await;
+                }
+            }
+        }
+    }
+
+    /// How long nothing is to be done; `None`: until there is another schedule.
+    fn rest(&self, now: Timestamp) -> Option<Duration> {
+        let kept = self.kept();
+        let next = kept.values().filter_map(Kept::begins_at).min()?;
+        let rest = Duration::try_from(next.duration_since(now)).unwrap_or_default();
+        Some(rest.min(LOOK))
+    }
+
+    /// What is due now. Each is told its next time.
+    fn due(&self, now: Timestamp) -> Vec<DueNow> {
+        let mut found = Vec::new();
+        for (name, kept) in self.kept().iter_mut() {
+            let Some(next) = kept.next else { continue };
+            let spec = &kept.submission.schedule.spec;
+            let Due::Now { of, missed, verdict } = spec.due(next, kept.late, now) else {
+                continue;
+            };
+            kept.next = spec.after(of);
+            kept.late = drawn(spec);
+            kept.status.missed += missed;
+            kept.status.last_at = Some(now);
+            kept.status.next_at = kept.begins_at();
+            found.push(DueNow {
+                name: name.clone(),
+                submission: kept.submission.clone(),
+                by: kept.by.clone(),
+                verdict,
+            });
+        }
+        found
+    }
+
+    async fn carry_out(&self, due: DueNow) {
+        let begun = match &due.verdict {
+            Verdict::Skip(why) => Err(why.clone()),
+            Verdict::Begin => self.begin(&due).await,
+        };
+        let name = &due.name;
+        if let Err(why) = &begun {
+            tracing::warn!("the schedule `{name}` did not begin its experiment: {why}");
+            let text = format!("{name}: {why}");
+            let events = self.shared.engine.events();
+            events.publish(EventKind::ScheduleSkipped, None, text);
+        }
+        let mut all = self.kept();
+        let Some(kept) = all.get_mut(name) else { return };
+        match begun {
+            Ok(id) => {
+                kept.status.begun += 1;
+                kept.status.last_message = Some(format!("began {id}"));
+                kept.status.last_run = Some(id);
+            }
+            Err(why) => {
+                kept.status.skipped += 1;
+                kept.status.last_message = Some(why);
+            }
+        }
+        if let Err(error) = self.shared.store.write(kept) {
+            tracing::error!(%error, name, "how a schedule goes cannot be kept; it goes on until the daemon ends");
+        }
+    }
+
+    /// The id of the experiment, or why it does not begin.
+    async fn begin(&self, due: &DueNow) -> Result<String, String> {
+        let policy = self.shared.policy.current();
+        let standing = roles::standing(&due.by, policy.as_deref());
+        if standing.role < Some(Role::Operator) {
+            return Err(format!(
+                "{} wrote it, and may not begin experiments any more: {}",
+                due.by, standing.rule
+            ));
+        }
+        let experiments = &self.shared.experiments;
+        let run = || due.submission.run.clone();
+        let started = match experiments.start(run(), due.by.clone()).await {
+            Err(ExperimentError::UnderWay { id, .. })
+                if due.submission.schedule.spec.concurrency == Concurrency::Replace =>
+            {
+                let stopped = experiments.stop(&id, &due.by).await;
+                stopped.map_err(|error| error.to_string())?;
+                experiments.over(&id).await;
+                experiments.start(run(), due.by.clone()).await
+            }
+            started => started,
+        };
+        started.map(|view| view.id).map_err(|error| error.to_string())
+    }
+}
+
+/// One that is due.
+struct DueNow {
+    name: String,
+    submission: ScheduleSubmission,
+    by: Caller,
+    verdict: Verdict,
+}
+
+impl Kept {
+    fn begins_at(&self) -> Option<Timestamp> {
+        self.next?.checked_add(self.late).ok()
+    }
+}
+
+fn view(kept: &Kept) -> ScheduleView {
+    ScheduleView {
+        metadata: kept.submission.schedule.metadata.clone(),
+        spec: kept.submission.schedule.spec.clone(),
+        experiment: kept.submission.run.experiment.name().to_owned(),
+        status: kept.status.clone(),
+    }
+}
+
+/// How much later than its time the next one begins.
+fn drawn(spec: &ScheduleSpec) -> SignedDuration {
+    let most = u64::try_from(spec.jitter.as_std().as_millis()).unwrap_or(u64::MAX);
+    let millis = draw() % most.saturating_add(1);
+    SignedDuration::from_millis(i64::try_from(millis).unwrap_or_default())
+}
