@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use crate::api::ExperimentView;
+use crate::catalog::{CatalogEntry, ENTRY_KIND, MISSION_KIND, Mission};
 use crate::experiment::{EXPERIMENT_KIND, Experiment};
+use crate::schedule::{SCHEDULE_KIND, Schedule};
 use crate::{API_VERSION, KIND, NetworkFault};
 
 /// The JSON Schema (2020-12) of a `NetworkFault`. It knows the form; [`crate::validate()`] knows the meaning.
@@ -16,6 +18,21 @@ pub fn schema() -> Value {
 /// The same of an `Experiment`.
 pub fn experiment_schema() -> Value {
     document::<Experiment>(EXPERIMENT_KIND)
+}
+
+/// The same of a `CatalogEntry`.
+pub fn catalog_entry_schema() -> Value {
+    document::<CatalogEntry>(ENTRY_KIND)
+}
+
+/// The same of a `Mission`.
+pub fn mission_schema() -> Value {
+    document::<Mission>(MISSION_KIND)
+}
+
+/// The same of a `Schedule`.
+pub fn schedule_schema() -> Value {
+    document::<Schedule>(SCHEDULE_KIND)
 }
 
 /// The JSON Schema of a report: a run of an experiment, as the daemon tells it.

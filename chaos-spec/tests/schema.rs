@@ -8,6 +8,9 @@ fn the_committed_schemas_are_up_to_date() {
         ("networkfault", chaos_spec::schema()),
         ("experiment", chaos_spec::schema::experiment_schema()),
         ("report", chaos_spec::schema::report_schema()),
+        ("catalogentry", chaos_spec::schema::catalog_entry_schema()),
+        ("mission", chaos_spec::schema::mission_schema()),
+        ("schedule", chaos_spec::schema::schedule_schema()),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schema/{name}.json"));
         let fresh = format!(

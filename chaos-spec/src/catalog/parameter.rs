@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::parse::collect;
 use crate::parse::node::{Node, Number, Value};
-use crate::units::REMEDY_MARK;
+use crate::units::{REMEDY_MARK, split_remedy};
 use crate::{Chance, Cidr, Duration, Endpoint, HttpUrl, PortRange, Rate, Target};
 
 /// Something that an entry leaves open. Exactly one of `default`, `example` and `optional: true`.
@@ -71,7 +71,13 @@ pub(super) struct ValueError {
     pub(super) remedy: String,
 }
 
-const TARGETS: [&str; 6] = ["cgroup", "pid", "netns", "container", "interface", "host"];
+impl ValueError {
+    /// From a text that has the remedy in it.
+    fn of(text: &str) -> Self {
+        let (message, remedy) = split_remedy(text);
+        Self { message, remedy }
+    }
+}
 
 impl Setting {
     /// From a command line: `name=value`.
@@ -193,17 +199,12 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
 ) -> Result<T, ValueError> {
     let text = scalar(given, example)?;
     text.trim().parse().map_err(|error: T::Err| {
-        let told = error.to_string();
-        match told.split_once(REMEDY_MARK) {
-            Some((message, remedy)) => ValueError {
-                message: message.to_owned(),
-                remedy: remedy.to_owned(),
-            },
-            None => ValueError {
-                message: format!("`{text}`: {told}"),
-                remedy: format!("write for example `{example}`"),
-            },
+        let mut told = ValueError::of(&error.to_string());
+        if told.remedy.is_empty() {
+            told.message = format!("`{text}`: {}", told.message);
+            told.remedy = format!("write for example `{example}`");
         }
+        told
     })
 }
 
@@ -252,17 +253,13 @@ fn list<T: std::str::FromStr<Err: std::fmt::Display>>(
     Ok(Node::list(nodes.collect::<Result<_, ValueError>>()?))
 }
 
-/// The fields of a target, or `kind=value`, or `host`.
+/// The fields of a target, or one in a line.
 fn target(given: &Node) -> Result<Value, ValueError> {
-    const EXAMPLE: &str = "cgroup=/system.slice/orders.service";
     if let Value::Map(_) = given.value {
         return match collect::part::<Target>(given) {
             Ok(_) => Ok(given.value.clone()),
             Err(errors) => Err(errors.into_iter().next().map_or_else(
-                || ValueError {
-                    message: "this names no target".to_owned(),
-                    remedy: format!("write `{EXAMPLE}`"),
-                },
+                || ValueError::of("this names no target"),
                 |(error, _)| ValueError {
                     message: error.message,
                     remedy: error.remedy,
@@ -270,32 +267,9 @@ fn target(given: &Node) -> Result<Value, ValueError> {
             )),
         };
     }
-    let text = scalar(given, EXAMPLE)?;
-    let (kind, value) = text.split_once('=').unwrap_or((&text, ""));
-    let wrong = || ValueError {
-        message: format!("`{text}` names no target"),
-        remedy: format!(
-            "write `{EXAMPLE}`, or one of {}= and a value",
-            TARGETS.join("=, ")
-        ),
-    };
-    if !TARGETS.contains(&kind) || (value.is_empty() != (kind == "host")) {
-        return Err(wrong());
-    }
-    let node = match kind {
-        "host" => Node::new(Value::Bool(true)),
-        "pid" => {
-            let pid: u32 = value.parse().map_err(|_| wrong())?;
-            Node::new(Value::Number(Number::Unsigned(pid.into()), Some(pid.to_string())))
-        }
-        _ => Node::new(Value::Text(value.to_owned())),
-    };
-    let node = if kind == "interface" {
-        Node::new(super::template::map([("name", node)]))
-    } else {
-        node
-    };
-    Ok(super::template::map([(kind, node)]))
+    let target: Target = parsed(given, "cgroup=/system.slice/orders.service")?;
+    let fields = serde_json::to_value(target).map_err(|error| ValueError::of(&error.to_string()))?;
+    Ok(node_of(&fields).value)
 }
 
 /// A value that was read from a file already, without its places.

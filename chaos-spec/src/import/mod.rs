@@ -1,17 +1,33 @@
 //! What other tools were told, said as NetworkFaults. Nothing is dropped silently: whatever cannot be said is listed,
 //! with the reason.
 
+mod chaos_mesh;
+mod document;
+mod litmus;
 mod netem;
+mod tcconfig;
 #[cfg(test)]
 mod tests;
 mod toxiproxy;
 
+pub use chaos_mesh::chaos_mesh;
+pub use litmus::litmus;
 pub use netem::netem;
+pub use tcconfig::tcconfig;
 pub use toxiproxy::toxiproxy;
 
 use serde_json::{Value, json};
 
-use crate::{API_VERSION, Duration, KIND, NetworkFault, parse_body};
+use crate::{API_VERSION, Duration, KIND, NetworkFault, Target, parse_body};
+
+/// What tools for clusters leave to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Here {
+    /// What their pods are, on this node.
+    pub target: Target,
+    /// How long faults last that do not say so.
+    pub duration: Duration,
+}
 
 /// What came of a file of another tool.
 #[derive(Clone, Debug, Default, PartialEq)]

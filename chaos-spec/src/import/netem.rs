@@ -184,7 +184,8 @@ fn chance(words: &mut Words<'_>) -> Option<Map<String, Value>> {
 }
 
 /// What `netem` was told.
-fn options(line: usize, words: &[&str], imported: &mut Imported) -> Option<Value> {
+/// What netem was told. Other tools that use netem tell it the same.
+pub(super) fn options(line: usize, words: &[&str], imported: &mut Imported) -> Option<Value> {
     let mut fault = json!({});
     let mut words = Words { words, line };
     while let Some(option) = words.next() {
@@ -318,7 +319,7 @@ fn loss(words: &mut Words<'_>, imported: &mut Imported) -> Option<Value> {
 }
 
 /// What `tbf` was told.
-fn tbf(line: usize, words: &[&str], imported: &mut Imported) -> Option<Value> {
+pub(super) fn tbf(line: usize, words: &[&str], imported: &mut Imported) -> Option<Value> {
     let mut fields = json!({});
     let mut words = Words { words, line };
     while let Some(option) = words.next() {

@@ -30,7 +30,7 @@ pub use probe::{
     TcpProbe, Tls,
 };
 pub use safety::Safety;
-pub use target::{InterfaceTarget, PodSelect, PodsTarget, Target, TargetKind};
+pub use target::{InterfaceTarget, PodSelect, PodsTarget, Target, TargetKind, TargetTextError};
 pub use traffic::{Connections, Direction, Local, Protocol, Remote, Traffic};
 
 pub(crate) use lists::not_empty;

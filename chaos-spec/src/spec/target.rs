@@ -111,6 +111,38 @@ enum TargetError {
     HostFalse,
 }
 
+/// Why a text names no target, and what to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` names no target – write `cgroup=/system.slice/orders.service`, or `pid=`, `netns=`, `container=` or \
+     `interface=` and a value, or `host`"
+)]
+pub struct TargetTextError(String);
+
+impl std::str::FromStr for Target {
+    type Err = TargetTextError;
+
+    /// In a line: `cgroup=/system.slice/orders.service`, `interface=eth0@blue`, `host`.
+    fn from_str(text: &str) -> Result<Self, TargetTextError> {
+        let wrong = || TargetTextError(text.to_owned());
+        if text == "host" {
+            return Ok(Self::host());
+        }
+        match text.split_once('=') {
+            Some((_, "")) | None => Err(wrong()),
+            Some(("cgroup", path)) => Ok(Self::cgroup(path)),
+            Some(("netns", netns)) => Ok(Self::netns(netns)),
+            Some(("container", id)) => Ok(Self::container(id)),
+            Some(("pid", pid)) => pid.parse().map(Self::pid).map_err(|_| wrong()),
+            Some(("interface", name)) => Ok(match name.split_once('@') {
+                Some((name, netns)) => Self::interface(name, Some(netns.to_owned())),
+                None => Self::interface(name, None),
+            }),
+            Some(_) => Err(wrong()),
+        }
+    }
+}
+
 impl TryFrom<TargetFields> for Target {
     type Error = TargetError;
 
