@@ -117,8 +117,11 @@ pub(crate) fn read_run(sources: &[PathBuf]) -> Result<LocatedRun, Failure> {
 fn fill_tables(run: &mut LocatedRun) -> Result<(), Failure> {
     let mut wrong = Vec::new();
     for located in &mut run.faults {
-        let beside = Path::new(located.file()).parent().unwrap_or(Path::new(""));
-        wrong.extend(fill_table(located, &beside.to_owned()).err());
+        let beside = Path::new(located.file())
+            .parent()
+            .unwrap_or(Path::new(""))
+            .to_owned();
+        wrong.extend(fill_table(located, &beside).err());
     }
     if wrong.is_empty() {
         Ok(())

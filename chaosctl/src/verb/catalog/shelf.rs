@@ -100,9 +100,18 @@ mod tests {
     #[test]
     fn every_entry_that_comes_with_us_is_in_order_and_every_kind_of_trouble_is_there() {
         let entries = built_in().unwrap();
+        let told = include_str!("../../../../docs/catalog.md");
         for entry in entries.values() {
             assert_eq!(entry.lint(), [], "{}", entry.name());
             assert_eq!(entry.file(), format!("catalog/{}.yaml", entry.name()));
+            let row = format!(
+                "| `{}` | {} | {} | {} |",
+                entry.name(),
+                entry.entry.spec.category,
+                entry.entry.spec.severity,
+                entry.entry.spec.title
+            );
+            assert!(told.contains(&row), "docs/catalog.md has no row {row}");
         }
         assert!(entries.len() >= 24, "{}", entries.len());
         for category in Category::ALL {
