@@ -38,6 +38,8 @@ enum Verb {
     Lint(lint::Args),
     #[command(hide = true)]
     DemoEnter(demo::enter::Args),
+    #[command(hide = true)]
+    DemoStock(demo::stock::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +63,7 @@ fn dispatch(verb: Verb) -> anyhow::Result<()> {
         Verb::Build(args) => build::run(&ws, &args),
         Verb::Demo(args) => demo::run(&ws, &args),
         Verb::DemoEnter(args) => demo::enter::run(&args),
+        Verb::DemoStock(args) => demo::stock::run(&args),
         Verb::Test(args) => test::run(&ws, &args),
         Verb::Vm(args) => vm::run(&ws, &args),
         Verb::Bench(args) => bench::run(&ws, &args),

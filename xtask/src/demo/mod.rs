@@ -6,8 +6,10 @@ mod experiment;
 mod interrupt;
 mod leftovers;
 mod process;
+mod shop;
 mod snapshot;
 mod stage;
+pub(crate) mod stock;
 mod table;
 mod traffic;
 mod web;
@@ -87,7 +89,7 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
     show.refusing(&cgroup)?;
     let held = daemon.programs()?;
     show.whole_again()?;
-    experiment::run(ws, &ctl, &stage, dir.path())?;
+    experiment::run(ws, &ctl, &stage, dir.path(), &interrupt)?;
     show.killed(&cgroup, &mut daemon)?;
     drop(daemon);
 

@@ -57,6 +57,7 @@ const PROGRAMS: [Program; 20] = [
         ..program("bpftool", "bpftool")
     },
     Program {
+        demo: true,
         unit: Some("redis-server"),
         ..program("redis-server", "redis-server")
     },
