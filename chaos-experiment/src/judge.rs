@@ -130,6 +130,18 @@ impl Judge {
     pub(crate) fn words(&self) -> Vec<String> {
         let expect = &self.expect;
         let mut words = Vec::new();
+        let statuses: Vec<String> = expect.status.0.iter().map(ToString::to_string).collect();
+        if !statuses.is_empty() {
+            words.push(format!("status {}", statuses.join(", ")));
+        }
+        words.extend(
+            expect
+                .body
+                .contains
+                .as_ref()
+                .map(|it| format!("body with `{it}`")),
+        );
+        words.extend(expect.body.matches.as_ref().map(|it| format!("body like `{it}`")));
         words.extend(expect.latency.map(|it| format!("each {it}")));
         words.extend(expect.value.map(|it| format!("value {it}")));
         words.extend(expect.window.success.map(|it| format!("success {it}")));

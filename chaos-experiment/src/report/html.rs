@@ -13,7 +13,7 @@ const STYLE: &str = "
 h1{font-size:1.6rem;margin:0 0 .25rem}h2{font-size:1.15rem;margin:2.25rem 0 .5rem}
 .badge{display:inline-block;padding:.15rem .7rem;border-radius:1rem;color:#fff;font-weight:600}.badge.good{background:var(--good)}.badge.bad{background:var(--bad)}
 .hypothesis{margin:1rem 0;padding:.6rem 1rem;border-left:4px solid var(--line);background:var(--soft)}
-table{border-collapse:collapse;width:100%;font-size:.92rem}th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}th{color:var(--faint);font-weight:600}td.n{text-align:right;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;width:100%;font-size:.92rem}th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}th{color:var(--faint);font-weight:600}th.n{text-align:right}td.n{text-align:right;font-variant-numeric:tabular-nums}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:1rem 0}.facts div{background:var(--soft);border-radius:.5rem;padding:.6rem .9rem}.facts b{display:block;font-size:1.25rem}.facts span{color:var(--faint);font-size:.85rem}
 svg{width:100%;height:auto;background:var(--soft);border-radius:.5rem}svg text{font:11px system-ui,sans-serif;fill:var(--faint)}
 .grid{stroke:var(--line)}.limit{stroke:var(--bad);stroke-dasharray:4 3}text.limit{fill:var(--bad);stroke:none}.ok{fill:var(--good);opacity:.75}.bad{fill:var(--bad)}.fault{fill:var(--fault);opacity:.18}
@@ -61,7 +61,8 @@ pub fn html(view: &ExperimentView) -> String {
             page.push_str(&svg);
         }
         page.push_str(
-            "<table><tr><th></th><th>samples</th><th>well</th><th>p50</th><th>p95</th><th>p99</th><th>max</th></tr>",
+            "<table><tr><th></th><th class=\"n\">samples</th><th class=\"n\">well</th><th class=\"n\">p50</th>\
+             <th class=\"n\">p95</th><th class=\"n\">p99</th><th class=\"n\">max</th></tr>",
         );
         for (phase, seen) in [
             ("before", &probe.baseline),
@@ -135,7 +136,7 @@ fn facts(view: &ExperimentView, page: &mut String) {
 fn what_was_done(view: &ExperimentView, page: &mut String) {
     let status = &view.status;
     let Some(start) = status.started_at else { return };
-    page.push_str("<h2>What was done</h2><table><tr><th>at</th><th>step</th><th></th><th>for</th></tr>");
+    page.push_str("<h2>What was done</h2><table><tr><th class=\"n\">at</th><th>step</th><th></th><th class=\"n\">for</th></tr>");
     for step in &status.steps {
         let _ = write!(
             page,
@@ -146,7 +147,7 @@ fn what_was_done(view: &ExperimentView, page: &mut String) {
             lasted(Some(step.started_at), step.ended_at)
         );
     }
-    page.push_str("</table>\n<h2>Faults</h2><table><tr><th>fault</th><th>what it does</th><th>matched</th><th>acted on</th><th>gone</th></tr>");
+    page.push_str("</table>\n<h2>Faults</h2><table><tr><th>fault</th><th>what it does</th><th class=\"n\">matched</th><th class=\"n\">acted on</th><th>gone</th></tr>");
     for (fault, (_, matched, acted)) in status.faults.iter().zip(acted_on(view)) {
         let _ = write!(
             page,

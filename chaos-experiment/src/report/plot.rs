@@ -134,7 +134,9 @@ fn limits(probe: &ProbeRun, is_value: bool) -> Vec<(String, f64)> {
 }
 
 fn rounded(value: f64) -> String {
-    if value >= 100.0 {
+    if value <= 0.0 {
+        "0".to_owned()
+    } else if value >= 100.0 {
         format!("{value:.0}")
     } else if value >= 1.0 {
         format!("{value:.1}")

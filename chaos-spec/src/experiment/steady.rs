@@ -1,14 +1,12 @@
 //! What is well, and how it is looked at.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::spec::{OneProbe, is_default};
+use crate::spec::{OneProbe, ShortForm, is_default, text_or_fields};
+use crate::units::ToleranceError;
 use crate::{
     Body, Chance, DnsProbe, Duration, ExecProbe, GrpcProbe, HttpProbe, LatencyBound, LatencyTolerance, Probe,
     PrometheusProbe, ShareBound, Statuses, TcpProbe, ValueTolerance,
@@ -126,7 +124,7 @@ struct SteadyFields {
 /// The fields as they are written.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ExpectFields {
+pub(crate) struct ExpectFields {
     /// HTTP status of each answer: `200`, `2xx`, `200-399`, or a list of these.
     #[serde(default)]
     status: Statuses,
@@ -261,41 +259,40 @@ impl From<SteadyProbe> for SteadyFields {
     }
 }
 
-impl<'de> Deserialize<'de> for SteadyExpect {
-    /// Fields, or one text: what the value has to be.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ExpectVisitor;
-        impl<'de> Visitor<'de> for ExpectVisitor {
-            type Value = SteadyExpect;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("what is well, such as `{p95: \"<= 1.5x baseline\"}`, or for a number `<= 0.5`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<SteadyExpect, E> {
-                let value = text.parse().map_err(E::custom)?;
-                Ok(SteadyExpect {
-                    value: Some(value),
-                    ..SteadyExpect::default()
-                })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SteadyExpect, A::Error> {
-                let fields = ExpectFields::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(SteadyExpect {
-                    status: fields.status,
-                    body: fields.body,
-                    latency: fields.latency,
-                    value: fields.value,
-                    success: fields.success,
-                    p50: fields.p50,
-                    p95: fields.p95,
-                    p99: fields.p99,
-                    max: fields.max,
-                })
-            }
+impl From<ExpectFields> for SteadyExpect {
+    fn from(fields: ExpectFields) -> Self {
+        Self {
+            status: fields.status,
+            body: fields.body,
+            latency: fields.latency,
+            value: fields.value,
+            success: fields.success,
+            p50: fields.p50,
+            p95: fields.p95,
+            p99: fields.p99,
+            max: fields.max,
         }
-        deserializer.deserialize_any(ExpectVisitor)
+    }
+}
+
+impl ShortForm<'_> for SteadyExpect {
+    type Fields = ExpectFields;
+    const EXPECTED: &'static str =
+        "what is well, such as `{p95: \"<= 1.5x baseline\"}`, or for a number `<= 0.5`";
+
+    /// What the value has to be.
+    fn from_text(text: &str) -> Result<Self, String> {
+        let value = text.parse().map_err(|error: ToleranceError| error.to_string())?;
+        Ok(Self {
+            value: Some(value),
+            ..Self::default()
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for SteadyExpect {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_or_fields(deserializer)
     }
 }
 

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::is_default;
-use crate::units::StatusRange;
+use super::short_form::{ShortForm, text_or_fields};
+use crate::units::{BoundError, StatusRange};
 use crate::{LatencyBound, ShareBound, ValueBound};
 
 /// What is well. Nothing written: the probe's own idea of well (HTTP 200 to 399, a connection, SERVING, an answer,
@@ -101,7 +101,7 @@ pub struct Body {
 /// The fields as they are written.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ExpectFields {
+pub(crate) struct ExpectFields {
     /// HTTP status of each answer: `200`, `2xx`, `200-399`, or a list of these.
     #[serde(default)]
     status: Statuses,
@@ -130,7 +130,7 @@ struct ExpectFields {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BodyFields {
+pub(crate) struct BodyFields {
     #[serde(default)]
     contains: Option<String>,
     #[serde(default)]
@@ -155,57 +155,50 @@ impl From<ExpectFields> for Expect {
     }
 }
 
-impl<'de> Deserialize<'de> for Expect {
-    /// Fields, or one text: what the value has to be.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ExpectVisitor;
-        impl<'de> Visitor<'de> for ExpectVisitor {
-            type Value = Expect;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("what is well, such as `{p99: \"<= 200ms\"}`, or for a number `<= 0.5`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Expect, E> {
-                let value = text.parse().map_err(E::custom)?;
-                Ok(Expect {
-                    value: Some(value),
-                    ..Expect::default()
-                })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Expect, A::Error> {
-                ExpectFields::deserialize(MapAccessDeserializer::new(map)).map(Expect::from)
-            }
+impl From<BodyFields> for Body {
+    fn from(fields: BodyFields) -> Self {
+        Self {
+            contains: fields.contains,
+            matches: fields.matches,
         }
-        deserializer.deserialize_any(ExpectVisitor)
+    }
+}
+
+impl ShortForm<'_> for Expect {
+    type Fields = ExpectFields;
+    const EXPECTED: &'static str = "what is well, such as `{p99: \"<= 200ms\"}`, or for a number `<= 0.5`";
+
+    /// What the value has to be.
+    fn from_text(text: &str) -> Result<Self, String> {
+        let value = text.parse().map_err(|error: BoundError| error.to_string())?;
+        Ok(Self {
+            value: Some(value),
+            ..Self::default()
+        })
+    }
+}
+
+impl ShortForm<'_> for Body {
+    type Fields = BodyFields;
+    const EXPECTED: &'static str = "a text, or `{contains: …}` or `{matches: …}`";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Self {
+            contains: Some(text.to_owned()),
+            matches: None,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Expect {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_or_fields(deserializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Body {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BodyVisitor;
-        impl<'de> Visitor<'de> for BodyVisitor {
-            type Value = Body;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, or `{contains: …}` or `{matches: …}`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Body, E> {
-                Ok(Body {
-                    contains: Some(text.to_owned()),
-                    matches: None,
-                })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Body, A::Error> {
-                let BodyFields { contains, matches } =
-                    BodyFields::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Body { contains, matches })
-            }
-        }
-        deserializer.deserialize_any(BodyVisitor)
+        text_or_fields(deserializer)
     }
 }
 

@@ -14,6 +14,7 @@ mod lists;
 mod network_fault;
 mod probe;
 mod safety;
+mod short_form;
 mod target;
 mod traffic;
 
@@ -30,6 +31,7 @@ pub use probe::{
     TcpProbe, Tls,
 };
 pub use safety::Safety;
+pub(crate) use short_form::{ShortForm, text_or_fields};
 pub use target::{InterfaceTarget, PodSelect, PodsTarget, Target, TargetKind, TargetTextError};
 pub use traffic::{Connections, Direction, Local, Protocol, Remote, Traffic};
 
