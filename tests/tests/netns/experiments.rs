@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::bed::SOON;
+use crate::health_kinds::prometheus;
 use crate::policy::PolicyFile;
 use crate::shop::{Shop, assert_exit};
 
@@ -256,4 +257,62 @@ fn what_is_wrong_in_a_file_is_told_with_its_line_and_nothing_is_begun() {
             .stdout
             .is_empty()
     );
+}
+
+/// The real Prometheus, with an alerting rule.
+#[test]
+fn a_query_is_a_probe_and_an_alert_that_fires_aborts() {
+    need!(require_program("nginx"));
+    need!(require_program("prometheus"));
+    let shop = Shop::with_daemon_at_the_client();
+    shop.web.errors(1);
+    let target = shop.net.server.at(8080).to_string();
+    let _prometheus = prometheus(&shop.net.client.netns, &shop.web, &[&target]);
+    let url = "http://127.0.0.1:9090";
+    let file = |more: &str| {
+        let step = "{fault: fault, for: 1m, flows: 100%}";
+        let file = shop.file("{delay: {latency: 5ms}}", step, WELL, more);
+        let text = std::fs::read_to_string(&file).expect("it is there");
+        let query = format!(
+            "  steadyState:\n    - {{name: errors, prometheus: {{url: \"{url}\", query: max(shop_errors)}}, every: 100ms, expect: \"<= 5\"}}\n"
+        );
+        std::fs::write(&file, text.replace("  steadyState:\n", &query)).expect("writes");
+        file
+    };
+    let alert = format!("abort: {{alerts: [{{prometheus: \"{url}\", name: ShopErrors, every: 200ms}}]}}");
+    let alerting = file(&alert);
+    // Not well before its first scrape.
+    let mut running = shop.start(&alerting);
+    eventually(
+        Duration::from_secs(30),
+        "Prometheus has scraped, and the fault acts",
+        || {
+            if running.ended().is_some() {
+                running = shop.start(&alerting);
+            }
+            shop.ctl.faults().iter().any(|fault| fault.phase() == "Active")
+        },
+    );
+    // Until it has been rolled back, whatever the reason.
+    let until_aborted = || {
+        shop.web.errors(9);
+        eventually(Duration::from_secs(20), "the fault has ended", || {
+            shop.ctl.faults().iter().all(|fault| fault.phase() == "Ended")
+        });
+    };
+    until_aborted();
+    shop.web.errors(1);
+    assert_exit(running, 11, "the alert fires");
+    let told = shop.ctl.ok(&["get", "experiments", "shop", "-o", "json"]).stdout;
+    let told: Value = serde_json::from_str(&told).expect("it is JSON");
+    let why = told["status"]["abort"]["why"].as_str().unwrap_or_default();
+    assert!(why.contains("ShopErrors"), "{told}");
+    shop.assert_untouched();
+
+    // Without an alert, the number itself is what is looked at.
+    let running = shop.acting(&file("abort: {within: 2s}"));
+    until_aborted();
+    shop.web.errors(1);
+    assert_exit(running, 11, "the number was too high for two seconds");
+    shop.assert_untouched();
 }

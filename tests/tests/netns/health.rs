@@ -62,6 +62,12 @@ impl Web {
         self.folder.path().join(name)
     }
 
+    /// What `/metrics` says. At one instant: an empty page between the two would be a series that ended.
+    pub(crate) fn errors(&self, count: u32) {
+        std::fs::write(self.file("metrics.new"), format!("shop_errors {count}\n")).expect("writes");
+        std::fs::rename(self.file("metrics.new"), self.file("metrics")).expect("renames");
+    }
+
     fn ail(&self, how: &str) {
         std::fs::write(self.file(how), "").expect("writes");
     }

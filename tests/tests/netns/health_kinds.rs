@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chaos_tests::{Daemon, FaultFile, Pair, Process, eventually, need, require_program};
+use chaos_tests::{Daemon, FaultFile, Netns, Pair, Process, eventually, need, require_program};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -74,22 +74,21 @@ fn a_grpc_server_that_dies_ends_the_fault() {
     assert!(said.contains("no answer within 500ms"), "{said}");
 }
 
-/// A real Prometheus that scrapes a page of nginx.
-#[test]
-fn a_query_over_its_threshold_ends_the_fault() {
-    need!(require_program("nginx"));
-    need!(require_program("prometheus"));
-    let net = Pair::new();
-    let web = Web::start(&net.client.netns, 8080, "127.0.0.1:1");
-    // At one instant: an empty page between the two would be a series that ended.
-    let errors = |count: u32| {
-        std::fs::write(web.file("metrics.new"), format!("shop_errors {count}\n")).expect("writes");
-        std::fs::rename(web.file("metrics.new"), web.file("metrics")).expect("renames");
-    };
-    errors(1);
-    let conf = web.file("prometheus.yml");
-    let text = "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\n\
-        scrape_configs: [{job_name: shop, static_configs: [{targets: ['127.0.0.1:8080', 'localhost:8080']}]}]\n";
+/// A real Prometheus that scrapes `/metrics` of these, twice a second, and whose alert `ShopErrors` fires above five
+/// errors. It listens on 127.0.0.1:9090.
+pub(crate) fn prometheus(netns: &Netns, web: &Web, targets: &[&str]) -> Process {
+    let (conf, rules) = (web.file("prometheus.yml"), web.file("rules.yml"));
+    std::fs::write(
+        &rules,
+        "groups: [{name: shop, rules: [{alert: ShopErrors, expr: max(shop_errors) > 5}]}]\n",
+    )
+    .expect("writes");
+    let text = format!(
+        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}}\n\
+         rule_files: ['{}']\n\
+         scrape_configs: [{{job_name: shop, static_configs: [{{targets: {targets:?}}}]}}]\n",
+        rules.display()
+    );
     std::fs::write(&conf, text).expect("writes");
     let flags = [
         format!("--config.file={}", conf.display()),
@@ -99,7 +98,18 @@ fn a_query_over_its_threshold_ends_the_fault() {
     let argv: Vec<&str> = std::iter::once("prometheus")
         .chain(flags.iter().map(String::as_str))
         .collect();
-    let _prometheus = Process::spawn(&net.client.netns, None, &argv).listens(&net.client.netns, 9090);
+    Process::spawn(netns, None, &argv).listens(netns, 9090)
+}
+
+/// Prometheus scrapes a page of nginx.
+#[test]
+fn a_query_over_its_threshold_ends_the_fault() {
+    need!(require_program("nginx"));
+    need!(require_program("prometheus"));
+    let net = Pair::new();
+    let web = Web::start(&net.client.netns, 8080, "127.0.0.1:1");
+    web.errors(1);
+    let _prometheus = prometheus(&net.client.netns, &web, &["127.0.0.1:8080", "localhost:8080"]);
     let daemon = Daemon::builder().netns(&net.client.netns).start();
     let ctl = daemon.ctl();
     let lossy = |query: &str| {
@@ -129,7 +139,7 @@ fn a_query_over_its_threshold_ends_the_fault() {
     }
     ctl.apply(&[lossy("max(shop_errors)")]);
     assert_eq!(health(&ctl.fault("lossy"), 0)["last"][0]["value"], 1.0);
-    errors(9);
+    web.errors(9);
     let view = ctl.wait_for_phase("lossy", "Ended");
     assert_eq!(view.reason(), "Health");
     let said = view.0["status"]["message"].as_str().unwrap_or_default();

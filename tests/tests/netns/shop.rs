@@ -26,10 +26,20 @@ impl Shop {
     }
 
     pub(crate) fn with_args(args: &[&str]) -> Self {
-        let net = Pair::new();
+        Self::of(Pair::new(), |_| Daemon::builder().args(args).start())
+    }
+
+    /// With a daemon that lives where the probes do.
+    pub(crate) fn with_daemon_at_the_client() -> Self {
+        Self::of(Pair::new(), |net| {
+            Daemon::builder().netns(&net.client.netns).start()
+        })
+    }
+
+    fn of(net: Pair, daemon: impl FnOnce(&Pair) -> Daemon) -> Self {
         let web = Web::start(&net.server.netns, 8080, "127.0.0.1:9");
         let before = Snapshot::of_devices(&[&net.client.device, &net.server.device]);
-        let daemon = Daemon::builder().args(args).start();
+        let daemon = daemon(&net);
         Self {
             web,
             ctl: daemon.ctl(),
