@@ -1,6 +1,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use chaos_spec::Warning;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Paint;
 use crate::failure::Failure;
@@ -10,11 +11,18 @@ use crate::failure::Failure;
 pub(crate) struct Output {
     /// Nobody reads stdout any more.
     closed: bool,
+    /// The line that is passing; hidden where stderr is no terminal.
+    line: ProgressBar,
 }
 
 impl Output {
-    pub(crate) const fn new() -> Self {
-        Self { closed: false }
+    pub(crate) fn new() -> Self {
+        let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        // The template is ours, and has nothing in it that could be wrong.
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            line.set_style(style);
+        }
+        Self { closed: false, line }
     }
 
     pub(crate) const fn is_closed(&self) -> bool {
@@ -51,15 +59,27 @@ impl Output {
 
     /// A line for the person at the terminal.
     pub(crate) fn progress(&self, text: &str) {
-        // Progress that nobody reads is no reason to stop.
-        let _ = writeln!(io::stderr(), "{text}");
+        self.line.suspend(|| {
+            // Progress that nobody reads is no reason to stop.
+            let _ = writeln!(io::stderr(), "{text}");
+        });
     }
 
     /// A line that the next one takes the place of; nothing when stderr is no terminal.
     pub(crate) fn passing(&self, text: &str) {
-        if io::stderr().is_terminal() {
-            let _ = write!(io::stderr(), "\r\x1b[2K{text}");
+        if self.line.is_hidden() {
+            self.line.set_draw_target(ProgressDrawTarget::stderr());
         }
+        if self.line.is_finished() {
+            self.line.reset();
+        }
+        self.line.set_message(text.to_owned());
+        self.line.tick();
+    }
+
+    /// Nothing is passing any more.
+    pub(crate) fn passed(&self) {
+        self.line.finish_and_clear();
     }
 
     /// `warning: …` with what to do about it. `fault` is named when there are several.

@@ -256,8 +256,6 @@ impl Follower {
                 .started_at
                 .map_or(0.0, |start| at.duration_since(start).as_secs_f64());
             let since = Paint::stderr().faint(&format!("{since:6.1} s"));
-            // In place of what is passing.
-            session.out.passing("");
             session.out.progress(&format!("{since}  {}", text.trim_end()));
         }
         let seen: Vec<String> = status
@@ -269,10 +267,11 @@ impl Follower {
                 format!("{} {said}", probe.name)
             })
             .collect();
-        let is_over = status.outcome.is_some();
-        session
-            .out
-            .passing(&if is_over { String::new() } else { seen.join("  ") });
+        if status.outcome.is_some() {
+            session.out.passed();
+        } else {
+            session.out.passing(&seen.join("  "));
+        }
     }
 }
 

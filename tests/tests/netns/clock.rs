@@ -14,7 +14,7 @@ use crate::ourselves::{assert_no_panic, said, start};
 
 /// The wall clock as the daemon sees it, which a test can set; the kernel's own is left alone, and its programs never
 /// look at it.
-struct WallClock {
+pub(crate) struct WallClock {
     folder: TempDir,
     library: &'static str,
 }
@@ -25,7 +25,7 @@ impl WallClock {
         "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
     ];
 
-    fn new() -> Result<Self, chaos_tests::Skip> {
+    pub(crate) fn new() -> Result<Self, chaos_tests::Skip> {
         require_program("faketime")?;
         let library = Self::LIBRARIES.into_iter().find(|path| Path::new(path).exists());
         let clock = Self {
@@ -41,13 +41,13 @@ impl WallClock {
     }
 
     /// So many seconds from the real time.
-    fn step(&self, seconds: i64) {
+    pub(crate) fn step(&self, seconds: i64) {
         let fresh = self.folder.path().join("offset.new");
         fs::write(&fresh, format!("{seconds:+}s\n")).expect("it can be written");
         fs::rename(fresh, self.file()).expect("it can be replaced");
     }
 
-    fn daemon(&self) -> Daemon {
+    pub(crate) fn daemon(&self) -> Daemon {
         let (library, file) = (
             format!("LD_PRELOAD={}", self.library),
             format!("FAKETIME_TIMESTAMP_FILE={}", self.file().display()),

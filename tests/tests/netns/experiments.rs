@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use chaos_tests::{eventually, need, patience, require_program};
+use chaos_tests::{Workload, eventually, need, patience, require_program};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::bed::SOON;
+use crate::clock::WallClock;
 use crate::health_kinds::prometheus;
 use crate::policy::PolicyFile;
 use crate::shop::{Shop, assert_exit};
@@ -214,11 +215,11 @@ fn a_halt_ends_it_and_a_second_one_of_the_name_is_refused() {
     shop.assert_untouched();
 }
 
-/// What lies never holds: slow, flapping, cut off, a wrong body.
+/// What lies never holds: an error, cut off, a wrong body, slow, by turns.
 #[test]
 fn a_service_that_lies_never_makes_a_hypothesis_hold() {
     need!(require_program("nginx"));
-    for lie in ["500", "cut", "wrong", "slow"] {
+    for lie in ["500", "cut", "wrong", "slow", "flapping"] {
         let shop = Shop::new();
         let expect = "{success: \">= 99%\", body: all is well}";
         let file = shop.file(
@@ -228,11 +229,16 @@ fn a_service_that_lies_never_makes_a_hypothesis_hold() {
             "recovery: {within: 2s}",
         );
         let running = shop.acting(&file);
-        std::fs::write(shop.web.file(lie), "").expect("writes");
+        let file = shop.web.file(if lie == "flapping" { "500" } else { lie });
+        std::fs::write(&file, "").expect("writes");
         eventually(SOON, "the fault has ended", || {
+            if lie == "flapping" && std::fs::remove_file(&file).is_err() {
+                std::fs::write(&file, "").expect("writes");
+            }
             shop.ctl.faults().iter().all(|fault| fault.phase() == "Ended")
         });
-        std::fs::remove_file(shop.web.file(lie)).expect("it was there");
+        // It may have been well the last time.
+        let _ = std::fs::remove_file(&file);
         assert_exit(running, 10, lie);
     }
 }
@@ -315,4 +321,84 @@ fn a_query_is_a_probe_and_an_alert_that_fires_aborts() {
     shop.web.errors(1);
     assert_exit(running, 11, "the number was too high for two seconds");
     shop.assert_untouched();
+}
+
+/// The fault decides by the seed of the experiment and the number of the packet, and by nothing else.
+#[test]
+fn the_same_seed_hits_the_same_packets() {
+    const COUNT: u64 = 400;
+    need!(require_program("nginx"));
+    let shop = Shop::new();
+    let sender = Workload::start(&shop.net.client.netns, None);
+    let receiver = Workload::start(&shop.net.server.netns, None);
+    let to = shop.net.server.at(7000);
+    let sink = receiver.udp_sink(to);
+    let lost = |seed: u64| {
+        let step = "{fault: fault, for: 1m, flows: 100%}";
+        let file = shop.file("{drop: {chance: 50%}}", step, WELL, &format!("seed: {seed}"));
+        let text = std::fs::read_to_string(&file).expect("it is there");
+        let udp = text.replace(
+            "{protocol: tcp, remote: {ports: [8080]}}",
+            "{protocol: udp, remote: {ports: [7000]}}",
+        );
+        std::fs::write(&file, udp).expect("writes");
+        let running = shop.acting(&file);
+        let before = receiver.sink_report(sink).sequences.len();
+        let arrived = || receiver.sink_report(sink).sequences.split_off(before);
+        assert_eq!(sender.udp_send(to, COUNT).accepted, COUNT);
+        let dropped = || {
+            let faults = shop.ctl.faults();
+            let acting = faults.iter().find(|fault| fault.phase() == "Active");
+            acting.map_or(0, |fault| fault.packets("dropped"))
+        };
+        eventually(SOON, "all have arrived or are counted", || {
+            arrived().len() as u64 + dropped() == COUNT
+        });
+        let arrived = arrived();
+        let lost: Vec<u64> = (0..COUNT).filter(|number| !arrived.contains(number)).collect();
+        running.signal(Signal::SIGINT);
+        assert_exit(running, 130, "");
+        lost
+    };
+    let (first, again, other) = (lost(7), lost(7), lost(8));
+    assert!((150..=250).contains(&first.len()), "{}", first.len());
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+    shop.assert_untouched();
+}
+
+/// Nothing of an experiment is measured by the wall clock.
+#[test]
+fn a_wall_clock_that_jumps_changes_no_verdict() {
+    need!(require_program("nginx"));
+    let clock = need!(WallClock::new());
+    let shop = Shop::with_daemon(|_| clock.daemon());
+    let step = "{fault: fault, for: 1s, flows: 100%}";
+    let file = shop.file("{delay: {latency: 5ms}}", step, WELL, "recovery: {within: 5s}");
+    for (seconds, ill, code) in [(-3600, false, 0), (3600, false, 0), (-7200, true, 10)] {
+        clock.step(0);
+        let running = shop.acting(&file);
+        clock.step(seconds);
+        if ill {
+            std::fs::write(shop.web.file("500"), "").expect("writes");
+            eventually(SOON, "the fault has ended", || {
+                shop.ctl.faults().iter().all(|fault| fault.phase() == "Ended")
+            });
+            std::fs::remove_file(shop.web.file("500")).expect("it was there");
+        }
+        assert_exit(running, code, &format!("{seconds} s"));
+        let told = shop.ctl.ok(&["get", "experiments", "shop", "-o", "json"]).stdout;
+        let told: Value = serde_json::from_str(&told).expect("it is JSON");
+        let took = told["status"]["recovery"]["tookMs"]
+            .as_f64()
+            .expect("it recovered");
+        assert!((0.0..5000.0).contains(&took), "{told}");
+        for point in told["status"]["probes"][0]["series"].as_array().expect("samples") {
+            let (at, took) = (point["atMs"].as_f64(), point["tookMs"].as_f64());
+            assert!(
+                at >= Some(0.0) && at < Some(60_000.0) && took < Some(5000.0),
+                "{point}"
+            );
+        }
+    }
 }

@@ -26,17 +26,16 @@ impl Shop {
     }
 
     pub(crate) fn with_args(args: &[&str]) -> Self {
-        Self::of(Pair::new(), |_| Daemon::builder().args(args).start())
+        Self::with_daemon(|_| Daemon::builder().args(args).start())
     }
 
     /// With a daemon that lives where the probes do.
     pub(crate) fn with_daemon_at_the_client() -> Self {
-        Self::of(Pair::new(), |net| {
-            Daemon::builder().netns(&net.client.netns).start()
-        })
+        Self::with_daemon(|net| Daemon::builder().netns(&net.client.netns).start())
     }
 
-    fn of(net: Pair, daemon: impl FnOnce(&Pair) -> Daemon) -> Self {
+    pub(crate) fn with_daemon(daemon: impl FnOnce(&Pair) -> Daemon) -> Self {
+        let net = Pair::new();
         let web = Web::start(&net.server.netns, 8080, "127.0.0.1:9");
         let before = Snapshot::of_devices(&[&net.client.device, &net.server.device]);
         let daemon = daemon(&net);

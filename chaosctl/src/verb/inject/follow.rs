@@ -30,14 +30,14 @@ pub(super) async fn follow(
         let fault = match look {
             Ok(Some(fault)) => fault,
             Ok(None) => {
-                session.out.passing("");
+                session.out.passed();
                 return Err(Failure::NotCarriedOut(format!(
                     "the daemon no longer knows fault/{name}; it has ended, but how is not known – was the \
                      daemon started again? Its log tells"
                 )));
             }
             Err(failure) => {
-                session.out.passing("");
+                session.out.passed();
                 if failure.is_unreachable() {
                     session.out.progress(&format!(
                         "lost the daemon while fault/{name} was active; when the daemon is dead or hangs, its \
@@ -48,7 +48,7 @@ pub(super) async fn follow(
             }
         };
         if fault.status.phase == Phase::Ended {
-            session.out.passing("");
+            session.out.passed();
             print_end(session, &fault, documents)?;
             return ended(&fault);
         }
@@ -66,7 +66,7 @@ async fn roll_back(
     documents: Option<Format>,
     mut interrupts: Interrupts,
 ) -> Result<Exit, Failure> {
-    session.out.passing("");
+    session.out.passed();
     session.out.progress(&format!(
         "interrupted: ending fault/{name} (again to leave at once)"
     ));
