@@ -116,6 +116,7 @@ impl Method<'_> {
                 Action::Parallel(steps) => {
                     try_join_all(steps.iter().map(|step| self.repeated(step))).await?;
                 }
+                Action::Serial(steps) => self.steps(steps).await?,
                 Action::Pause(length) => {
                     let place = self.ledger.step(step.label(), String::new(), None);
                     tokio::time::sleep(length.as_std()).await;
@@ -288,7 +289,9 @@ fn gather(
                     }
                 }
             }
-            Action::Parallel(steps) => gather(experiment, faults, seed, steps, asked),
+            Action::Parallel(steps) | Action::Serial(steps) => {
+                gather(experiment, faults, seed, steps, asked);
+            }
             Action::Pause(_) | Action::Until(_) => {}
         }
     }
@@ -309,6 +312,7 @@ pub(crate) fn length(steps: &[Step], faults: &[NetworkFault]) -> Duration {
                 .map(|step| length(std::slice::from_ref(step), faults))
                 .max()
                 .unwrap_or_default(),
+            Action::Serial(steps) => length(steps, faults),
             Action::Pause(length) => length.as_std(),
             Action::Until(_) => Duration::ZERO,
         };

@@ -419,3 +419,29 @@ async fn one_seed_gives_every_fault_the_same_one_again() {
     let (other, _) = outcome(Harm::None, "", "").await;
     assert_eq!(seed(&one), seed(&other));
 }
+
+#[tokio::test]
+async fn a_ramp_of_targets_adds_one_after_the_other() {
+    let mut bed = bed(Harm::None, "", "").await;
+    let run = &mut bed.conductor.run;
+    let mut second = run.faults[0].clone();
+    second.metadata.name = "second".to_owned();
+    run.faults.push(second);
+    let stage = |targets: u32| serde_json::json!({"targets": targets, "for": "200ms", "flows": "100%"});
+    run.experiment.spec.method = serde_json::from_value(serde_json::json!([
+        {"faults": ["slow", "second"], "ramp": [stage(1), stage(2)]}
+    ]))
+    .unwrap();
+    let view = conduct(bed.conductor).await;
+    let (outcome, message) = came_out(&view);
+    assert_eq!(outcome, Outcome::Held, "{message}");
+    let begun = |name: &str| {
+        let steps = view.status.steps.iter();
+        let mut begun = steps.filter(|step| step.fault.as_deref() == Some(name));
+        begun.next().unwrap().started_at
+    };
+    let later = begun("shop-second").duration_since(begun("shop-slow"));
+    assert!(later.as_millis() >= 199, "{later}");
+    assert!(view.status.faults.iter().all(|fault| fault.gone) && view.status.faults.len() == 2);
+    assert!(bed.fake.active.lock().unwrap().is_empty());
+}

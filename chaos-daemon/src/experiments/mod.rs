@@ -305,10 +305,11 @@ fn check_programs(run: &RunSubmission, caller: &Caller) -> Result<(), Experiment
 fn conditions(steps: &[Step], at: &SpecPath, look: &mut impl FnMut(&Probe, SpecPath)) {
     for (index, step) in steps.iter().enumerate() {
         let at = at.clone().index(index);
-        match &step.action {
-            Action::Until(until) => look(&until.condition.probe, at.field("until").field("condition")),
-            Action::Parallel(steps) => conditions(steps, &at.field("parallel"), look),
-            Action::Fault(_) | Action::Pause(_) => {}
+        if let Some((field, steps)) = step.inside() {
+            conditions(steps, &at.clone().field(field), look);
+        }
+        if let Action::Until(until) = &step.action {
+            look(&until.condition.probe, at.field("until").field("condition"));
         }
     }
 }

@@ -236,6 +236,20 @@ pub struct RecoveryRun {
     pub lacking: Vec<String>,
 }
 
+impl ExperimentPhase {
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Baseline => "looking whether all is well",
+            Self::Injecting => "injecting",
+            Self::RollingBack => "rolling back",
+            Self::Recovering => "looking whether all is well again",
+            Self::Done => "done",
+        }
+    }
+}
+
 impl Outcome {
     /// What `chaosctl run` exits with.
     pub const fn exit_code(self) -> u8 {

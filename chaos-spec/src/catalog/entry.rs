@@ -350,7 +350,7 @@ fn targets(settings: &[Setting], values: &Values<'_>) -> Result<Vec<Node>, Diagn
     Ok(targets)
 }
 
-/// Steps on a fault of which there are several become as many, side by side.
+/// Steps on a fault of which there are several are steps on all of them.
 fn side_by_side(node: &mut Node, copies: &BTreeMap<&str, usize>) {
     let Value::List(items) = &mut node.value else {
         return;
@@ -359,37 +359,21 @@ fn side_by_side(node: &mut Node, copies: &BTreeMap<&str, usize>) {
         let Value::Map(entries) = &mut item.node.value else {
             continue;
         };
-        if let Some(parallel) = entries.iter_mut().find(|entry| entry.key == "parallel") {
-            side_by_side(&mut parallel.node, copies);
-        }
-        let fault = entries.iter().find(|entry| entry.key == "fault");
-        let Some((fault, count)) = fault.and_then(|entry| match &entry.node.value {
-            Value::Text(fault) => Some((fault.clone(), *copies.get(fault.as_str())?)),
-            _ => None,
-        }) else {
-            continue;
-        };
-        // Name and repetition stay with the whole of them.
-        let (outer, inner): (Vec<_>, Vec<_>) = std::mem::take(entries)
-            .into_iter()
-            .partition(|entry| ["name", "repeat"].contains(&entry.key.as_str()));
-        let steps = (1..=count).map(|number| {
-            let mut step = inner.clone();
-            for entry in step.iter_mut().filter(|entry| entry.key == "fault") {
-                entry.node.value = Value::Text(format!("{fault}-{number}"));
+        for entry in entries {
+            if ["parallel", "serial"].contains(&entry.key.as_str()) {
+                side_by_side(&mut entry.node, copies);
             }
-            Node {
-                value: Value::Map(step),
-                mark: item.node.mark,
+            let Value::Text(fault) = &entry.node.value else {
+                continue;
+            };
+            if let Some(count) = copies.get(fault.as_str()).filter(|_| entry.key == "fault") {
+                let all = (1..=*count).map(|number| Node {
+                    value: Value::Text(format!("{fault}-{number}")),
+                    mark: entry.node.mark,
+                });
+                entry.node.value = Node::list(all.collect());
+                entry.key = "faults".to_owned();
             }
-        });
-        let parallel = Node {
-            value: Node::list(steps.collect()),
-            mark: item.node.mark,
-        };
-        *entries = outer;
-        if let Value::Map(only) = template::map([("parallel", parallel)]) {
-            entries.extend(only);
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum Action {
     Fault(FaultStep),
     /// Steps side by side, until the last is done.
     Parallel(Vec<Step>),
+    /// Steps one after the other.
+    Serial(Vec<Step>),
     /// Nothing, for a while.
     Pause(Duration),
     /// Nothing, until something is so.
@@ -62,6 +64,8 @@ pub struct Settings {
 #[schemars(with = "StageFields")]
 pub struct Stage {
     pub length: Duration,
+    /// Of several faults, so many act; taken out when the step is read.
+    pub targets: Option<u32>,
     pub settings: Settings,
 }
 
@@ -97,6 +101,13 @@ struct StepFields {
     /// Name of a NetworkFault beside the experiment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
+    /// In place of `fault`: several of them, side by side; stages may say `targets`, how many of them act.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "not_empty"
+    )]
+    faults: Vec<String>,
     /// With `fault`: how long; left out: as long as the fault says, or as its ramp takes.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     length: Option<Duration>,
@@ -132,6 +143,13 @@ struct StepFields {
         deserialize_with = "not_empty"
     )]
     parallel: Vec<Step>,
+    /// Steps one after the other, as one of those side by side.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "not_empty"
+    )]
+    serial: Vec<Step>,
     /// Nothing, for so long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pause: Option<Duration>,
@@ -150,6 +168,10 @@ struct StepFields {
 struct StageFields {
     #[serde(rename = "for")]
     length: Duration,
+    /// With `faults`: the first so many of them act, and never fewer than in the stage before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    targets: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flows: Option<Chance>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +184,7 @@ struct StageFields {
     rate: Option<Rate>,
 }
 
-const KINDS: &str = "`fault`, `parallel`, `pause` or `until`";
+const KINDS: &str = "`fault`, `faults`, `parallel`, `serial`, `pause` or `until`";
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum StepError {
@@ -174,6 +196,14 @@ enum StepError {
     NoFault(&'static str),
     #[error("`{0}` and `{1}` both say how long – keep one")]
     Lengths(&'static str, &'static str),
+    #[error(
+        "`targets` is a number of `faults`, and there is one fault – leave it out, or write `faults: [{0}, …]`"
+    )]
+    NotSeveral(String),
+    #[error("`targets: {0}` is out of range – there are {1} faults")]
+    Targets(u32, usize),
+    #[error("`targets: {1}` comes after `targets: {0}` – a ramp of targets only grows")]
+    Shrinks(u32, u32),
 }
 
 impl Settings {
@@ -220,6 +250,15 @@ impl Step {
         }
     }
 
+    /// The steps inside it, and the field that they stand in.
+    pub fn inside(&self) -> Option<(&'static str, &[Self])> {
+        match &self.action {
+            Action::Parallel(steps) => Some(("parallel", steps)),
+            Action::Serial(steps) => Some(("serial", steps)),
+            Action::Fault(_) | Action::Pause(_) | Action::Until(_) => None,
+        }
+    }
+
     /// Its name, or what it does.
     pub fn label(&self) -> String {
         if let Some(name) = &self.name {
@@ -231,6 +270,10 @@ impl Step {
                 let labels: Vec<String> = steps.iter().map(Self::label).collect();
                 labels.join(" + ")
             }
+            Action::Serial(steps) => {
+                let labels: Vec<String> = steps.iter().map(Self::label).collect();
+                labels.join(", ")
+            }
             Action::Pause(length) => format!("pause {length}"),
             Action::Until(until) => format!("until {}", until.condition.name),
         }
@@ -241,6 +284,7 @@ impl From<StageFields> for Stage {
     fn from(fields: StageFields) -> Self {
         Self {
             length: fields.length,
+            targets: fields.targets,
             settings: Settings {
                 flows: fields.flows,
                 chance: fields.chance,
@@ -263,6 +307,7 @@ impl From<Stage> for StageFields {
         } = stage.settings;
         Self {
             length: stage.length,
+            targets: stage.targets,
             flows,
             chance,
             latency,
@@ -278,6 +323,8 @@ impl TryFrom<StepFields> for Step {
     fn try_from(fields: StepFields) -> Result<Self, StepError> {
         let kinds = [
             ("fault", fields.fault.is_some()),
+            ("faults", !fields.faults.is_empty()),
+            ("serial", !fields.serial.is_empty()),
             ("parallel", !fields.parallel.is_empty()),
             ("pause", fields.pause.is_some()),
             ("until", fields.until.is_some()),
@@ -292,7 +339,7 @@ impl TryFrom<StepFields> for Step {
             1 => {}
             _ => return Err(StepError::Several(named.join(" and "))),
         }
-        if fields.fault.is_none() {
+        if fields.fault.is_none() && fields.faults.is_empty() {
             let of_faults = [
                 ("for", fields.length.is_some()),
                 ("flows", fields.flows.is_some()),
@@ -316,20 +363,28 @@ impl TryFrom<StepFields> for Step {
                 return Err(StepError::Lengths(one, other));
             }
         }
+        let step = FaultStep {
+            fault: fields.fault.clone().unwrap_or_default(),
+            length: fields.length,
+            settings: Settings {
+                flows: fields.flows,
+                chance: fields.chance,
+                latency: fields.latency,
+                jitter: fields.jitter,
+                rate: fields.rate,
+            },
+            ramp: fields.ramp,
+            pulse: fields.pulse,
+        };
         let action = if let Some(fault) = fields.fault {
-            Action::Fault(FaultStep {
-                fault,
-                length: fields.length,
-                settings: Settings {
-                    flows: fields.flows,
-                    chance: fields.chance,
-                    latency: fields.latency,
-                    jitter: fields.jitter,
-                    rate: fields.rate,
-                },
-                ramp: fields.ramp,
-                pulse: fields.pulse,
-            })
+            if step.ramp.iter().any(|stage| stage.targets.is_some()) {
+                return Err(StepError::NotSeveral(fault));
+            }
+            Action::Fault(step)
+        } else if !fields.faults.is_empty() {
+            several(&fields.faults, &step)?
+        } else if !fields.serial.is_empty() {
+            Action::Serial(fields.serial)
         } else if let Some(length) = fields.pause {
             Action::Pause(length)
         } else if let Some(until) = fields.until {
@@ -343,6 +398,48 @@ impl TryFrom<StepFields> for Step {
             repeat: fields.repeat,
         })
     }
+}
+
+/// A step of each fault, side by side; those that a ramp of targets comes to later wait until then.
+fn several(faults: &[String], step: &FaultStep) -> Result<Action, StepError> {
+    let mut before = 1;
+    for targets in step.ramp.iter().filter_map(|stage| stage.targets) {
+        if targets == 0 || usize::try_from(targets).is_ok_and(|targets| targets > faults.len()) {
+            return Err(StepError::Targets(targets, faults.len()));
+        }
+        if targets < before {
+            return Err(StepError::Shrinks(before, targets));
+        }
+        before = targets;
+    }
+    let one = |(index, fault): (usize, &String)| {
+        let acts = |stage: &Stage| {
+            let targets = stage.targets.and_then(|targets| usize::try_from(targets).ok());
+            targets.is_none_or(|targets| index < targets)
+        };
+        let first = step.ramp.iter().position(acts).unwrap_or(step.ramp.len());
+        let (waits, ramp) = step.ramp.split_at(first);
+        let ramp = ramp.iter().map(|stage| Stage {
+            targets: None,
+            ..stage.clone()
+        });
+        let step_of_one = Step::once(Action::Fault(FaultStep {
+            fault: fault.clone(),
+            ramp: ramp.collect(),
+            ..step.clone()
+        }));
+        let wait: std::time::Duration = waits.iter().map(|stage| stage.length.as_std()).sum();
+        match (wait.is_zero(), first == step.ramp.len() && first > 0) {
+            // No stage comes to it.
+            (_, true) => Step::once(Action::Pause(wait.into())),
+            (true, false) => step_of_one,
+            (false, false) => {
+                let wait = Step::once(Action::Pause(wait.into()));
+                Step::once(Action::Serial(vec![wait, step_of_one]))
+            }
+        }
+    };
+    Ok(Action::Parallel(faults.iter().enumerate().map(one).collect()))
 }
 
 impl From<Step> for StepFields {
@@ -371,6 +468,7 @@ impl From<Step> for StepFields {
                 fields.pulse = pulse;
             }
             Action::Parallel(steps) => fields.parallel = steps,
+            Action::Serial(steps) => fields.serial = steps,
             Action::Pause(length) => fields.pause = Some(length),
             Action::Until(until) => fields.until = Some(until),
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::Diagnostics;
+use crate::{Diagnostics, Duration};
 
 const RUN: &str = r#"apiVersion: chaos-daemon.dev/v1alpha1
 kind: Experiment
@@ -140,4 +140,62 @@ fn a_probe_that_is_compared_with_the_baseline_has_to_be_there() {
         .replace("name: checkout,", "name: checkout, mode: edge,")
         .replace("name: errors,", "name: errors, mode: start,");
     assert!(wrong(&only_edges).contains("nothing can be refuted"));
+}
+
+#[test]
+fn a_ramp_of_targets_begins_with_the_first_and_ends_with_all() {
+    let faults = ["slow-orders-db", "second", "third"];
+    let steps = |ramp: &str| {
+        let mut text = RUN.replace(
+            "    - {pause: 5s}\n",
+            &format!("    - {{faults: [{}], ramp: [{ramp}]}}\n", faults.join(", ")),
+        );
+        for name in &faults[1..] {
+            let (_, fault) = RUN.split_once("---\n").unwrap();
+            text += &format!("---\n{}", fault.replace("slow-orders-db", name));
+        }
+        run(&text)
+    };
+    let run = steps("{targets: 1, for: 10s, flows: 5%}, {targets: 3, for: 20s, flows: 100%}").unwrap();
+    let step = &run.experiment.spec.method[1];
+    let Some(("parallel", [first, second, third])) = step.inside() else {
+        panic!("{step:?}")
+    };
+    let ramp = |step: &Step| match &step.action {
+        Action::Fault(step) => step
+            .ramp
+            .iter()
+            .map(|stage| (stage.targets, stage.length.to_string()))
+            .collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ramp(first), [(None, "10s".to_owned()), (None, "20s".to_owned())]);
+    for later in [second, third] {
+        let Some(("serial", [wait, acts])) = later.inside() else {
+            panic!("{later:?}")
+        };
+        assert_eq!(wait.action, Action::Pause(Duration::from_secs(10)));
+        assert_eq!(ramp(acts), [(None, "20s".to_owned())]);
+    }
+    // Over the wire it is the same.
+    let body = serde_json::to_vec(&run.submission()).unwrap();
+    assert_eq!(parse_run_body(&body).unwrap().experiment, run.experiment);
+    for (ramp, told) in [
+        (
+            "{targets: 4, for: 1s}",
+            "`targets: 4` is out of range – there are 3 faults",
+        ),
+        (
+            "{targets: 2, for: 1s}, {targets: 1, for: 1s}",
+            "a ramp of targets only grows",
+        ),
+    ] {
+        let found = steps(ramp).unwrap_err().to_string();
+        assert!(found.contains(told) && found.contains("run.yaml:11:"), "{found}");
+    }
+    let alone = wrong(&RUN.replace("{flows: 5%, for: 30s}", "{targets: 1, for: 30s}"));
+    assert!(
+        alone.contains("there is one fault – leave it out, or write `faults: [slow-orders-db"),
+        "{alone}"
+    );
 }

@@ -228,6 +228,7 @@ impl Check<'_> {
                     self.apart(steps, &at);
                     self.steps(steps, &at, depth + 1);
                 }
+                Action::Serial(steps) => self.steps(steps, &at.field("serial"), depth + 1),
             }
         }
     }
@@ -312,12 +313,11 @@ impl Check<'_> {
 }
 
 fn faults_of<'a>(step: &'a Step, used: &mut HashSet<&'a str>) {
-    match &step.action {
-        Action::Fault(step) => {
-            used.insert(&step.fault);
-        }
-        Action::Parallel(steps) => steps.iter().for_each(|step| faults_of(step, used)),
-        Action::Pause(_) | Action::Until(_) => {}
+    if let Action::Fault(step) = &step.action {
+        used.insert(&step.fault);
+    }
+    for step in step.inside().map_or(&[][..], |(_, steps)| steps) {
+        faults_of(step, used);
     }
 }
 

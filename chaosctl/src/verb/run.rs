@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chaos_spec::api::{ExperimentPhase, ExperimentStatus, ExperimentView, ProblemError};
+use chaos_spec::api::{ExperimentStatus, ExperimentView, ProblemError};
 use chaos_spec::catalog::{Signal, SignalSeen, signals_of};
 use chaos_spec::experiment::LocatedRun;
 use chaos_spec::path::Step;
@@ -245,7 +245,7 @@ impl Follower {
 
     fn tell(&mut self, session: &Session, status: &ExperimentStatus) {
         let phases = status.phases.iter().skip(self.phases);
-        let phases = phases.map(|phase| (phase.at, in_word(phase.phase).to_owned()));
+        let phases = phases.map(|phase| (phase.at, phase.phase.words().to_owned()));
         let steps = status.steps.iter().skip(self.steps);
         let steps = steps.map(|step| (step.started_at, format!("  {} {}", step.name, step.settings)));
         let mut news: Vec<_> = phases.chain(steps).collect();
@@ -272,17 +272,6 @@ impl Follower {
         } else {
             session.out.passing(&seen.join("  "));
         }
-    }
-}
-
-const fn in_word(phase: ExperimentPhase) -> &'static str {
-    match phase {
-        ExperimentPhase::Preparing => "preparing",
-        ExperimentPhase::Baseline => "looking whether all is well",
-        ExperimentPhase::Injecting => "injecting",
-        ExperimentPhase::RollingBack => "rolling back",
-        ExperimentPhase::Recovering => "looking whether all is well again",
-        ExperimentPhase::Done => "done",
     }
 }
 

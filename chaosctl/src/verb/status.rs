@@ -1,4 +1,4 @@
-use chaos_spec::api::{HaltState, NodeInfo};
+use chaos_spec::api::{ExperimentView, HaltState, NodeInfo};
 use clap::Args;
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Format, Paint, ago, rendered};
 
-/// Show the daemon: is it halted, how many faults run, what is protected
+/// Show the daemon: is it halted, which experiments and how many faults run, what is protected
 ///
 /// Example:
 ///   chaosctl status
@@ -26,14 +26,18 @@ impl Status {
         let text = match rendered(self.output, &node)? {
             Some(text) => text,
             None if self.output == Format::Name => format!("node/{}", node.hostname),
-            None => for_people(&node),
+            None => {
+                // A daemon that knows of none, being older, is none the worse for it.
+                let experiments = session.daemon.experiments().await.unwrap_or_default();
+                for_people(&node, &experiments.items)
+            }
         };
         session.out.data(&text)?;
         Ok(Exit::DONE)
     }
 }
 
-fn for_people(node: &NodeInfo) -> String {
+fn for_people(node: &NodeInfo, experiments: &[ExperimentView]) -> String {
     let paint = Paint::stdout();
     let now = Timestamp::now();
     let counts = node.counts;
@@ -65,6 +69,20 @@ fn for_people(node: &NodeInfo) -> String {
         .iter()
         .map(|(name, value)| format!("{name:<8}{value}\n"))
         .collect();
+    let under_way: Vec<&ExperimentView> = experiments.iter().filter(|view| !view.is_over()).collect();
+    if !under_way.is_empty() {
+        text.push_str("running experiments, to be stopped with `chaosctl stop NAME`:\n");
+    }
+    for view in under_way {
+        let since = view.status.started_at.map_or_else(String::new, |start| {
+            format!(", begun {} ago by {}", ago(start, now), view.status.by)
+        });
+        text.push_str(&format!(
+            "          {}: {}{since}\n",
+            view.name(),
+            view.status.phase.words()
+        ));
+    }
     if !node.guards.is_empty() {
         text.push_str("guards  never touched by any fault:\n");
         let widest = node

@@ -204,6 +204,8 @@ fn a_halt_ends_it_and_a_second_one_of_the_name_is_refused() {
         "recovery: {within: 5s}",
     );
     let running = shop.acting(&file);
+    let told = shop.ctl.ok(&["status"]).stdout;
+    assert!(told.contains("shop: injecting, begun "), "{told}");
     let again = shop.ctl.run(&["run", &file.display().to_string()]);
     assert!(
         again.code != 0 && again.stderr.contains("is under way already"),
