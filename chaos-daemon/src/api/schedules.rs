@@ -37,7 +37,7 @@ pub(super) async fn remove(
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<Json<ScheduleView>, Refusal> {
-    Ok(Json(api.schedules.remove(&name)?))
+    Ok(Json(api.schedules.remove(&name).await?))
 }
 
 impl From<ScheduleError> for Refusal {

@@ -1,15 +1,13 @@
 //! One file for each run, in the state directory: its report, from its start on.
 
-use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chaos_spec::api::{ExperimentPhase, ExperimentView, Outcome};
 use jiff::Timestamp;
 
-use crate::safety::durable;
+use crate::safety::Documents;
 
 /// Runs that are kept; older ones are forgotten.
 const KEPT: usize = 200;
@@ -19,53 +17,29 @@ const LARGEST: u64 = 64 << 20;
 /// The files, and what is in them but the samples.
 #[derive(Clone)]
 pub(super) struct Store {
-    folder: PathBuf,
+    documents: Documents,
     known: Arc<Mutex<Vec<ExperimentView>>>,
 }
 
 impl Store {
-    /// Reads what is there. A file that cannot be read is left alone, and the log says so.
+    /// Reads what is there.
     pub(super) fn open(state_dir: &Path) -> Self {
         let store = Self {
-            folder: state_dir.join("experiments"),
+            documents: Documents::open(state_dir.join("experiments"), LARGEST),
             known: Arc::default(),
         };
-        let made = DirBuilder::new()
-            .mode(0o700)
-            .recursive(true)
-            .create(&store.folder);
-        if let Err(error) = made {
-            tracing::error!(%error, folder = %store.folder.display(), "no reports are kept");
-        }
-        for mut view in store.written() {
+        let mut written: Vec<ExperimentView> = store.documents.all();
+        written.sort_by(|a, b| a.id.cmp(&b.id));
+        for mut view in written {
             if view.status.outcome.is_none() {
                 interrupted(&mut view);
-                if let Err(error) = store.write(&view) {
+                if let Err(error) = store.documents.write(&view.id, &view) {
                     tracing::error!(%error, id = view.id, "what ran when the previous daemon died cannot be marked");
                 }
             }
             store.remember(&view);
         }
         store
-    }
-
-    fn written(&self) -> Vec<ExperimentView> {
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return Vec::new();
-        };
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let reports = paths.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
-        let mut views: Vec<ExperimentView> = reports
-            .filter_map(|path| match read(&path) {
-                Ok(view) => Some(view),
-                Err(error) => {
-                    tracing::error!(%error, path = %path.display(), "a report cannot be read; it is left as it is");
-                    None
-                }
-            })
-            .collect();
-        views.sort_by(|a, b| a.id.cmp(&b.id));
-        views
     }
 
     /// Without samples, the oldest first.
@@ -78,8 +52,8 @@ impl Store {
     /// # Errors
     /// The disk does not take it.
     pub(super) async fn keep(&self, view: &ExperimentView) -> io::Result<()> {
-        let (store, whole) = (self.clone(), view.clone());
-        let kept = tokio::task::spawn_blocking(move || store.write(&whole))
+        let (documents, whole) = (self.documents.clone(), view.clone());
+        let kept = tokio::task::spawn_blocking(move || documents.write(&whole.id, &whole))
             .await
             .map_err(io::Error::other)?;
         self.remember(view);
@@ -89,19 +63,9 @@ impl Store {
     /// One with its samples.
     pub(super) async fn read(&self, id: &str) -> Option<ExperimentView> {
         let known = self.all().into_iter().find(|view| view.id == id)?;
-        let path = self.path(id);
-        let whole = tokio::task::spawn_blocking(move || read(&path)).await;
+        let (documents, id) = (self.documents.clone(), id.to_owned());
+        let whole = tokio::task::spawn_blocking(move || documents.read(&id)).await;
         Some(whole.ok().and_then(Result::ok).unwrap_or(known))
-    }
-
-    fn write(&self, view: &ExperimentView) -> io::Result<()> {
-        let text = serde_json::to_vec(view).map_err(io::Error::other)?;
-        durable::replace(&self.path(&view.id), &text)
-    }
-
-    /// Ids are ours, so they are names of files.
-    fn path(&self, id: &str) -> PathBuf {
-        self.folder.join(format!("{id}.json"))
     }
 
     fn remember(&self, view: &ExperimentView) {
@@ -110,21 +74,11 @@ impl Store {
         known.push(view.in_short());
         if known.len() > KEPT {
             let oldest = known.remove(0);
-            if let Err(error) = durable::remove(&self.path(&oldest.id)) {
+            if let Err(error) = self.documents.remove(&oldest.id) {
                 tracing::warn!(%error, id = oldest.id, "an old report cannot be removed");
             }
         }
     }
-}
-
-fn read(path: &Path) -> io::Result<ExperimentView> {
-    let length = fs::metadata(path)?.len();
-    if length > LARGEST {
-        return Err(io::Error::other(format!(
-            "{length} bytes are too many for a report"
-        )));
-    }
-    serde_json::from_slice(&fs::read(path)?).map_err(io::Error::other)
 }
 
 fn interrupted(view: &mut ExperimentView) {

@@ -5,6 +5,7 @@
 pub mod approvals;
 pub mod caller;
 pub mod clock;
+pub mod documents;
 pub mod durable;
 pub mod guard;
 pub mod halt;
@@ -21,6 +22,7 @@ pub mod roster;
 
 pub use approvals::Approvals;
 pub use caller::{Caller, CertificatePeer, UnixPeer};
+pub use documents::Documents;
 pub use guard::GuardList;
 pub use halt::HaltFile;
 pub use journal::Journal;

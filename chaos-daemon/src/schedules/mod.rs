@@ -121,31 +121,31 @@ impl Schedules {
             by: caller.lasting(),
         };
         kept.status.next_at = kept.begins_at();
-        {
-            let mut all = self.kept();
-            if all.len() >= MOST && !all.contains_key(&name) {
-                return Err(ScheduleError::TooMany);
-            }
-            // On the disk before it is believed; a schedule is a few kilobytes.
-            self.shared.store.write(&kept).map_err(ScheduleError::NotKept)?;
-            all.insert(name.clone(), kept);
+        let is_full = {
+            let all = self.kept();
+            all.len() >= MOST && !all.contains_key(&name)
+        };
+        if is_full {
+            return Err(ScheduleError::TooMany);
         }
+        // On the disk before it is believed.
+        let written = self.shared.store.write(kept.clone()).await;
+        written.map_err(ScheduleError::NotKept)?;
+        let view = view(&kept);
+        self.kept().insert(name, kept);
         self.shared.changed.notify_one();
-        self.get(&name)
+        Ok(view)
     }
 
     /// Forgets a schedule. What it began goes on.
     ///
     /// # Errors
     /// There is none, or the disk does not let go of it.
-    pub fn remove(&self, name: &str) -> Result<ScheduleView, ScheduleError> {
-        let mut all = self.kept();
-        let Some(kept) = all.get(name) else {
-            return Err(ScheduleError::Unknown(name.to_owned()));
-        };
-        let view = view(kept);
-        self.shared.store.remove(name).map_err(ScheduleError::NotKept)?;
-        all.remove(name);
+    pub async fn remove(&self, name: &str) -> Result<ScheduleView, ScheduleError> {
+        let view = self.get(name)?;
+        let removed = self.shared.store.remove(name.to_owned()).await;
+        removed.map_err(ScheduleError::NotKept)?;
+        self.kept().remove(name);
         Ok(view)
     }
 
@@ -210,8 +210,22 @@ impl Schedules {
             let events = self.shared.engine.events();
             events.publish(EventKind::ScheduleSkipped, None, text);
         }
+        let Some(kept) = self.note(name, begun) else {
+            return;
+        };
+        if let Err(error) = self.shared.store.write(kept).await {
+            tracing::error!(%error, name, "how a schedule goes cannot be kept; it goes on until the daemon ends");
+        }
+        // It may have been removed while it was written.
+        if !self.kept().contains_key(name) {
+            let _ = self.shared.store.remove(name.clone()).await;
+        }
+    }
+
+    /// What came of one that was due; the schedule as it is now, if there still is one.
+    fn note(&self, name: &str, begun: Result<String, String>) -> Option<Kept> {
         let mut all = self.kept();
-        let Some(kept) = all.get_mut(name) else { return };
+        let kept = all.get_mut(name)?;
         match begun {
             Ok(id) => {
                 kept.status.begun += 1;
@@ -223,9 +237,7 @@ impl Schedules {
                 kept.status.last_message = Some(why);
             }
         }
-        if let Err(error) = self.shared.store.write(kept) {
-            tracing::error!(%error, name, "how a schedule goes cannot be kept; it goes on until the daemon ends");
-        }
+        Some(kept.clone())
     }
 
     /// The id of the experiment, or why it does not begin.

@@ -138,9 +138,12 @@ async fn a_schedule_outlives_the_daemon_and_what_was_due_meanwhile_is_missed() {
         status.begun <= 1 && status.begun + status.skipped == 1,
         "{status:?}"
     );
-    again.remove("weekly").unwrap();
+    again.remove("weekly").await.unwrap();
     assert!(open(&room.bench, &room.experiments).list().is_empty());
-    assert!(matches!(again.remove("weekly"), Err(ScheduleError::Unknown(_))));
+    assert!(matches!(
+        again.remove("weekly").await,
+        Err(ScheduleError::Unknown(_))
+    ));
     room.experiments.shutdown().await;
 }
 

@@ -34,13 +34,7 @@ pub fn parse_entries(file: &str, text: &[u8]) -> Result<Vec<LocatedEntry>, Diagn
         }
     }
     if entries.is_empty() && wrong.is_empty() {
-        let remedy = format!("write a {ENTRY_KIND} into it");
-        wrong.push(Diagnostic::whole(
-            file,
-            None,
-            "there is no document in it",
-            remedy,
-        ));
+        wrong.push(parse::nothing_in(file, ENTRY_KIND));
     }
     if wrong.is_empty() {
         Ok(entries)

@@ -280,18 +280,25 @@ impl Step {
     }
 }
 
+/// Serde's `flatten` would let unknown fields pass, so both groups of fields have these.
+macro_rules! settings_of {
+    ($fields:ident) => {
+        Settings {
+            flows: $fields.flows,
+            chance: $fields.chance,
+            latency: $fields.latency,
+            jitter: $fields.jitter,
+            rate: $fields.rate,
+        }
+    };
+}
+
 impl From<StageFields> for Stage {
     fn from(fields: StageFields) -> Self {
         Self {
             length: fields.length,
             targets: fields.targets,
-            settings: Settings {
-                flows: fields.flows,
-                chance: fields.chance,
-                latency: fields.latency,
-                jitter: fields.jitter,
-                rate: fields.rate,
-            },
+            settings: settings_of!(fields),
         }
     }
 }
@@ -366,13 +373,7 @@ impl TryFrom<StepFields> for Step {
         let step = FaultStep {
             fault: fields.fault.clone().unwrap_or_default(),
             length: fields.length,
-            settings: Settings {
-                flows: fields.flows,
-                chance: fields.chance,
-                latency: fields.latency,
-                jitter: fields.jitter,
-                rate: fields.rate,
-            },
+            settings: settings_of!(fields),
             ramp: fields.ramp,
             pulse: fields.pulse,
         };

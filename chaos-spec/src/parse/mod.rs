@@ -93,19 +93,23 @@ pub fn parse(file: &str, text: &[u8]) -> Result<Vec<Located>, Diagnostics> {
     wrong.sort_by_key(|diagnostic| diagnostic.mark);
     shorten_list(file, &mut wrong);
     if located.is_empty() && wrong.is_empty() {
-        let remedy = format!("write a {KIND} into it");
-        wrong.push(Diagnostic::whole(
-            file,
-            None,
-            "there is no document in it",
-            remedy,
-        ));
+        wrong.push(nothing_in(file, KIND));
     }
     if wrong.is_empty() {
         Ok(located)
     } else {
         Err(Diagnostics(wrong))
     }
+}
+
+/// A text without a document.
+pub(crate) fn nothing_in(file: &str, kind: &str) -> Diagnostic {
+    Diagnostic::whole(
+        file,
+        None,
+        "there is no document in it",
+        format!("write a {kind} into it"),
+    )
 }
 
 /// The faults of one document, or all that is wrong with them.

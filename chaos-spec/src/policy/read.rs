@@ -1,7 +1,7 @@
 use super::{POLICY_KIND, Policy};
 use crate::diagnostic::{Diagnostic, Diagnostics, Mark};
 use crate::parse::node::Node;
-use crate::parse::{collect, documents_of};
+use crate::parse::{collect, documents_of, nothing_in};
 use crate::path::SpecPath;
 use crate::validate::validate_health;
 use crate::{Duration, SpecError};
@@ -23,10 +23,7 @@ impl LocatedPolicy {
         let mut documents = documents_of(file, text)?;
         let node = match (documents.pop(), documents.is_empty()) {
             (Some(node), true) => node,
-            (None, _) => {
-                let remedy = format!("write a {POLICY_KIND} into it");
-                return Err(Diagnostic::whole(file, None, "there is no document in it", remedy).into());
-            }
+            (None, _) => return Err(nothing_in(file, POLICY_KIND).into()),
             (Some(second), false) => {
                 let message = "there is more than one document in it";
                 return Err(Diagnostic::whole(file, second.mark, message, "keep one of them").into());

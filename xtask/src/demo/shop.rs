@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::process::Running;
 use super::stage::{SERVER_ADDRESS, Stage};
+use super::web::nginx;
 use crate::process::find_program;
 
 /// nginx, on the loopback of the client's namespace.
@@ -49,21 +50,8 @@ impl Shop {
             .stdout(Stdio::null())
             .stderr(log("stock")?);
         let stock = Running::start("stock", &mut stock)?;
-        let config = dir.join("shop.conf");
-        fs::write(&config, configuration(dir))
-            .with_context(|| format!("cannot write {}", config.display()))?;
-        let mut front = stage
-            .client()
-            .command(&find_program("nginx").context("no `nginx`")?)?;
-        front
-            .args(["-e", "stderr", "-p"])
-            .arg(dir)
-            .arg("-c")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(log("shop")?);
         Ok(Self {
-            _front: Running::start("nginx", &mut front)?,
+            _front: nginx(&stage.client(), dir, "shop", &configuration(dir))?,
             _stock: stock,
             _redis: redis,
         })

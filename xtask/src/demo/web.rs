@@ -13,11 +13,16 @@ use crate::process::find_program;
 pub(super) const PORT: u16 = 8080;
 pub(super) const OTHER_PORT: u16 = 8081;
 
-/// Starts nginx with a configuration and all its files in `dir`.
+/// Starts the server.
 pub(super) fn start(place: &Place, dir: &Path) -> Result<Running> {
-    let config = dir.join("nginx.conf");
-    fs::write(&config, configuration(dir)).with_context(|| format!("cannot write {}", config.display()))?;
-    let log = fs::File::create(dir.join("nginx.log")).context("cannot create nginx's log")?;
+    nginx(place, dir, "nginx", &configuration(dir))
+}
+
+/// Starts an nginx, with its configuration and its log in `dir`, under a name.
+pub(super) fn nginx(place: &Place, dir: &Path, name: &str, configuration: &str) -> Result<Running> {
+    let config = dir.join(format!("{name}.conf"));
+    fs::write(&config, configuration).with_context(|| format!("cannot write {}", config.display()))?;
+    let log = fs::File::create(dir.join(format!("{name}.log"))).context("cannot create nginx's log")?;
     let nginx = find_program("nginx").context("no `nginx`")?;
     let mut command = place.command(&nginx)?;
     command
