@@ -1,19 +1,20 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::assembly::Assembly;
 use super::parameter::{Parameter, ParameterType, Setting};
-use super::template::{self, Unfit, Values, filled, names};
-use super::{CatalogEntry, DURATION, ENTRY_KIND, Shows, TARGET};
-use crate::experiment::{EXPERIMENT_KIND, LocatedRun, placed, run_of};
-use crate::parse::node::{Node, Value};
+use super::template::Values;
+use super::{CatalogEntry, ENTRY_KIND, TARGET};
+use crate::experiment::{LocatedRun, placed};
+use crate::parse::node::Node;
 use crate::parse::{self, collect};
-use crate::{API_VERSION, Diagnostic, Diagnostics, KIND, SpecError, SpecPath};
+use crate::{Diagnostic, Diagnostics, SpecError, SpecPath};
 
 /// An entry that knows where it was written.
 #[derive(Clone, Debug)]
 pub struct LocatedEntry {
     pub entry: CatalogEntry,
-    file: String,
-    node: Node,
+    pub(super) file: String,
+    pub(super) node: Node,
 }
 
 /// The entries of one file.
@@ -44,6 +45,11 @@ pub fn parse_entries(file: &str, text: &[u8]) -> Result<Vec<LocatedEntry>, Diagn
 }
 
 impl LocatedEntry {
+    /// A part of its `spec`, as it is written.
+    pub(super) fn part(&self, field: &str) -> Option<&Node> {
+        self.node.get("spec").and_then(|spec| spec.get(field))
+    }
+
     pub fn file(&self) -> &str {
         &self.file
     }
@@ -61,139 +67,7 @@ impl LocatedEntry {
     pub fn run(&self, name: &str, settings: &[Setting]) -> Result<LocatedRun, Diagnostics> {
         let values = self.values(settings)?;
         let targets = targets(settings, &values)?;
-        self.assemble(name, &values, &targets)
-    }
-
-    /// What is wrong with it: parameters, what it says to look at, and the run that its defaults and examples make.
-    pub fn lint(&self) -> Vec<Diagnostic> {
-        let mut wrong = self.lint_parameters();
-        wrong.extend(self.lint_signals());
-        for (field, text) in [
-            ("title", &self.entry.spec.title),
-            ("description", &self.entry.spec.description),
-            ("trigger", &self.entry.spec.trigger),
-            ("scope", &self.entry.spec.scope),
-            ("rollback", &self.entry.spec.rollback),
-            ("runbook", &self.entry.spec.runbook),
-        ] {
-            if text.trim().is_empty() {
-                wrong.push(self.told(
-                    spec().field(field),
-                    "nothing is written here",
-                    "somebody will read it at night",
-                ));
-            }
-        }
-        if wrong.is_empty() {
-            let samples = self.samples();
-            let target = samples.get(TARGET).cloned().flatten();
-            let run = self.assemble(self.name(), &samples, target.as_slice());
-            wrong.extend(run.err().into_iter().flat_map(|errors| errors.0));
-        }
-        wrong
-    }
-
-    fn lint_parameters(&self) -> Vec<Diagnostic> {
-        let mut wrong = Vec::new();
-        let parameters = &self.entry.spec.parameters;
-        for (name, kind) in [
-            (TARGET, ParameterType::Target),
-            (DURATION, ParameterType::Duration),
-        ] {
-            if parameters
-                .get(name)
-                .is_none_or(|parameter| parameter.kind != kind)
-            {
-                let remedy = format!("write `{name}: {{type: {kind}, …}}`");
-                let message = format!("there is no parameter `{name}` of type {kind}");
-                wrong.push(self.told(spec().field("parameters"), message, remedy));
-            }
-        }
-        let used = self.used();
-        for (name, parameter) in parameters {
-            let at = spec().field("parameters").field(name.clone());
-            let said = [
-                parameter.default.is_some(),
-                parameter.example.is_some(),
-                parameter.optional,
-            ];
-            if said.into_iter().filter(|it| *it).count() != 1 {
-                wrong.push(self.told(
-                    at.clone(),
-                    "what it is when nobody says so is not clear",
-                    "write exactly one of `default: …`, `example: …` (it has to be given) and `optional: true`",
-                ));
-            }
-            if let Some(Err(error)) = parameter.sample().map(|sample| parameter.kind.read(&sample)) {
-                wrong.push(self.told(at.clone(), error.message, error.remedy));
-            }
-            if !used.contains(name) {
-                let remedy = format!("write `${{{name}}}` where it belongs, or leave it out");
-                wrong.push(self.told(at, "nothing uses it", remedy));
-            }
-        }
-        for name in used.iter().filter(|name| !parameters.contains_key(*name)) {
-            let message = format!("`${{{name}}}` is used, and there is no such parameter");
-            wrong.push(self.told(
-                spec().field("parameters"),
-                message,
-                "add it, or write `$${` for the two characters",
-            ));
-        }
-        wrong
-    }
-
-    fn lint_signals(&self) -> Vec<Diagnostic> {
-        let mut wrong = Vec::new();
-        let signals = &self.entry.spec.signals;
-        let at = |index: usize| spec().field("signals").index(index).field("shows");
-        for (index, signal) in signals.iter().enumerate() {
-            if let Some(Shows::Counted(counted)) = &signal.shows
-                && !self
-                    .entry
-                    .spec
-                    .faults
-                    .iter()
-                    .any(|fault| fault.name == counted.fault)
-            {
-                let message = format!("there is no fault `{}`", counted.fault);
-                wrong.push(self.told(at(index), message, "name one of `faults`"));
-            }
-            if let Some(Shows::Beyond(beyond)) = &signal.shows {
-                let probes = self.entry.spec.experiment["steadyState"].as_array();
-                let known = probes.is_some_and(|probes| probes.iter().any(|it| it["name"] == beyond.probe));
-                if !known {
-                    let message = format!("there is no probe `{}`", beyond.probe);
-                    wrong.push(self.told(at(index), message, "name one of `experiment.steadyState`"));
-                }
-            }
-        }
-        if signals.iter().all(|signal| signal.shows.is_none()) {
-            wrong.push(self.told(
-                spec().field("signals"),
-                "no run shows any of these",
-                "add `shows: {fault: NAME, counter: dropped}` to one of them",
-            ));
-        }
-        wrong
-    }
-
-    /// The parameters that the templates name.
-    fn used(&self) -> BTreeSet<String> {
-        let templates =
-            ["faults", "experiment"].map(|field| self.node.get("spec").and_then(|it| it.get(field)));
-        templates.into_iter().flatten().flat_map(names).collect()
-    }
-
-    /// Defaults and examples.
-    fn samples(&self) -> Values<'_> {
-        let parameters = self.entry.spec.parameters.iter();
-        parameters
-            .map(|(name, parameter)| {
-                let sample = parameter.sample().and_then(|it| parameter.kind.read(&it).ok());
-                (name.as_str(), sample)
-            })
-            .collect()
+        Assembly::new(self, &values).run(name, &targets)
     }
 
     /// What each parameter is.
@@ -251,66 +125,13 @@ impl LocatedEntry {
         }
     }
 
-    fn assemble(&self, name: &str, values: &Values<'_>, targets: &[Node]) -> Result<LocatedRun, Diagnostics> {
-        let mut wrong = Vec::new();
-        let mut documents = Vec::new();
-        let template = |path: &SpecPath, node: &Node, values: &Values<'_>, wrong: &mut Vec<Diagnostic>| {
-            filled(node, values).unwrap_or_else(|unfit| {
-                wrong.push(self.unfit(path, unfit));
-                None
-            })
-        };
-        let part = |field: &str| self.node.get("spec").and_then(|spec| spec.get(field));
-        // How often there is each fault, where it is more than once.
-        let mut copies: BTreeMap<&str, usize> = BTreeMap::new();
-        if let Some(Value::List(items)) = part("faults").map(|node| &node.value) {
-            for (fault, item) in self.entry.spec.faults.iter().zip(items) {
-                let Some(node) = item.node.get("spec") else {
-                    continue;
-                };
-                let path = spec().field("faults").index(item.index).field("spec");
-                let several = targets.len() > 1 && names(node).contains(TARGET);
-                if !several {
-                    let filled = template(&path, node, values, &mut wrong);
-                    documents.extend(filled.map(|node| document(KIND, &fault.name, node)));
-                    continue;
-                }
-                copies.insert(&fault.name, targets.len());
-                for (index, target) in targets.iter().enumerate() {
-                    let mut values = values.clone();
-                    values.insert(TARGET, Some(target.clone()));
-                    let filled = template(&path, node, &values, &mut wrong);
-                    let name = format!("{}-{}", fault.name, index + 1);
-                    documents.extend(filled.map(|node| document(KIND, &name, node)));
-                }
-            }
-        }
-        let path = spec().field("experiment");
-        if let Some(node) = part("experiment")
-            && let Some(mut filled) = template(&path, node, values, &mut wrong)
-        {
-            if let Value::Map(entries) = &mut filled.value {
-                let method = entries.iter_mut().filter(|entry| entry.key == "method");
-                method.for_each(|entry| side_by_side(&mut entry.node, &copies));
-            }
-            documents.push(document(EXPERIMENT_KIND, name, filled));
-        }
-        let documents = documents
-            .into_iter()
-            .map(|node| (self.file.as_str(), node))
-            .collect();
-        run_of(&self.file, documents, wrong)
-    }
-
-    fn unfit(&self, prefix: &SpecPath, unfit: Unfit) -> Diagnostic {
-        let remedy = format!(
-            "correct the template, or add it to `parameters` of {}",
-            self.name()
-        );
-        self.told(unfit.path.below(prefix), unfit.message, remedy)
-    }
-
-    fn told(&self, path: SpecPath, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
+    /// Adds file and line to an error about the entry.
+    pub(super) fn told(
+        &self,
+        path: SpecPath,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Diagnostic {
         let mark = self.node.locate(&path);
         let error = SpecError::new(path, message, remedy);
         parse::place(&self.file, &SpecPath::root(), error, mark)
@@ -344,54 +165,12 @@ fn targets(settings: &[Setting], values: &Values<'_>) -> Result<Vec<Node>, Diagn
     Ok(targets)
 }
 
-/// Steps on a fault of which there are several are steps on all of them.
-fn side_by_side(node: &mut Node, copies: &BTreeMap<&str, usize>) {
-    let Value::List(items) = &mut node.value else {
-        return;
-    };
-    for item in items {
-        let Value::Map(entries) = &mut item.node.value else {
-            continue;
-        };
-        for entry in entries {
-            if ["parallel", "serial"].contains(&entry.key.as_str()) {
-                side_by_side(&mut entry.node, copies);
-            }
-            let Value::Text(fault) = &entry.node.value else {
-                continue;
-            };
-            if let Some(count) = copies.get(fault.as_str()).filter(|_| entry.key == "fault") {
-                let all = (1..=*count).map(|number| Node {
-                    value: Value::Text(format!("{fault}-{number}")),
-                    mark: entry.node.mark,
-                });
-                entry.node.value = Node::list(all.collect());
-                entry.key = "faults".to_owned();
-            }
-        }
-    }
-}
-
-fn document(kind: &str, name: &str, spec: Node) -> Node {
-    let text = |text: &str| Node::new(Value::Text(text.to_owned()));
-    let mark = spec.mark;
-    Node {
-        value: template::map([
-            ("apiVersion", text(API_VERSION)),
-            ("kind", text(kind)),
-            ("metadata", Node::new(template::map([("name", text(name))]))),
-            ("spec", spec),
-        ]),
-        mark,
-    }
-}
-
 fn plain(value: &serde_json::Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-fn spec() -> SpecPath {
+pub(super) fn spec() -> SpecPath {
     SpecPath::of("spec")
 }

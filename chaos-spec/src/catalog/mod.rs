@@ -7,7 +7,9 @@
 //! * [`Mission`]: an entry bound to targets and to hours of the day.
 //! * [`signals_of`]: whether what should be seen was seen.
 
+mod assembly;
 mod entry;
+mod lint;
 mod mission;
 mod parameter;
 mod signal;
