@@ -143,7 +143,7 @@ fn namespaces_deleted_under_a_request_are_refused_or_let_go() {
         spaces.push(stays.client.netns.clone());
         let one = |n: usize| {
             let port = json!({"protocol": "udp", "remote": {"ports": [9000 + n]}});
-            let kind = if n % 3 == 0 {
+            let kind = if n.is_multiple_of(3) {
                 json!({"delay": {"latency": "1ms"}})
             } else {
                 json!({"partition": {}})
