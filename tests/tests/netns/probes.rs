@@ -37,20 +37,33 @@ pub(crate) fn questions(bed: &Bed, to: SocketAddr, pace: Duration, count: usize)
     report
 }
 
-/// [`waits`], without those that the machine held up by standing still: what was drawn, not what was added to it.
-pub(crate) fn calm_waits(bed: &Bed, to: SocketAddr, pace: Duration, count: usize) -> Vec<f64> {
-    calm(&questions(bed, to, pace, count), count)
+/// What the answers to questions took that the machine did not hold up by standing still, milliseconds: what was drawn, not
+/// what was added to it. As many questions are asked as it takes for `enough` of them.
+pub(crate) fn calm_waits(bed: &Bed, to: SocketAddr, pace: Duration, enough: usize) -> Vec<f64> {
+    let first = calm_or_none(&questions(bed, to, pace, enough), enough);
+    calm(bed, to, pace, &first, enough)
 }
 
-/// [`millis`], without those that the machine held up by standing still.
-pub(crate) fn calm(report: &Probed, count: usize) -> Vec<f64> {
-    let calm: Vec<f64> = calm_or_none(report, count).into_iter().flatten().collect();
-    let left = calm.len();
-    assert!(
-        left > count / 2,
-        "a machine that stands still so often shows nothing: {left} of {count}"
+/// The same, with what [`calm_or_none`] made of a report to begin with.
+pub(crate) fn calm(
+    bed: &Bed,
+    to: SocketAddr,
+    pace: Duration,
+    first: &[Option<f64>],
+    enough: usize,
+) -> Vec<f64> {
+    let mut calm: Vec<f64> = first.iter().copied().flatten().collect();
+    for _ in 0..12 {
+        if calm.len() >= enough {
+            return calm;
+        }
+        let more = questions(bed, to, pace, enough);
+        calm.extend(calm_or_none(&more, enough).into_iter().flatten());
+    }
+    panic!(
+        "a machine that stands still so often shows nothing: {} of {enough}",
+        calm.len()
     );
-    calm
 }
 
 /// [`millis`], `None` for those at whose begin or end the machine stood still. In between it may: a packet that waits
