@@ -60,6 +60,8 @@ pub enum LineChoice {
     /// The best that this host has.
     #[default]
     Auto,
+    /// The programs in the kernel alone: what has to wait is refused.
+    Kernel,
     /// A TAP device and a thread of the daemon.
     User,
     /// None: faults that need one are refused, chances are weighted at the hook.
@@ -264,6 +266,7 @@ impl Config {
             },
             line: match self.line {
                 LineChoice::Auto => datapath::LineUse::Auto,
+                LineChoice::Kernel => datapath::LineUse::Kernel,
                 LineChoice::User => datapath::LineUse::User,
                 LineChoice::Never => datapath::LineUse::Never,
             },

@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;
@@ -78,6 +78,9 @@ pub const SERVICE_TAG: u16 = 1 << 8;
 
 /// The bit of `LineNote::tags` that says that the packet itself waits with its socket, so that its sender is held back.
 pub const HELD_BACK: u16 = 1 << 15;
+
+/// The bit of an entry of `LineNote::rules` that says that the packet follows one that waits for the rule.
+pub const FOLLOWS: u32 = 1 << 31;
 
 /// Number of hooks.
 pub const HOOKS: usize = 3;
@@ -185,9 +188,9 @@ impl Default for Cell {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Front<K> {
-    /// Whose answer this is.
+    /// Whose answer this is, or the marks of several.
     pub key: K,
-    /// The answer: [`crate::front::NONE`], [`crate::front::ASK`], or what the one entry here says.
+    /// The answer: [`crate::front::NONE`], [`crate::front::ASK`], [`crate::front::SHARED`], or what the one entry here says.
     pub value: u64,
 }
 
@@ -252,6 +255,10 @@ pub mod fault {
     pub const REORDER: u32 = 1 << 7;
     /// No more than a rate. On the line only.
     pub const BANDWIDTH: u32 = 1 << 8;
+    /// Requests of HTTP are answered, or wait.
+    pub const HTTP: u32 = 1 << 9;
+    /// Questions of DNS are answered, or wait.
+    pub const DNS: u32 = 1 << 10;
 }
 
 /// Bits of [`Rule::flags`].
@@ -266,6 +273,8 @@ pub mod flags {
     pub const LINE_BULK: u8 = 1 << 3;
     /// The fault acts on [`super::Rule::max_flows`] flows only.
     pub const MAX_FLOWS: u8 = 1 << 4;
+    /// Super-packets are cut at the hook when one of their wire packets is hit; see [`crate::cut`].
+    pub const CUT: u8 = 1 << 7;
 }
 
 /// How a rule looks at the remote address.
@@ -343,6 +352,10 @@ pub struct Rule {
     pub faults: u32,
     /// Set number in the `ADDRS` trie.
     pub address_set: u32,
+    /// Index into `HTTP` or `DNS`.
+    pub application: u32,
+    /// Always 0.
+    pub _pad2: u32,
     /// Share of flows, 0..=2^32.
     pub flows: u64,
     /// Share of packets that are rejected, 0..=2^32.
@@ -421,6 +434,16 @@ pub struct Counters {
     pub unseen: u64,
     /// Came as part of a super-packet (GSO or GRO).
     pub aggregated: u64,
+    /// Requests and questions that were answered.
+    pub answered: u64,
+    /// Requests and questions that were sent into the line to wait.
+    pub delayed: u64,
+    /// Began a record of TLS, where requests were looked for.
+    pub tls: u64,
+    /// Began HTTP/2, likewise.
+    pub http2: u64,
+    /// Held a part of a request, likewise.
+    pub split: u64,
 }
 
 /// Slots of the per-CPU `STATS` array of u64.
@@ -495,7 +518,7 @@ pub struct LineNote {
     /// The tags' control information, host byte order, outermost first. The kernel keeps a tag beside the frame, and
     /// would put it back behind the twelfth byte of whatever the frame has become.
     pub vlans: [u16; VLAN_TAGS],
-    /// Slots of the rules that act on it, in their order.
+    /// Slots of the rules that act on it, in their order, each perhaps with [`FOLLOWS`].
     pub rules: [u32; LINE_RULES],
 }
 
@@ -563,4 +586,7 @@ pub const fn trie_bits(bits: u32) -> u32 {
     32 + bits
 }
 
+mod application;
 mod layout;
+
+pub use application::*;

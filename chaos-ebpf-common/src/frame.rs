@@ -64,8 +64,12 @@ pub mod tcp {
     pub const SYN: u8 = 0x02;
     /// Refused or torn down.
     pub const RST: u8 = 0x04;
+    /// What came so far is to be read at once.
+    pub const PSH: u8 = 0x08;
     /// The acknowledgement number counts.
     pub const ACK: u8 = 0x10;
+    /// The congestion window was reduced.
+    pub const CWR: u8 = 0x80;
 }
 
 /// Where a packet stands in a fragmented datagram.

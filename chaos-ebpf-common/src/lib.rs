@@ -11,10 +11,12 @@ extern crate std;
 
 pub mod abi;
 pub mod address;
+pub mod application;
 pub mod bandwidth;
 pub mod clock;
 pub mod corrupt;
 pub mod csum;
+pub mod cut;
 pub mod delay;
 pub mod flow;
 pub mod frame;

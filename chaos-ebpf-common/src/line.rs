@@ -1,6 +1,8 @@
 //! What the hook tells the line of a packet: a fixed number of bytes before its frame.
 
-use crate::abi::{HELD_BACK, Hook, LINE_RULES, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, flags, protocol};
+use crate::abi::{
+    FOLLOWS, HELD_BACK, Hook, LINE_RULES, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, flags, protocol,
+};
 
 /// First word of a note; a frame without it did not come from a hook.
 pub const MAGIC: u32 = 0xc4a0_5e11;
@@ -28,6 +30,11 @@ const TAG_COUNT: u16 = SERVICE_TAG - 1;
 pub const ETH_CUSTOMER: u16 = 0x8100;
 /// As [`ETH_CUSTOMER`], of the outer tag of two.
 pub const ETH_SERVICE: u16 = 0x88a8;
+
+/// A slot as a note has it: without [`FOLLOWS`], and whether it was there.
+pub fn plain_slot(noted: u32) -> (u32, bool) {
+    (noted & !FOLLOWS, noted & FOLLOWS != 0)
+}
 
 /// Whether a rule is carried out on the line for a packet of this protocol. All of a TCP flow goes the same way, since
 /// its small packets would overtake its large ones otherwise.
@@ -74,7 +81,7 @@ impl LineNote {
         })
     }
 
-    /// Slots of the rules that act on the packet, in their order.
+    /// Slots of the rules that act on the packet, in their order, each perhaps with [`FOLLOWS`].
     pub fn slots(&self) -> &[u32] {
         &self.rules[..usize::from(self.count)]
     }

@@ -61,7 +61,7 @@ pub fn pseudo_seed(packet: &Packet, length: u32) -> u16 {
 }
 
 #[inline(always)]
-fn pseudo(packet: &Packet, protocol: u8, length: u32) -> Sum {
+pub(crate) fn pseudo(packet: &Packet, protocol: u8, length: u32) -> Sum {
     let (s, d) = (packet.source.words(), packet.destination.words());
     let ends = if packet.version == 4 {
         Sum::default().double(s[3]).double(d[3])

@@ -27,6 +27,8 @@ pub enum Stream {
     Delay = 10,
     /// `reorder`.
     Reorder = 11,
+    /// `http` and `dns`.
+    Application = 12,
 }
 
 /// 100 % as a threshold.

@@ -3,6 +3,7 @@
 //! | program | hook | does |
 //! |---|---|---|
 //! | `chaos_egress`, `chaos_ingress` | tc (TCX or clsact) | every fault |
+//! | `chaos_look`, `chaos_act`, `chaos_answer` | called by those | faults that look into the payload |
 //! | `chaos_back` | tc ingress of a line's device | sends packets on that come back from the line |
 //! | `chaos_xdp` | native XDP | `partition` and `drop` of packets that arrive |
 //! | `chaos_tag` | cgroup/sock_create | notes who opened a socket, so that arriving packets can be told apart |
@@ -12,6 +13,7 @@
 #![feature(asm_experimental_arch)]
 
 mod action;
+mod application;
 mod atomic;
 mod each;
 mod flows;
@@ -41,6 +43,27 @@ pub fn chaos_egress(ctx: TcContext) -> i32 {
 #[inline(always)]
 pub fn chaos_ingress(ctx: TcContext) -> i32 {
     hook::tc::run::<{ Hook::Ingress as u32 }>(&ctx)
+}
+
+/// A packet whose payload rules ask about.
+#[classifier]
+#[inline(always)]
+pub fn chaos_look(ctx: TcContext) -> i32 {
+    application::look(&ctx)
+}
+
+/// The same packet, when that has been looked at.
+#[classifier]
+#[inline(always)]
+pub fn chaos_act(ctx: TcContext) -> i32 {
+    application::act(&ctx)
+}
+
+/// A packet that is to be answered.
+#[classifier]
+#[inline(always)]
+pub fn chaos_answer(ctx: TcContext) -> i32 {
+    application::answer(&ctx)
 }
 
 /// Packets that come back from a line to arrive.

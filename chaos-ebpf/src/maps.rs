@@ -6,17 +6,19 @@ use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_sock},
     helpers::bpf_sk_storage_get,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use chaos_ebpf_common::abi::{
-    AddressKey, BudgetedFlow, Cell, CellKey, Counters, Daemon, FlowKey, FragmentKey, Front, Line, LineKey,
-    MAX_FLOWS, NETNS_MAX, Netns, Rule, Scope, ScopeKey, State, Tag, control, stat,
+    AddressKey, BudgetedFlow, Cell, CellKey, Counters, Daemon, Dns, FlowKey, FragmentKey, Front, Http, Line,
+    LineKey, MAX_FLOWS, NETNS_MAX, Netns, RequestKey, RequestMemory, Rule, Scope, ScopeKey, State, Tag,
+    applications, control, stat,
 };
+use chaos_ebpf_common::cut::PIECE_ROOM;
 use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
 use chaos_ebpf_common::guard::PORT_SLOTS;
 use core::ffi::c_void;
 
-use crate::work::Desk;
+use crate::{application::Buffer, work::Desk};
 
 /// Which layout this object speaks; the daemon refuses another.
 #[unsafe(no_mangle)]
@@ -96,9 +98,30 @@ pub static LINES: HashMap<LineKey, Line> = HashMap::with_max_entries(4096, BPF_F
 #[map]
 pub static KNOWN_NETNS: HashMap<u64, u32> = HashMap::with_max_entries(NETNS_MAX, BPF_F_NO_PREALLOC);
 
+/// What `http` rules say beyond their filter.
+#[map]
+pub static HTTP: Array<Http> = Array::with_max_entries(applications::HTTP, 0);
+/// The same of `dns` rules.
+#[map]
+pub static DNS: Array<Dns> = Array::with_max_entries(applications::DNS, 0);
+/// The last request of each connection.
+#[map]
+pub static REQUESTS: LruHashMap<RequestKey, RequestMemory> =
+    LruHashMap::with_max_entries(applications::REQUESTS, 0);
+/// Programs that take the place of another; see [`applications`].
+#[map]
+pub static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(applications::PROGRAMS, 0);
+/// The beginning of a payload, and room to put an answer together.
+#[map]
+pub static HEADS: PerCpuArray<Buffer> = PerCpuArray::with_max_entries(1, 0);
+
 /// Scratch space.
 #[map]
 pub static WORK: PerCpuArray<Desk> = PerCpuArray::with_max_entries(1, 0);
+
+/// Payload of a piece of a super-packet, on its way to its place.
+#[map]
+pub static PIECE: PerCpuArray<[u8; PIECE_ROOM as usize]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Socket storage. Written as a BTF definition by hand: aya's own type has no room for
 /// `BPF_F_CLONE`, by which accepted sockets inherit the tag of their listener.
@@ -152,13 +175,11 @@ pub fn known<K: Placed>(fronts: &Array<Front<K>>, key: &K) -> Known {
     let Some(front) = fronts.get_ptr(key.place()) else {
         return Known::Ask;
     };
-    // SAFETY: a map value; volatile, since userspace writes it, the value read before the key.
-    unsafe {
-        let value = core::ptr::read_volatile(&raw const (*front).value);
-        read(value, || {
-            core::ptr::read_volatile(&raw const (*front).key) == *key
-        })
-    }
+    // SAFETY: a map value; volatile, since userspace writes it.
+    let value = || unsafe { core::ptr::read_volatile(&raw const (*front).value) };
+    // SAFETY: as above.
+    let filed = || unsafe { core::ptr::read_volatile(&raw const (*front).key) };
+    read(value(), key, filed, value)
 }
 
 /// The words of [`CONTROL`].

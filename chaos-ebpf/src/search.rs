@@ -43,6 +43,7 @@ extern "C" fn scope(i: u32, work: &mut &mut Work) -> i64 {
         }
         work.epoch = epoch;
         work.match_count = 0;
+        work.faults = 0;
     }
     if i >= scopes {
         i -= scopes;
@@ -172,8 +173,11 @@ fn consider(work: &mut Work, rule: &Rule, slot: u32) {
         epoch: work.epoch,
     };
     let remote = work.flow.remote;
-    if matches(rule, &subject, |set| in_trie(set, remote)) && !work.add_match(rule.order, slot) {
-        count(stat::CROWDED);
+    if matches(rule, &subject, |set| in_trie(set, remote)) {
+        work.faults |= rule.faults;
+        if !work.add_match(rule.order, slot) {
+            count(stat::CROWDED);
+        }
     }
 }
 

@@ -7,10 +7,10 @@ use aya_ebpf::{
         bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
     },
 };
-use chaos_ebpf_common::frame::Frame;
+use chaos_ebpf_common::{cut::PIECE_ROOM, frame::Frame};
 use core::mem::MaybeUninit;
 
-use crate::work::deeper;
+use crate::{maps::PIECE, work::deeper};
 
 /// What a packet of ours carries on its way back through our own hooks, in `tc_index`, which lives with the
 /// packet and which nobody has used since the kernel lost its tcindex classifier (6.3). The low byte stays 0,
@@ -22,6 +22,8 @@ pub enum Mark {
     Ours = 0xc400,
     /// A copy that goes into the line, where the packet itself waits at the gate.
     ForLine = 0xc500,
+    /// A copy that becomes one wire packet of the super-packet it was taken of.
+    Piece = 0xc600,
 }
 
 /// Offset mask: the verifier wants a bound for offsets into a packet, and no header lies further in.
@@ -306,6 +308,38 @@ impl Skb {
         unsafe { bpf_l4_csum_replace(self.raw, at, from as u64, to as u64, flags) == 0 }
     }
 
+    /// Puts the length of what follows the IP header right in a transport checksum at `at` that is still to be made, and
+    /// so stands for the pseudo-header alone.
+    #[inline(always)]
+    pub fn mend_l4_length(self, at: u32, from: u16, to: u16) -> bool {
+        let flags = 2 | aya_ebpf::bindings::BPF_F_PSEUDO_HDR as u64;
+        // SAFETY: a helper on our own context.
+        unsafe { bpf_l4_csum_replace(self.raw, at, from.to_be() as u64, to.to_be() as u64, flags) == 0 }
+    }
+
+    /// Makes `length` bytes at `from` follow the `keep` first ones, and ends the packet there. Whether it is still whole
+    /// after a failure nobody knows.
+    #[inline(always)]
+    pub fn keep_only(self, keep: u32, from: u32, length: u32) -> bool {
+        let Some(buffer) = PIECE.get_ptr_mut(0) else {
+            return false;
+        };
+        if length == 0 {
+            return false;
+        }
+        // So that the verifier sees both bounds: of a number that is not 0, kernels before 6.8 do not know that it is
+        // at least 1.
+        let length = (opaque((length - 1) as usize) & (PIECE_ROOM - 1) as usize) as u32 + 1;
+        let buffer = buffer.cast();
+        // SAFETY: helpers on our own context; the buffer has `PIECE_ROOM` bytes, and is this CPU's.
+        unsafe {
+            bpf_skb_load_bytes(self.raw.cast(), from, buffer, length) == 0
+                && self.resize(keep)
+                && self.resize(keep + length)
+                && bpf_skb_store_bytes(self.raw, keep, buffer, length, 0) == 0
+        }
+    }
+
     /// The mark of ours that the packet carries, taken off.
     #[inline(always)]
     pub fn take_mark(self) -> Option<Mark> {
@@ -314,6 +348,7 @@ impl Skb {
             let mark = match core::ptr::read_volatile(&raw const (*self.raw).tc_index) {
                 mark if mark == Mark::Ours as u32 => Mark::Ours,
                 mark if mark == Mark::ForLine as u32 => Mark::ForLine,
+                mark if mark == Mark::Piece as u32 => Mark::Piece,
                 _ => return None,
             };
             core::ptr::write_volatile(&raw mut (*self.raw).tc_index, 0);

@@ -8,7 +8,9 @@ use chaos_ebpf_common::{
     index::shape,
 };
 
-use crate::{action::line::Notes, guard::Guards, maps::WORK, skb::opaque};
+use crate::{
+    action::cut::Cuts, action::line::Notes, application::Application, guard::Guards, maps::WORK, skb::opaque,
+};
 
 /// Scopes one packet can belong to: its namespace, and six targets nested in one another.
 pub const SCOPES_MAX: usize = 7;
@@ -41,12 +43,22 @@ pub struct Work {
     pub guards: Guards,
     /// Those of them that are carried out on the line.
     pub notes: Notes,
+    /// Those of them that are carried out on each wire packet of it.
+    pub cuts: Cuts,
     /// Index of its device.
     pub ifindex: u32,
     /// Wire packets it stands for.
     pub wire_packets: u32,
     /// The published epoch.
     pub epoch: u64,
+    /// Bits of all faults of the rules that name it.
+    pub faults: u32,
+    /// Index of its namespace.
+    pub netns_index: u32,
+    /// The hook it is at.
+    pub hook: u32,
+    /// What its application says, when a rule asks.
+    pub application: Application,
 }
 
 /// Scratch space of one CPU.
@@ -61,23 +73,31 @@ pub struct Desk {
     works: [Work; DEPTH_MAX],
 }
 
-/// Scratch space of this CPU at this depth; `None` when too deep.
+/// Scratch space of this CPU at this depth, for a packet that nothing is known of; `None` when too deep.
 #[inline(always)]
 pub fn work() -> Option<&'static mut Work> {
+    let work = at_hand()?;
+    work.scope_count = 0;
+    work.match_count = 0;
+    work.faults = 0;
+    work.guards.clear();
+    work.notes.clear();
+    work.cuts.clear();
+    Some(work)
+}
+
+/// Scratch space of this CPU at this depth, as the program before left it, which called this one in its place.
+#[inline(always)]
+pub fn at_hand() -> Option<&'static mut Work> {
     let desk = WORK.get_ptr_mut(0)?;
     // SAFETY: a per-CPU map value that nobody else uses at this depth; programs do not migrate.
-    let work = unsafe {
+    unsafe {
         let depth = core::ptr::read_volatile(&raw const (*desk).depth) as usize;
         if depth >= DEPTH_MAX {
             return None;
         }
-        &mut *(&raw mut (*desk).works).cast::<Work>().add(depth)
-    };
-    work.scope_count = 0;
-    work.match_count = 0;
-    work.guards.clear();
-    work.notes.clear();
-    Some(work)
+        Some(&mut *(&raw mut (*desk).works).cast::<Work>().add(depth))
+    }
 }
 
 /// CLOCK_MONOTONIC_COARSE, nanoseconds. That clock moves with the tick, so it is read once a tick; the number of the

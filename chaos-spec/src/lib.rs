@@ -41,8 +41,9 @@ pub use render::{RenderError, to_yaml};
 pub use schema::schema;
 pub use spec::*;
 pub use units::{
-    ByteSize, Chance, Cidr, Comparison, Duration, Endpoint, Hostname, HttpUrl, LatencyBound,
-    LatencyTolerance, PortRange, Rate, ShareBound, StatusRange, ValueBound, ValueTolerance,
+    ByteSize, Chance, Cidr, Comparison, DnsName, DnsType, Duration, Endpoint, HostPattern, Hostname, HttpUrl,
+    LatencyBound, LatencyTolerance, Method, PathPattern, PortRange, Rate, ShareBound, StatusRange,
+    ValueBound, ValueTolerance,
 };
 pub use validate::{MAX_FLOWS, validate, validate_health};
 pub use warning::{Warning, WarningKind};

@@ -61,6 +61,18 @@ fn document<T: JsonSchema>(kind: &str) -> Value {
             "/$defs/Drop",
             json!({"oneOf": required_one_of(&["chance", "every", "gilbertElliott"])}),
         ),
+        (
+            "/$defs/Http",
+            json!({"oneOf": required_one_of(&["status", "abort", "delay"])}),
+        ),
+        (
+            "/$defs/Dns",
+            json!({"oneOf": required_one_of(&["answer", "delay"])}),
+        ),
+        (
+            "/$defs/DnsRecords",
+            json!({"anyOf": required_one_of(&["a", "aaaa"])}),
+        ),
         ("/$defs/Remote", json!({"minProperties": 1})),
         ("/$defs/Local", json!({"minProperties": 1})),
     ] {

@@ -49,6 +49,14 @@ pub enum WarningKind {
     XdpBeforeStack { interface: String },
     /// netem's arithmetic was asked for, and this is what it does.
     NetemCompat { what: String },
+    /// `http` where requests may well be encrypted: `ports` says which.
+    PlainHttpOnly { ports: String },
+    /// `http` met TLS.
+    TlsUnseen { packets: u64 },
+    /// `http` met HTTP/2.
+    Http2Unseen { packets: u64 },
+    /// `http` met requests whose line, or `Host`, does not stand in the first KiB of one segment.
+    RequestSplit { packets: u64 },
 }
 
 impl WarningKind {
@@ -71,6 +79,10 @@ impl WarningKind {
             Self::Unguarded { .. } => "Unguarded",
             Self::XdpBeforeStack { .. } => "XdpBeforeStack",
             Self::NetemCompat { .. } => "NetemCompat",
+            Self::PlainHttpOnly { .. } => "PlainHttpOnly",
+            Self::TlsUnseen { .. } => "TlsUnseen",
+            Self::Http2Unseen { .. } => "Http2Unseen",
+            Self::RequestSplit { .. } => "RequestSplit",
         }
     }
 
@@ -114,6 +126,18 @@ impl WarningKind {
                 format!("on {interface} packets are dropped in XDP, before tcpdump and netfilter can see them")
             }
             Self::NetemCompat { what } => format!("with `compat: netem`, {what}"),
+            Self::PlainHttpOnly { ports } => {
+                format!("`http` reads HTTP/1.1 in plain text, and {ports}; TLS, HTTP/2 and requests that are split over segments pass, and are counted as unseen")
+            }
+            Self::TlsUnseen { packets } => {
+                format!("{packets} packets were TLS, in which no request can be read; they passed")
+            }
+            Self::Http2Unseen { packets } => {
+                format!("{packets} packets were HTTP/2, whose requests are not read; they passed")
+            }
+            Self::RequestSplit { packets } => {
+                format!("{packets} packets began a request whose line, or Host header where one is asked for, is not within the first 1024 bytes of one segment; they passed")
+            }
         }
     }
 
@@ -149,6 +173,18 @@ impl WarningKind {
             Self::Unguarded { .. } => "make sure of another way to this host before the fault starts",
             Self::XdpBeforeStack { .. } => "look at the fault's own counters instead of a packet capture",
             Self::NetemCompat { .. } => "leave `compat` out to get what you wrote",
+            Self::PlainHttpOnly { .. } => {
+                "name the ports that speak plain HTTP/1.1; on others, write `reset`, `reject` or `delay`"
+            }
+            Self::TlsUnseen { .. } => {
+                "aim at the hop behind what ends TLS, or write `reset`, `reject` or `delay` on this port"
+            }
+            Self::Http2Unseen { .. } => {
+                "write `reset`, `reject` or `delay` on this port; gRPC is HTTP/2, too"
+            }
+            Self::RequestSplit { .. } => {
+                "have the client send its request line and `Host` at once and first, leave `host` out, or write `reset` or `delay`"
+            }
         }
     }
 }

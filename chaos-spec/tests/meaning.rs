@@ -379,3 +379,86 @@ fn the_fault_order_is_the_order_of_the_fields() {
     let json = serde_json::to_value(Fault::partition()).expect("JSON");
     assert_eq!(json, serde_json::json!({"partition": {}}));
 }
+
+#[test]
+fn requests_and_look_ups_in_words() {
+    for (traffic, fault, line, happens) in [
+        (
+            "{protocol: tcp, remote: {ports: [8080]}}",
+            "{http: {status: 503, chance: 40%, method: [GET, POST], path: '/pay/*', host: payments.example.com}}",
+            "http 503 40% GET,POST payments.example.com/pay/* · egress tcp → *:8080",
+            "40% of the GET and POST requests in plain HTTP/1.1 for /pay/* at payments.example.com are answered here with \
+             503, and their connection ends; the server never sees them",
+        ),
+        (
+            "{direction: ingress, local: {ports: [80]}}",
+            "{http: {abort: true}}",
+            "http abort 100% · ingress local :80",
+            "100% of the requests in plain HTTP/1.1 are cut off: their connection is reset at both ends",
+        ),
+        (
+            "{}",
+            "{http: {delay: 300ms, path: '*.json'}}",
+            "http delay 300ms 100% *.json · egress",
+            "100% of the requests in plain HTTP/1.1 for *.json go on 300ms later",
+        ),
+        (
+            "{}",
+            "{dns: {answer: nxdomain, names: ['*.example.com'], types: [A, AAAA], chance: 50%}}",
+            "dns nxdomain 50% A,AAAA *.example.com · egress",
+            "50% of the look-ups over UDP, port 53, of A and AAAA for *.example.com are answered here with NXDOMAIN: there \
+             is no such name",
+        ),
+        (
+            "{protocol: udp, remote: {ports: [5353]}}",
+            "{dns: {answer: {a: [192.0.2.7], ttl: 1m}}}",
+            "dns 192.0.2.7 100% · egress udp → *:5353",
+            "100% of the look-ups over UDP of A and AAAA are answered here with 192.0.2.7, and that there is no AAAA, to be \
+             kept for 1m",
+        ),
+        (
+            "{}",
+            "{dns: {answer: timeout, tcp: reset}}",
+            "dns timeout 100% · tcp reset · egress",
+            "100% of the connections for look-ups over TCP are reset, whatever they ask for",
+        ),
+    ] {
+        let spec = spec("{netns: blue}", traffic, fault);
+        assert_eq!(summary(&spec), line);
+        let rules = chaos_spec::explain::rules(&spec);
+        assert_eq!(rules.last().map(String::as_str), Some(happens));
+        let explanation = explain(&NetworkFault::new("a", spec));
+        assert!(explanation.nearest.is_empty());
+        let text = explanation.to_string();
+        assert!(
+            text.contains("No tc or iptables command comes near it."),
+            "{text}"
+        );
+        assert!(
+            text.contains("Other tools answer") && !text.contains("rules of tc"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_warned_about() {
+    let codes = |traffic: &str, fault: &str| -> Vec<&'static str> {
+        let spec = spec("{netns: blue}", traffic, fault);
+        chaos_spec::explain::advice(&spec)
+            .iter()
+            .map(chaos_spec::WarningKind::code)
+            .collect()
+    };
+    assert_eq!(codes("{}", "{http: {status: 503}}"), ["PlainHttpOnly"]);
+    assert_eq!(
+        codes("{remote: {ports: [443]}}", "{http: {status: 503}}"),
+        ["PlainHttpOnly"]
+    );
+    assert_eq!(codes("{remote: {ports: [80]}}", "{http: {status: 503}}"), [""; 0]);
+    assert_eq!(
+        codes("{remote: {ports: [80]}}", "{http: {status: 503, chance: 0%}}"),
+        ["NeverActs"]
+    );
+    assert_eq!(codes("{}", "{dns: {answer: timeout, chance: 0%}}"), ["NeverActs"]);
+}

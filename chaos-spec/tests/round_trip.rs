@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use chaos_spec::{
-    Chance, Checksum, Cidr, Connections, Corrupt, Direction, Drop, DropSignal, Duplicate, Duration, Fault,
-    FaultSpec, GilbertElliott, Local, NetemCompat, NetworkFault, Partition, PortRange, Protocol, Reject,
-    RejectWith, Remote, Reset, Safety, Target, Traffic,
+    Chance, Checksum, Cidr, Connections, Corrupt, Direction, Dns, DnsAnswer, DnsRecords, DnsTcp, Drop,
+    DropSignal, Duplicate, Duration, Fault, FaultSpec, GilbertElliott, Http, HttpHeaders, Local, NetemCompat,
+    NetworkFault, Partition, PortRange, Protocol, Reject, RejectWith, Remote, Reset, Safety, Target, Traffic,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -151,7 +151,124 @@ fn fault() -> impl Strategy<Value = Fault> {
                 fault
             }
         });
-    prop_oneof![1 => Just(Fault { partition: Some(Partition {}), ..Fault::default() }), 9 => some]
+    prop_oneof![
+        1 => Just(Fault { partition: Some(Partition {}), ..Fault::default() }),
+        9 => some,
+        3 => http().prop_map(|http| Fault { http: Some(http), ..Fault::default() }),
+        3 => dns().prop_map(|dns| Fault { dns: Some(dns), ..Fault::default() }),
+    ]
+}
+
+fn http() -> impl Strategy<Value = Http> {
+    let action = prop_oneof![
+        Just(Http {
+            abort: Some(true),
+            ..Http::default()
+        }),
+        (0..3_600_000u64).prop_map(|wait| Http {
+            delay: Some(Duration::from_millis(wait)),
+            ..Http::default()
+        }),
+        // Texts that YAML would take for something else, and line ends of every kind.
+        (
+            200..204u16,
+            of("[ -~\\r\\n\\tä…]{0,20}"),
+            vec(("[A-Za-z!-]{1,9}", "[ -~\\t]{0,9}"), 0..3)
+        )
+            .prop_map(|(status, body, mut headers)| {
+                headers.sort_by_key(|(name, _)| name.to_ascii_lowercase());
+                headers.dedup_by_key(|(name, _)| name.to_ascii_lowercase());
+                Http {
+                    body,
+                    headers: HttpHeaders(headers),
+                    ..Http::answer(status)
+                }
+            }),
+    ];
+    let chosen = (
+        chance(),
+        of(select(vec!["GET", "POST", "M-SEARCH"])),
+        of("[/*][a-z.%/]{0,20}"),
+        of(select(vec![
+            "a.example",
+            "*.a.example",
+            "192.0.2.7",
+            "[2001:db8::1]",
+        ])),
+    );
+    (action, chosen).prop_map(|(action, (chance, method, path, host))| Http {
+        chance,
+        method: method
+            .map(|method| method.parse().expect("a method"))
+            .into_iter()
+            .collect(),
+        path: path.map(|path| path.parse().expect("a path")),
+        host: host.map(|host| host.parse().expect("a host")),
+        ..action
+    })
+}
+
+fn dns() -> impl Strategy<Value = Dns> {
+    let records = (
+        vec(any::<[u8; 4]>(), 1..=8),
+        vec(any::<[u8; 16]>(), 0..=8),
+        0..604_800u64,
+    )
+        .prop_map(|(a, aaaa, ttl)| {
+            DnsAnswer::Records(DnsRecords {
+                a: a.into_iter().map(Into::into).collect(),
+                aaaa: aaaa.into_iter().map(Into::into).collect(),
+                ttl: Duration::from_secs(ttl),
+            })
+        });
+    let words = [
+        DnsAnswer::Nxdomain,
+        DnsAnswer::Servfail,
+        DnsAnswer::Refused,
+        DnsAnswer::Timeout,
+    ];
+    let action = prop_oneof![
+        prop_oneof![select(words.to_vec()), records].prop_map(Dns::answer),
+        (0..3_600_000u64).prop_map(|wait| Dns {
+            delay: Some(Duration::from_millis(wait)),
+            ..Dns::default()
+        }),
+    ];
+    let name = r"(\*\.)?[a-z_][a-z0-9_-]{0,8}(\.[a-z]{2,5}){0,2}";
+    (
+        action,
+        vec(name, 0..4),
+        select(vec!["A", "AAAA", "TXT", "TYPE123"]),
+        chance(),
+        any::<bool>(),
+    )
+        .prop_map(|(action, mut names, kind, chance, tcp)| {
+            names.sort();
+            names.dedup();
+            let refuses = !matches!(action.answer, Some(DnsAnswer::Records(_)));
+            Dns {
+                names: names.iter().map(|name| name.parse().expect("a name")).collect(),
+                types: refuses
+                    .then(|| kind.parse().expect("a type"))
+                    .into_iter()
+                    .collect(),
+                chance,
+                tcp: if tcp { DnsTcp::Reset } else { DnsTcp::Pass },
+                ..action
+            }
+        })
+}
+
+/// What cannot hold a request or a look-up is refused beside `http` and `dns`.
+fn fitting(mut traffic: Traffic, fault: &Fault) -> Traffic {
+    if fault.http.is_some() && traffic.connections == Connections::New {
+        traffic.connections = Connections::Established;
+    }
+    if fault.dns.is_some() {
+        traffic.protocol = Protocol::Any;
+        traffic.connections = Connections::Any;
+    }
+    traffic
 }
 
 fn network_fault() -> impl Strategy<Value = NetworkFault> {
@@ -165,8 +282,8 @@ fn network_fault() -> impl Strategy<Value = NetworkFault> {
     )
         .prop_map(
             |(target, traffic, fault, milliseconds, seed, max_packets)| FaultSpec {
+                traffic: fitting(traffic, &fault),
                 target,
-                traffic,
                 fault,
                 duration: Duration::from_millis(milliseconds),
                 seed,

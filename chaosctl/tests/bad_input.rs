@@ -65,8 +65,9 @@ fn everything_wrong_is_told_at_once() {
 
 #[test]
 fn a_fault_of_a_later_version_is_refused_by_name() {
-    apply(&DROP.replace("drop: {chance: 30%}", "http: {status: 503}"))
-        .expect(2, &["fault.yaml:11:", "http", "not in this version"]);
+    let pods = "pods: {namespace: shop, labelSelector: app=orders}";
+    apply(&DROP.replace("cgroup: /system.slice/orders.service", pods))
+        .expect(2, &["fault.yaml:6:", "pods", "not in this version"]);
 }
 
 #[test]
@@ -149,8 +150,34 @@ fn bad_flags_say_what_to_write() {
     inject(&["delay", "2h", "--host", "--for", "60s"]).expect(2, &["more than an hour"]);
     inject(&["reorder", "25%", "--gap", "0", "--host", "--for", "60s"]).expect(2, &["no 0th packet"]);
     inject(&["bandwidth", "0bit", "--host", "--for", "60s"]).expect(2, &["nothing would ever pass"]);
-    inject(&["http", "503", "--host", "--for", "60s"]).expect(2, &["not in this version: `http`"]);
-    inject(&["dns", "nxdomain", "--host", "--for", "60s"]).expect(2, &["not in this version: `dns`"]);
+    inject(&["http", "503", "--protocol", "udp", "--host", "--for", "60s"])
+        .expect(2, &["UDP has no requests to read"]);
+    inject(&["http", "99", "--host", "--for", "60s"]).expect(2, &["200..=599"]);
+    inject(&["http", "503", "--method", "get", "--host", "--for", "60s"]).expect(2, &["write `GET`"]);
+    inject(&["dns", "nxdomain", "--protocol", "tcp", "--host", "--for", "60s"])
+        .expect(2, &["look-ups are answered over UDP"]);
+    inject(&["dns", "nxdomian", "--host", "--for", "60s"]).expect(2, &["nxdomain"]);
+    inject(&["http", "--host", "--for", "60s"]).expect(2, &["`inject http 503`", "--abort", "--delay 300ms"]);
+    inject(&["http", "503", "--delay", "1s", "--host", "--for", "60s"]).expect(2, &["cannot be used with"]);
+    inject(&["http", "--abort", "--body", "a", "--host", "--for", "60s"]).expect(2, &["cannot be used with"]);
+    inject(&["http", "503", "--header", "Retry-After", "--host", "--for", "60s"])
+        .expect(2, &["has no `:`", "'Retry-After: 5'"]);
+    inject(&[
+        "http",
+        "503",
+        "--header",
+        "connection: a",
+        "--host",
+        "--for",
+        "60s",
+    ])
+    .expect(2, &["is written by the fault itself"]);
+    inject(&["http", "503", "--http-host", "a:80", "--host", "--for", "60s"]).expect(2, &["has a port"]);
+    inject(&["dns", "--host", "--for", "60s"]).expect(2, &["`inject dns nxdomain`", "--a ADDRESS"]);
+    inject(&["dns", "refused", "--a", "192.0.2.1", "--host", "--for", "60s"])
+        .expect(2, &["cannot be used with"]);
+    inject(&["dns", "--a", "db", "--host", "--for", "60s"]).expect(2, &["no IPv4 address", "192.0.2.7"]);
+    inject(&["dns", "nxdomain", "--ttl", "5s", "--host", "--for", "60s"]).expect(2, &["--a"]);
     inject(&["bandwidth", "10", "--host", "--for", "60s"]).expect(2, &["has no unit"]);
     inject(&["explode"]).expect(2, &["unrecognized subcommand"]);
 }

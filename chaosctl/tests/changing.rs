@@ -81,6 +81,74 @@ fn apply_reads_standard_input() {
 }
 
 #[test]
+fn requests_and_look_ups_are_chosen_by_flags() {
+    let sent = |flags: &[&str]| {
+        let daemon = accepting();
+        let ran = daemon.run(&[&["inject"], flags, &["--netns", "blue", "--for", "60s"]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let post = daemon
+            .requests()
+            .into_iter()
+            .find(|request| request.method == "POST");
+        post.expect("a change").json()["items"][0]["spec"]["fault"].clone()
+    };
+    assert_eq!(
+        sent(&[
+            "http",
+            "503",
+            "--chance",
+            "40%",
+            "--path",
+            "/pay/*",
+            "--method",
+            "GET",
+            "--method",
+            "POST",
+            "--http-host",
+            "payments.example.com",
+            "--body",
+            "later",
+            "--header",
+            "Retry-After: 5",
+            "--header",
+            "X-A:b, c: d ",
+        ]),
+        json!({"http": {
+            "status": 503, "body": "later", "headers": {"Retry-After": "5", "X-A": "b, c: d"}, "chance": "40%",
+            "method": ["GET", "POST"], "path": "/pay/*", "host": "payments.example.com",
+        }})
+    );
+    assert_eq!(sent(&["http", "--abort"]), json!({"http": {"abort": true}}));
+    assert_eq!(
+        sent(&["http", "--delay", "300ms"]),
+        json!({"http": {"delay": "300ms"}})
+    );
+    assert_eq!(
+        sent(&[
+            "dns",
+            "nxdomain",
+            "--names",
+            "*.example.com,b.example",
+            "--types",
+            "A,aaaa",
+            "--chance",
+            "50%",
+            "--tcp",
+            "reset",
+        ]),
+        json!({"dns": {
+            "answer": "nxdomain", "names": ["*.example.com", "b.example"], "types": ["A", "AAAA"], "chance": "50%",
+            "tcp": "reset",
+        }})
+    );
+    assert_eq!(
+        sent(&["dns", "--a", "192.0.2.1", "--aaaa", "2001:db8::1", "--ttl", "1m"]),
+        json!({"dns": {"answer": {"a": ["192.0.2.1"], "aaaa": ["2001:db8::1"], "ttl": "1m"}}})
+    );
+    assert_eq!(sent(&["dns", "--delay", "2s"]), json!({"dns": {"delay": "2s"}}));
+}
+
+#[test]
 fn inject_turns_flags_into_the_spec() {
     let daemon = accepting();
     let ran = daemon.run(&[

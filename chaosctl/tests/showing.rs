@@ -46,6 +46,24 @@ fn the_table_reads_well() {
 }
 
 #[test]
+fn requests_and_look_ups_are_counted_in_columns_of_their_own() {
+    let mut answering = view("payments-503");
+    answering["spec"]["fault"] = json!({"http": {"status": 503, "chance": "40%"}});
+    answering["status"]["packets"] = json!({"matched": 900, "passed": 815, "answered": 81, "unseen": 4});
+    let daemon =
+        FakeDaemon::start(move |_| Reply::Json(200, list(&[answering.clone(), view("lossy-orders")])));
+    let table = without_left(&daemon.run(&["get"]).stdout);
+    assert!(
+        table.starts_with("NAME | PHASE | WHAT | WHERE | LEFT | MATCHED | AFFECTED | ANSWERED | UNSEEN\n"),
+        "{table}"
+    );
+    assert!(table.contains("http 503 40% · egress tcp → *:5432 | "), "{table}");
+    assert!(table.contains(" | 900 | 9.4% | 81 | 4\n"), "{table}");
+    assert!(table.contains(" | 120 | 30.0% | - | -\n"), "{table}");
+    assert!(daemon.run(&["get", "-o", "wide"]).stdout.contains("ANSWERED"));
+}
+
+#[test]
 fn columns_line_up() {
     let ran = two_faults().run(&["get"]);
     let mut lines = ran.stdout.lines();

@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::loaded_maps;
 use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, loaded_links, loaded_programs};
+use chaos_daemon::sys::bpf::map_ids;
 
 use crate::{Device, Pair, Since, Skip, eventually, require_feature};
 
@@ -50,7 +50,7 @@ impl BpfObjects {
     /// Those of them that the kernel still has.
     pub fn left(&self) -> Self {
         let programs: BTreeSet<u32> = loaded_programs().filter_map(|p| Some(p.ok()?.id())).collect();
-        let maps: BTreeSet<u32> = loaded_maps().filter_map(|m| Some(m.ok()?.id())).collect();
+        let maps: BTreeSet<u32> = map_ids().into_iter().collect();
         let links: BTreeSet<u32> = loaded_links().filter_map(|l| Some(l.ok()?.id())).collect();
         Self {
             programs: &self.programs & &programs,
@@ -67,9 +67,10 @@ impl BpfObjects {
             !self.programs.is_empty() && !self.maps.is_empty(),
             "the daemon held nothing: {self:?}"
         );
+        let before = self.left();
         eventually(
             Duration::from_secs(1),
-            &format!("all BPF objects are gone: {:?}", self.left()),
+            &format!("all BPF objects are gone, of {before:?}"),
             || self.left() == Self::default(),
         );
     }

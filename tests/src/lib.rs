@@ -9,22 +9,29 @@
 
 mod api;
 mod bpf;
+pub mod bulk;
 mod capture;
 mod cgroup;
 mod chaosctl;
 mod container;
 mod daemon;
 mod disk;
+pub mod dns;
 mod fault;
+pub mod flood;
 mod link;
 mod netns;
+pub mod oneway;
 pub mod packet;
 mod process;
+mod proxy;
+pub mod rate;
 pub mod raw;
 mod skip;
 mod snapshot;
 mod stall;
 mod stats;
+mod ticker;
 mod topology;
 mod wait;
 pub mod workload;
@@ -38,16 +45,18 @@ pub use container::Container;
 pub use daemon::{Daemon, DaemonBuilder, binary};
 pub use disk::{FailingDisk, SmallDisk};
 pub use fault::FaultFile;
-pub use link::{Device, veth, vlan};
+pub use link::{Device, veth, vlan, vxlan};
 pub use netns::Netns;
 pub use process::{Process, run};
+pub use proxy::Proxy;
 pub use skip::{Since, Skip, require_feature, require_program};
 pub use snapshot::Snapshot;
 pub use stall::{Stopwatch, moved, stalled, stalls, watch_for_stalls};
 pub use stats::{Bounds, binomial_999, lag1_correlation};
+pub use ticker::{Ticker, Ticks};
 pub use topology::{Host, Pair, Router};
 pub use wait::{
     boot_nanos, eventually, eventually_some, is_emulated, is_full_run, monotonic_nanos, patience, settled,
     until, within,
 };
-pub use workload::Workload;
+pub use workload::{Workload, helper_binary};

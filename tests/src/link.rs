@@ -140,3 +140,36 @@ pub fn vlan(parent: &Device, id: u16) -> Result<Device, Skip> {
     netns.ip(&format!("link set {name} up"));
     Ok(Device { netns, name })
 }
+
+/// A VXLAN tunnel `<name>` from a device to an address behind it, up.
+///
+/// # Errors
+/// This kernel has none.
+pub fn vxlan(parent: &Device, name: &str, remote: Ipv4Addr) -> Result<Device, Skip> {
+    let netns = parent.netns.clone();
+    let remote = remote.to_string();
+    let argv = [
+        "ip",
+        "link",
+        "add",
+        name,
+        "type",
+        "vxlan",
+        "id",
+        "7",
+        "dev",
+        &parent.name,
+        "remote",
+        &remote,
+        "dstport",
+        "4789",
+    ];
+    let made = netns.enter(|| succeeds(&argv));
+    require_feature("VXLAN device", Since::Config("CONFIG_VXLAN"), made)?;
+    netns.sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0");
+    netns.ip(&format!("link set {name} up"));
+    Ok(Device {
+        netns,
+        name: name.to_owned(),
+    })
+}

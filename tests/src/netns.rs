@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::linux::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
@@ -13,6 +13,23 @@ use nix::sched::{CloneFlags, setns};
 use crate::process::{run, succeeds};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
+/// Done once a run.
+static LEFT_BEHIND: Once = Once::new();
+
+/// Deletes what test runs left that were killed: a run that ends by itself, well or not, leaves nothing.
+fn delete_left_behind() {
+    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let owner = name
+            .strip_prefix("chaos-t-")
+            .and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            // Another run may be at it, too.
+            let _ = succeeds(&["ip", "netns", "del", name]);
+        }
+    }
+}
 
 /// A named network namespace with its loopback up; deleted with its last handle.
 #[derive(Clone, Debug)]
@@ -30,6 +47,7 @@ impl Netns {
     /// Without root.
     #[allow(clippy::new_without_default, reason = "making a namespace is no default")]
     pub fn new() -> Self {
+        LEFT_BEHIND.call_once(delete_left_behind);
         let name = format!(
             "chaos-t-{}-{}",
             std::process::id(),

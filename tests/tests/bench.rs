@@ -1,106 +1,93 @@
-//! What a packet pays, in nanoseconds over an empty program, measured by BPF_PROG_TEST_RUN in one run of the kernel.
+//! Ours beside its peers and the limits: what `cargo xtask bench` runs, here and in a guest.
 //!
-//! `cargo xtask bench [-- [--json FILE] [--only GROUP] [--quick] [--check]]`: prints the tables; `--json` writes them, too; `--only` passing, dropping, steps, addresses or table; `--quick`
-//! takes fewer samples; `--check` fails when a promise is not kept.
+//! Arguments are names of benchmarks; `--quick` takes fewer samples. Each result is printed as a `chaos_bench::Line`.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+#[path = "bench/addresses.rs"]
+mod addresses;
+#[path = "bench/bandwidth.rs"]
+mod bandwidth;
+#[path = "bench/cost.rs"]
+mod cost;
+#[path = "bench/delay.rs"]
+mod delay;
+#[path = "bench/hit.rs"]
+mod hit;
+#[path = "bench/idle.rs"]
+mod idle;
+#[path = "bench/inject.rs"]
+mod inject;
+#[path = "bench/line.rs"]
+mod line;
+#[path = "bench/loss.rs"]
+mod loss;
+#[path = "bench/paths.rs"]
+mod paths;
+#[path = "bench/recover.rs"]
+mod recover;
+#[path = "bench/round_trip.rs"]
+mod round_trip;
+#[path = "bench/run.rs"]
+mod run;
+#[path = "bench/soak.rs"]
+mod soak;
+#[path = "bench/xdp.rs"]
+mod xdp;
+
 use std::process::ExitCode;
 
+use chaos_bench::{BENCHES, Line, Machine};
 use chaos_tests::Skip;
-use chaos_tests::packet::cost::{Cost, Effort, addresses, dropping, passing, steps, table, text};
 
-#[derive(Default)]
-struct Args {
-    json: Option<PathBuf>,
-    only: Option<String>,
-    quick: bool,
-    check: bool,
-}
+use crate::run::Run;
 
-fn args() -> Result<Args, String> {
-    let mut args = Args::default();
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--json" => args.json = Some(words.next().ok_or("--json needs a FILE")?.into()),
-            "--only" => args.only = Some(words.next().ok_or("--only needs a GROUP")?),
-            "--quick" => args.quick = true,
-            "--check" => args.check = true,
-            // What cargo and libtest's runners say to every test program.
-            "--nocapture" | "--bench" => {}
-            other => {
-                return Err(format!(
-                    "`{other}`: --json FILE, --only GROUP, --quick and --check are known"
-                ));
+/// A name of [`BENCHES`], and what measures it.
+type Bench = (&'static str, fn(&mut Run) -> Result<(), Skip>);
+
+const ALL: &[Bench] = &[
+    ("innocent", cost::innocent),
+    ("steps", cost::steps),
+    ("idle", idle::measure),
+    ("hit", hit::measure),
+    ("looking", cost::looking),
+    ("addresses", addresses::measure),
+    ("xdp", xdp::measure),
+    ("loss", loss::measure),
+    ("delay", delay::measure),
+    ("line", line::measure),
+    ("bandwidth", bandwidth::measure),
+    ("inject", inject::measure),
+    ("recover", recover::measure),
+    ("soak", soak::measure),
+];
+
+fn main() -> ExitCode {
+    let (flags, names): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|word| word.starts_with('-'));
+    // Other flags are what libtest's runners say to every test program.
+    let quick = flags.iter().any(|flag| flag == "--quick");
+    for name in &names {
+        if ALL.iter().all(|(known, _)| known != name) {
+            let known: Vec<&str> = ALL.iter().map(|(known, _)| *known).collect();
+            eprintln!(
+                "bench: no benchmark is called `{name}`; there are {}",
+                known.join(", ")
+            );
+            return ExitCode::from(2);
+        }
+    }
+    println!("{}", Line::Machine(Machine::here()).print());
+    for about in BENCHES {
+        let (name, measure) = ALL
+            .iter()
+            .find(|(name, _)| *name == about.name)
+            .unwrap_or_else(|| panic!("nothing measures {}", about.name));
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            let mut run = Run::new(name, quick);
+            if let Err(skip) = measure(&mut run) {
+                run.absent("all of it", &skip);
             }
         }
     }
-    Ok(args)
-}
-
-type Group = fn(Effort, &mut dyn FnMut(Cost)) -> Result<(), Skip>;
-
-const GROUPS: [(&str, Group); 5] = [
-    ("passing", passing),
-    ("dropping", dropping),
-    ("steps", steps),
-    ("addresses", addresses),
-    ("table", table),
-];
-
-fn measure(effort: Effort, only: Option<&str>) -> Result<Vec<Cost>, Skip> {
-    let mut costs = Vec::new();
-    let mut report = |cost: Cost| {
-        eprintln!("  {}: {:.0}", cost.name, cost.over_empty_ns);
-        costs.push(cost);
-    };
-    for (name, group) in GROUPS {
-        if only.is_none_or(|only| only == name) {
-            group(effort, &mut report)?;
-        }
-    }
-    Ok(costs)
-}
-
-fn main() -> ExitCode {
-    let args = match args() {
-        Ok(args) => args,
-        Err(message) => {
-            eprintln!("bench: {message}");
-            return ExitCode::from(2);
-        }
-    };
-    let effort = if args.quick {
-        Effort {
-            samples: 30,
-            ..Effort::FULL
-        }
-    } else {
-        Effort::FULL
-    };
-    let costs = match measure(effort, args.only.as_deref()) {
-        Ok(costs) => costs,
-        Err(skip) => {
-            println!("SKIP bench: {skip}");
-            return ExitCode::SUCCESS;
-        }
-    };
-    print!("{}", text(&costs));
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&costs).expect("numbers and words");
-        if let Err(error) = std::fs::write(path, text) {
-            eprintln!("bench: {}: {error}", path.display());
-            return ExitCode::FAILURE;
-        }
-    }
-    let missed = costs.iter().filter(|cost| !cost.holds()).count();
-    if missed > 0 {
-        println!("\n{missed} of the promised bounds are missed");
-    }
-    if args.check && missed > 0 {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
+    ExitCode::SUCCESS
 }

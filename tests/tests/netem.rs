@@ -5,12 +5,8 @@
 
 #[path = "netem/bed.rs"]
 mod bed;
-#[path = "netem/bulk.rs"]
-mod bulk;
 #[path = "netem/groups.rs"]
 mod groups;
-#[path = "netem/oneway.rs"]
-mod oneway;
 #[path = "netem/row.rs"]
 mod row;
 

@@ -31,6 +31,14 @@ mod compose;
 mod corrupt;
 #[path = "netns/delay.rs"]
 mod delay;
+#[path = "netns/dns.rs"]
+mod dns;
+#[path = "netns/dns_bed.rs"]
+mod dns_bed;
+#[path = "netns/dns_clients.rs"]
+mod dns_clients;
+#[path = "netns/dns_messages.rs"]
+mod dns_messages;
 #[path = "netns/drop.rs"]
 mod drop;
 #[path = "netns/duplicate.rs"]
@@ -55,10 +63,32 @@ mod health_kinds;
 mod history;
 #[path = "netns/hostname.rs"]
 mod hostname;
+#[path = "netns/http.rs"]
+mod http;
+#[path = "netns/http_checkout.rs"]
+mod http_checkout;
+#[path = "netns/http_choice.rs"]
+mod http_choice;
+#[path = "netns/http_clients.rs"]
+mod http_clients;
+#[path = "netns/http_hyper.rs"]
+mod http_hyper;
+#[path = "netns/http_life.rs"]
+mod http_life;
+#[path = "netns/http_many.rs"]
+mod http_many;
+#[path = "netns/http_unseen.rs"]
+mod http_unseen;
+#[path = "netns/http_wire.rs"]
+mod http_wire;
+#[path = "netns/kernel_line.rs"]
+mod kernel_line;
 #[path = "netns/line.rs"]
 mod line;
 #[path = "netns/line_paths.rs"]
 mod line_paths;
+#[path = "netns/line_rate.rs"]
+mod line_rate;
 #[path = "netns/mtls.rs"]
 mod mtls;
 #[path = "netns/ourselves.rs"]
@@ -93,5 +123,11 @@ mod ssh;
 mod stream;
 #[path = "netns/targets.rs"]
 mod targets;
+#[path = "netns/udp_gso.rs"]
+mod udp_gso;
+#[path = "netns/uncut.rs"]
+mod uncut;
 #[path = "netns/unit_file.rs"]
 mod unit_file;
+#[path = "netns/xdp.rs"]
+mod xdp;

@@ -15,10 +15,18 @@ mod endings;
 mod filters;
 #[path = "testrun/guard.rs"]
 mod guard;
+#[path = "testrun/host.rs"]
+mod host;
+#[path = "testrun/hostile.rs"]
+mod hostile;
 #[path = "testrun/order.rs"]
 mod order;
 #[path = "testrun/parsing.rs"]
 mod parsing;
+#[path = "testrun/questions.rs"]
+mod questions;
+#[path = "testrun/requests.rs"]
+mod requests;
 #[path = "testrun/sockets.rs"]
 mod sockets;
 #[path = "testrun/support.rs"]

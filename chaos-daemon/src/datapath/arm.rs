@@ -10,10 +10,10 @@ use chaos_ebpf_common::{
     abi::{AddressKey, Counters, Hook, Rule, State, trie_bits},
     loss::beginning,
 };
-use chaos_spec::TargetKind;
+use chaos_spec::{TargetKind, api::Line};
 
 use super::{
-    Arm, Datapath, DatapathError, FaultId, descriptors,
+    Arm, Datapath, DatapathError, FaultId, applications, descriptors,
     index::{Name, Who},
     line::LineCounters,
     preview,
@@ -37,6 +37,7 @@ pub(super) struct Armed {
     pub places: Vec<ArmedPlace>,
     pub rules: Vec<ArmedRule>,
     tagged: Option<PathBuf>,
+    application: Option<applications::Place>,
     /// What its lines have counted.
     pub lined: Arc<LineCounters>,
     /// Its lines know that its rules have ended.
@@ -54,15 +55,15 @@ pub(super) struct ArmedPlace {
     pub interfaces: Vec<Interface>,
     /// Index into `STATES`.
     state: u32,
-    /// Whether it has lines.
-    pub lined: bool,
+    /// How its packets travel that the hook cannot treat as they are.
+    pub line: Option<Line>,
     pub label: String,
 }
 
 impl Armed {
-    /// Namespaces in which it has lines.
+    /// Namespaces whose lines, where there are any, have to know of it.
     pub fn lined_spaces(&self) -> HashSet<u32> {
-        let lined = self.places.iter().filter(|place| place.lined);
+        let lined = self.places.iter().filter(|place| place.line.is_some());
         lined.map(|place| place.space).collect()
     }
 }
@@ -104,8 +105,11 @@ impl Datapath {
             .iter()
             .filter_map(|(id, _)| self.faults.remove(id))
             .collect();
-        let ready = descriptors::leave_some()
-            .and_then(|()| self.start_clocks(&mut staged))
+        let by_link = replaced.is_empty() && self.begins_with_its_link(&staged);
+        let attached = if by_link { Ok(()) } else { self.attach_due(&staged) };
+        let ready = attached
+            .and_then(|()| descriptors::leave_some())
+            .and_then(|()| self.start_clocks(&mut staged, boot_ns()))
             .and_then(|()| self.end_rules(&replaced, next));
         if let Err(error) = ready {
             // The old rules go on: their end is an epoch that will not come before it is written anew.
@@ -118,6 +122,11 @@ impl Datapath {
         self.settle_lines(&staged);
         self.end_lined(&mut replaced, &staged);
         self.publish(next);
+        if by_link && let Err(error) = self.begin_with_link(&mut staged) {
+            // Nothing has met the rules, so nothing has changed.
+            self.unstage(staged);
+            return Err(error);
+        }
         self.let_through(&mut replaced);
         let staged: HashMap<FaultId, Armed> = staged.into_iter().collect();
         for mut record in replaced {
@@ -188,8 +197,11 @@ impl Datapath {
     }
 
     /// Writes deadlines into rules that are about to act, and tells their lines.
-    fn start_clocks(&mut self, staged: &mut [(FaultId, Armed)]) -> Result<(), DatapathError> {
-        let now = boot_ns();
+    pub(super) fn start_clocks(
+        &mut self,
+        staged: &mut [(FaultId, Armed)],
+        now: u64,
+    ) -> Result<(), DatapathError> {
         for (_, record) in staged {
             record.deadline = record.arm.ends.at(now);
             for armed in &mut record.rules {
@@ -241,6 +253,7 @@ impl Datapath {
             places: Vec::new(),
             rules: Vec::new(),
             tagged: None,
+            application: None,
             lined: self
                 .faults
                 .get(&arm.id)
@@ -250,7 +263,7 @@ impl Datapath {
             holds_back: false,
             quiet: false,
         };
-        match self.stage_into(&mut record, &drafts) {
+        match self.stage_into(&mut record, &mut drafts) {
             Ok(()) => Ok(record),
             Err(error) => {
                 let new = !self.faults.contains_key(&arm.id);
@@ -260,7 +273,14 @@ impl Datapath {
         }
     }
 
-    fn stage_into(&mut self, record: &mut Armed, drafts: &[Draft]) -> Result<(), DatapathError> {
+    fn stage_into(&mut self, record: &mut Armed, drafts: &mut [Draft]) -> Result<(), DatapathError> {
+        if let Some(application) = drafts.iter().find_map(|draft| draft.application.clone()) {
+            let place = self.put_application(&application)?;
+            record.application = Some(place);
+            for draft in drafts.iter_mut().filter(|draft| draft.application.is_some()) {
+                draft.rule.application = place.index();
+            }
+        }
         let arm = record.arm.clone();
         let arriving = arm.spec.traffic.direction.has_ingress();
         record.tagged = self
@@ -370,8 +390,10 @@ impl Datapath {
                 return Err(error);
             }
         };
-        let lined = hook != Hook::Xdp && drafts.iter().any(|draft| draft.line.is_some());
-        if lined && let Err(error) = self.hold_lines(space, &place.interfaces, hook) {
+        let line = drafts.iter().find_map(|draft| draft.line_at(hook));
+        if line == Some(Line::User)
+            && let Err(error) = self.hold_lines(space, &place.interfaces, hook)
+        {
             if inherited.is_none() {
                 self.free_states.give(state);
             }
@@ -385,7 +407,7 @@ impl Datapath {
             hook,
             interfaces: place.interfaces.clone(),
             state,
-            lined,
+            line,
             label: place.netns.label.clone(),
         });
         let who = match record.identity {
@@ -403,7 +425,7 @@ impl Datapath {
         } else {
             vec![0]
         };
-        for draft in drafts {
+        for draft in drafts.iter().filter(|draft| draft.holds_at(hook)) {
             for ifindex in &devices {
                 let rule = Rule {
                     from_epoch: self.epoch + 1,
@@ -413,7 +435,7 @@ impl Datapath {
                     state,
                     ifindex: *ifindex,
                     unguard: self.guards.lifted(&record.arm.spec.safety.unguard),
-                    ..draft.rule
+                    ..draft.rule_at(hook)
                 };
                 let armed = self.stage_rule(name, rule, draft)?;
                 record.rules.push(armed);
@@ -486,7 +508,7 @@ impl Datapath {
         self.end_lined(std::slice::from_mut(&mut record), &[]);
         self.let_through(std::slice::from_mut(&mut record));
         for place in &record.places {
-            if place.lined {
+            if place.line == Some(Line::User) {
                 self.let_go_lines(place.space, &place.interfaces);
             }
             if place.state != u32::MAX && !self.state_in_use(&record, place) {
@@ -501,6 +523,9 @@ impl Datapath {
         }
         if let Some(folder) = &record.tagged {
             self.tags.let_go(folder);
+        }
+        if let Some(place) = record.application {
+            self.free_application(place);
         }
         if whole {
             self.free_faults.give(record.slot);

@@ -42,8 +42,10 @@ pub struct Capabilities {
     pub xdp: XdpUse,
     /// The way to tc that was chosen.
     pub tc: TcMode,
-    /// Why there is no line, if there is none.
+    /// Why there is no user line, if there is none.
     pub no_line: Option<&'static str>,
+    /// Why the hook does not cut super-packets, if it does not.
+    pub no_cuts: Option<&'static str>,
 }
 
 impl Capabilities {
@@ -74,6 +76,9 @@ impl Capabilities {
         };
         let no_line = match line {
             LineUse::Never => Some("the daemon was started with --line never"),
+            LineUse::Kernel => Some(
+                "the daemon was started with --line kernel, and the kernel line lets nothing wait; start it with --line auto",
+            ),
             _ if !Tap::available() => Some(
                 "this kernel has no TUN/TAP, or /dev/net/tun is missing or closed to the daemon (modprobe tun; in a container, pass the device)",
             ),
@@ -87,11 +92,17 @@ impl Capabilities {
                 why: why.to_owned(),
             });
         }
+        let no_cuts = match line {
+            LineUse::Auto | LineUse::Kernel => None,
+            LineUse::User => Some("the daemon was started with --line user"),
+            LineUse::Never => Some("the daemon was started with --line never"),
+        };
         Ok(Self {
             tcx,
             xdp,
             tc,
             no_line,
+            no_cuts,
         })
     }
 
@@ -122,9 +133,14 @@ impl Capabilities {
             entry("tcx", self.tcx, tcx),
             entry("clsact", true, "part of every kernel this daemon runs on"),
             entry(
+                "line-kernel",
+                self.no_cuts.is_none(),
+                self.no_cuts.unwrap_or("for drop, duplicate and corrupt of what leaves: a super-packet (GSO) of which a wire packet is hit is cut at the hook"),
+            ),
+            entry(
                 "line-user",
                 self.no_line.is_none(),
-                self.no_line.unwrap_or("a TAP device and a timer thread: delay, reorder, bandwidth, and chances of wire packets under GSO"),
+                self.no_line.unwrap_or("a TAP device and a timer thread, for what the kernel line cannot do: delay, reorder, bandwidth, corrupt with checksum: leave, and chances of wire packets in super-packets that arrive"),
             ),
             entry("xdp-native", self.xdp != XdpUse::Never, xdp),
             entry(

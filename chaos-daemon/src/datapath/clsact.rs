@@ -241,26 +241,63 @@ fn takes_egress(netns: &Netns, interface: &Interface) -> Result<(), DatapathErro
     }
 }
 
+/// Whether what leaves by one of these devices may have to wait for the time that its socket says: then packets of
+/// no socket overtake those of the same flow (net/sched/sch_fq.c, `fq_classify`).
+pub fn pace(netns: &Netns, interfaces: &[Interface]) -> bool {
+    let indices: Vec<i32> = interfaces
+        .iter()
+        .map(|interface| interface.index as i32)
+        .collect();
+    let found = netns.run(move || {
+        on_runtime(async {
+            let all = qdiscs().await?;
+            let pacing = |kind: &str| matches!(kind, "fq" | "etf");
+            Ok(all
+                .iter()
+                .any(|(index, _, kind)| indices.contains(index) && pacing(kind)))
+        })
+    });
+    match found {
+        Ok(Ok(found)) => found,
+        // A kernel without queues to choose from.
+        Ok(Err(error)) => {
+            tracing::debug!(error, netns.label, "its queues cannot be listed");
+            false
+        }
+        Err(error) => {
+            tracing::debug!(%error, netns.label, "its queues cannot be listed");
+            false
+        }
+    }
+}
+
 /// The kind of the qdisc in the place of clsact.
 async fn kind_at_clsact(ifindex: i32) -> Result<Option<String>, rtnetlink::Error> {
+    let there = |(index, parent, _): &(i32, wire::TcHandle, String)| {
+        *index == ifindex && *parent == wire::TcHandle::CLSACT
+    };
+    Ok(qdiscs().await?.into_iter().find(there).map(|(.., kind)| kind))
+}
+
+/// All qdiscs: their devices, what they hang on, and their kinds.
+async fn qdiscs() -> Result<Vec<(i32, wire::TcHandle, String)>, rtnetlink::Error> {
     let (connection, handle, _) =
         rtnetlink::new_connection().map_err(|e| rtnetlink::Error::NamespaceError(e.to_string()))?;
     let connection = tokio::spawn(connection);
-    let mut qdiscs = handle.qdisc().get().index(ifindex).execute().boxed();
-    let mut kind = None;
-    while let Some(qdisc) = qdiscs.try_next().await? {
-        if qdisc.header.index == ifindex && qdisc.header.parent == wire::TcHandle::CLSACT {
-            kind = qdisc
-                .attributes
-                .into_iter()
-                .find_map(|attribute| match attribute {
-                    wire::TcAttribute::Kind(kind) => Some(kind),
-                    _ => None,
-                });
-        }
+    let mut found = handle.qdisc().get().execute().boxed();
+    let mut all = Vec::new();
+    while let Some(qdisc) = found.try_next().await? {
+        let kind = qdisc
+            .attributes
+            .into_iter()
+            .find_map(|attribute| match attribute {
+                wire::TcAttribute::Kind(kind) => Some(kind),
+                _ => None,
+            });
+        all.extend(kind.map(|kind| (qdisc.header.index, qdisc.header.parent, kind)));
     }
     connection.abort();
-    Ok(kind)
+    Ok(all)
 }
 
 /// Runs netlink requests where the calling thread is.

@@ -99,8 +99,8 @@ where
         if next == before {
             return Ok(());
         }
-        if next.value == NONE || (next.value == ASK && before.value != NONE) {
-            // A key is replaced only while the value says not to look at it.
+        // A key is replaced only while the value says not to look at it.
+        if next.value == NONE {
             next.key = before.key;
         } else if before.value != NONE && next.key != before.key {
             let between = Front { value: ASK, ..before };

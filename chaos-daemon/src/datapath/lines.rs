@@ -10,18 +10,26 @@ use chaos_ebpf_common::abi::{Hook, flags};
 use super::{
     Arm, Datapath, DatapathError, FaultId,
     arm::{Armed, ArmedRule},
+    clsact,
     line::{self, Back, Ended, Line, LineRule, Receipt},
     space::TcMode,
 };
 use crate::{
     plan::{BandwidthPlan, Draft},
-    target::Interface,
+    target::{Interface, Place},
 };
 
 impl Datapath {
     /// Fits drafts to what lines can be had: a fault that needs one is refused where there is none, one that would
     /// only be more exact does without.
     pub(super) fn fit(&self, arm: &Arm, drafts: &mut [Draft]) -> Result<(), DatapathError> {
+        let mut exact = drafts
+            .iter_mut()
+            .filter(|draft| draft.rule.flags & flags::LINE_BULK != 0)
+            .peekable();
+        if exact.peek().is_some() && self.cuts(arm) {
+            exact.for_each(|draft| draft.rule.flags |= flags::CUT);
+        }
         // What comes back to a loopback is routed anew, and 127.0.0.0/8 is then taken for a forgery
         // (net/ipv4/route.c, `ip_route_input_slow`).
         let looped = arm
@@ -48,6 +56,17 @@ impl Datapath {
         Ok(())
     }
 
+    /// Whether the hook cuts super-packets of this fault that leave.
+    fn cuts(&self, arm: &Arm) -> bool {
+        if self.capabilities.no_cuts.is_some() {
+            return false;
+        }
+        // The choice is open, and the user line keeps the order.
+        let open = self.capabilities.no_line.is_none() && arm.spec.traffic.direction.has_egress();
+        let paced = |place: &Place| clsact::pace(&place.netns, &place.interfaces);
+        !(open && arm.target.places.iter().any(paced))
+    }
+
     /// Opens the lines of these devices for a fault at this hook, or counts one more user.
     pub(super) fn hold_lines(
         &mut self,
@@ -60,7 +79,13 @@ impl Datapath {
         };
         let line = match &mut open.line {
             Some(line) => line,
-            none => none.insert(Line::start(open.netns.clone(), &self.maps)?),
+            none => {
+                let line = none.insert(Line::start(open.netns.clone(), &self.maps)?);
+                // What is cut at the hook otherwise comes here behind rules that make packets wait.
+                let acting = self.faults.values().filter(|record| !record.off_line);
+                line.put(acting.flat_map(|record| line_rules(record, space)).collect());
+                line
+            }
         };
         let mut back = match (hook, self.capabilities.tc) {
             (Hook::Ingress, TcMode::Tcx) => Some(Back::Link(&open.programs.back)),
@@ -123,15 +148,7 @@ impl Datapath {
                     tracing::warn!(%error, fault = record.name, "no backpressure: the line alone limits");
                 }
             }
-            let rules = lined(record, space).filter_map(|armed| {
-                let rule = LineRule {
-                    rule: armed.rule,
-                    plan: Arc::clone(armed.line.as_ref()?),
-                    counters: Arc::clone(&record.lined),
-                };
-                Some((armed.slot, rule))
-            });
-            line.put(rules.collect());
+            line.put(line_rules(record, space).collect());
         }
         record.holds_back = true;
     }
@@ -202,6 +219,18 @@ fn held_back(armed: &ArmedRule) -> Option<(u32, BandwidthPlan)> {
 fn lined(record: &Armed, space: u32) -> impl Iterator<Item = &ArmedRule> {
     record.rules.iter().filter(move |armed| {
         armed.name.netns == space && armed.name.hook != Hook::Xdp && armed.line.is_some()
+    })
+}
+
+/// The same, as the line knows them.
+fn line_rules(record: &Armed, space: u32) -> impl Iterator<Item = (u32, LineRule)> {
+    lined(record, space).filter_map(|armed| {
+        let rule = LineRule {
+            rule: armed.rule,
+            plan: Arc::clone(armed.line.as_ref()?),
+            counters: Arc::clone(&record.lined),
+        };
+        Some((armed.slot, rule))
     })
 }
 

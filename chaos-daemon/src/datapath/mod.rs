@@ -5,7 +5,9 @@
 //! act and all replaced ones stop. *Retire*: what nobody needs is taken away. A failure while staging undoes
 //! the stage; there is nothing to undo after.
 
+mod applications;
 mod arm;
+mod attach;
 mod capabilities;
 mod clsact;
 mod descriptors;
@@ -47,6 +49,7 @@ pub use own::{OwnFlow, OwnFlows};
 pub use space::ProgramFds;
 
 use self::{
+    applications::Applications,
     arm::Armed as Record,
     exit::ExitWatch,
     index::Index,
@@ -59,6 +62,7 @@ use self::{
 };
 use crate::{
     safety::{guard::GuardList, journal::Journal},
+    sys::{bpf, memory},
     target::Resolved,
 };
 
@@ -87,6 +91,8 @@ pub enum LineUse {
     /// The best that this host has.
     #[default]
     Auto,
+    /// The hook itself, for what leaves and does not have to wait.
+    Kernel,
     /// A TAP device and a thread of this process.
     User,
     /// None: what needs one is refused.
@@ -134,6 +140,19 @@ pub struct Arm {
     pub addresses: Vec<IpNet>,
 }
 
+/// Packets of a fault that are not what its author may think of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// Some stood for several wire packets.
+    pub super_packets: bool,
+    /// So many began a record of TLS where requests were looked for.
+    pub tls: u64,
+    /// So many began HTTP/2.
+    pub http2: u64,
+    /// So many held a part of a request.
+    pub split: u64,
+}
+
 /// What arming came to.
 #[derive(Clone, Debug, Default)]
 pub struct Armed {
@@ -153,6 +172,7 @@ pub struct Datapath {
     journal: Journal,
     index: Index,
     tags: Tags,
+    applications: Applications,
     exit_watch: ExitWatch,
     spaces: HashMap<u32, Space>,
     spare: Spare,
@@ -187,6 +207,9 @@ impl Datapath {
             },
             options.log,
         )?;
+        if let Err(error) = bpf::make_room_for_links(maps.newcomers.as_fd()) {
+            tracing::debug!(%error, "no room for links ahead; the first fault begins later");
+        }
         let exit_watch = ExitWatch::new(exit);
         let mut datapath = Self {
             object,
@@ -195,6 +218,7 @@ impl Datapath {
             journal,
             index: Index::default(),
             tags: Tags::default(),
+            applications: Applications::default(),
             exit_watch,
             spaces: HashMap::new(),
             spare: Spare::default(),
@@ -210,6 +234,7 @@ impl Datapath {
         };
         datapath.publish(1);
         datapath.spare = Spare::load(&datapath.object.loader, &mut datapath.free_spaces)?;
+        memory::give_back();
         Ok(datapath)
     }
 
@@ -285,7 +310,9 @@ impl Datapath {
             sum.corrupted += cpu.corrupted;
             sum.reset += cpu.reset;
             sum.rejected += cpu.rejected;
-            sum.unseen += cpu.unseen;
+            sum.unseen += cpu.unseen + cpu.tls + cpu.http2 + cpu.split;
+            sum.answered += cpu.answered;
+            sum.delayed += cpu.delayed;
         }
         record.lined.add_to(&mut sum);
         let touched = sum.dropped
@@ -295,23 +322,29 @@ impl Datapath {
             + sum.duplicated
             + sum.corrupted
             + sum.reset
-            + sum.rejected;
+            + sum.rejected
+            + sum.answered;
         sum.passed = sum.matched.saturating_sub(touched);
         Ok(sum)
     }
 
-    /// Whether a fault has met super-packets so far, which stand for several wire packets each.
+    /// What the packets of a fault were that a person should know of.
     ///
     /// # Errors
     /// As [`Datapath::counters`].
-    pub fn met_super_packets(&self, id: FaultId) -> Result<bool, DatapathError> {
+    pub fn met(&self, id: FaultId) -> Result<Met, DatapathError> {
         let record = self.faults.get(&id).ok_or(DatapathError::Unknown(id.0))?;
         let cpus = self
             .maps
             .counters
             .get(&record.slot, 0)
             .map_err(|e| DatapathError::map("COUNTERS", e))?;
-        Ok(cpus.iter().any(|cpu| cpu.aggregated > 0))
+        Ok(Met {
+            super_packets: cpus.iter().any(|cpu| cpu.aggregated > 0),
+            tls: cpus.iter().map(|cpu| cpu.tls).sum(),
+            http2: cpus.iter().map(|cpu| cpu.http2).sum(),
+            split: cpus.iter().map(|cpu| cpu.split).sum(),
+        })
     }
 
     /// Statistics of the programs as a whole: name and count.

@@ -4,13 +4,13 @@ use std::{os::fd::AsFd, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, SkStorage},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, ProgramArray, RingBuf, SkStorage},
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::abi::{
-    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Daemon, FlowKey, Front, Line, LineKey, Netns, Rule,
-    Scope, ScopeKey, State, Tag, control,
+    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Daemon, Dns, FlowKey, Front, Http, Line, LineKey,
+    Netns, Rule, Scope, ScopeKey, State, Tag, applications, control,
 };
 
 use super::{DatapathError, exit::this_process, ledger::Ledger};
@@ -20,7 +20,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
 
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
-const SHARED: [&str; 25] = [
+const SHARED: [&str; 30] = [
     "CONTROL",
     "NETNS",
     "SCOPES",
@@ -43,6 +43,11 @@ const SHARED: [&str; 25] = [
     "NEWCOMERS",
     "KNOWN_NETNS",
     "LINES",
+    "HTTP",
+    "DNS",
+    "REQUESTS",
+    "PROGRAMS",
+    "HEADS",
     "WORK",
     "TAGS",
     "AYA_LOGS",
@@ -72,6 +77,9 @@ pub struct Maps {
     pub newcomers: RingBuf<MapData>,
     pub known_netns: HashMap<MapData, u64, u32>,
     pub lines: HashMap<MapData, LineKey, Line>,
+    pub http: Array<MapData, Http>,
+    pub dns: Array<MapData, Dns>,
+    pub programs: ProgramArray<MapData>,
     /// `STATES` and `SPENT` as words, which lines share with the programs.
     pub state_words: Arc<Words>,
     pub spent_words: Arc<Words>,
@@ -172,6 +180,25 @@ impl Loader {
             ingress: program::<SchedClassifier>(&mut ebpf, "chaos_ingress")?,
             back: program::<SchedClassifier>(&mut ebpf, "chaos_back")?,
         })
+    }
+
+    /// The programs that look into payloads, with their places in `PROGRAMS`. They belong to no namespace.
+    pub fn applications(&self) -> Result<[(u32, ProgramFd); 3], DatapathError> {
+        let mut ebpf = self.load(0)?;
+        Ok([
+            (
+                applications::LOOK,
+                program::<SchedClassifier>(&mut ebpf, "chaos_look")?,
+            ),
+            (
+                applications::ACT,
+                program::<SchedClassifier>(&mut ebpf, "chaos_act")?,
+            ),
+            (
+                applications::ANSWER,
+                program::<SchedClassifier>(&mut ebpf, "chaos_answer")?,
+            ),
+        ])
     }
 
     /// The XDP program of the namespace with this index.
@@ -309,6 +336,9 @@ impl Maps {
             newcomers: take!("NEWCOMERS"),
             known_netns: take!("KNOWN_NETNS"),
             lines: take!("LINES"),
+            http: take!("HTTP"),
+            dns: take!("DNS"),
+            programs: take!("PROGRAMS"),
             state_words,
             spent_words,
             tags: take!("TAGS"),

@@ -18,7 +18,6 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
     };
     let mut drafts = plan::drafts(&arm.spec, &context)?;
     datapath.fit(arm, &mut drafts)?;
-    let lined = drafts.iter().any(|draft| draft.line.is_some());
     let mut planned = PlannedFault {
         name: arm.name.clone(),
         ..PlannedFault::default()
@@ -42,12 +41,12 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
                 (_, TcMode::Tcx) => Mode::Tcx,
                 (_, TcMode::Clsact) => Mode::Clsact,
             };
-            let line = (lined && hook != Hook::Xdp).then_some(Line::User);
+            let line = drafts.iter().find_map(|draft| draft.line_at(hook));
             for interface in &place.interfaces {
                 planned
                     .attachments
                     .push(attachment(place.netns.label.clone(), interface, hook, mode, line));
-                if line.is_some() && hook == Hook::Egress && arm.spec.fault.bandwidth.is_some() {
+                if line == Some(Line::User) && hook == Hook::Egress && arm.spec.fault.bandwidth.is_some() {
                     let what = format!(
                         "a TAP device ({OURS}N) with htb in {}, to hold senders back",
                         place.netns.label
@@ -59,7 +58,7 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
                         });
                     }
                 }
-                if line.is_some() && !entrances.contains(&(place.netns.inode, interface.index)) {
+                if line == Some(Line::User) && !entrances.contains(&(place.netns.inode, interface.index)) {
                     entrances.push((place.netns.inode, interface.index));
                     planned.host_changes.push(HostChange {
                         what: format!(
@@ -166,7 +165,7 @@ pub(super) fn answer(datapath: &Datapath, record: &Record) -> super::Armed {
         let Some(space) = datapath.spaces.get(&place.space) else {
             continue;
         };
-        let line = place.lined.then_some(Line::User);
+        let line = place.line;
         for interface in &place.interfaces {
             let Some(mode) = space.mode(interface.index, place.hook) else {
                 continue;

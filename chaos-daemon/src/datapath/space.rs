@@ -32,6 +32,8 @@ pub enum TcMode {
 }
 
 enum Attached {
+    /// A link that is still to be made: [`Space::attach_due`].
+    Due,
     Link(bpf::Link),
     Filter(Filter),
 }
@@ -107,7 +109,8 @@ impl Space {
         self.places.is_empty()
     }
 
-    /// Attaches to a hook of these devices, or counts one more user where that has been done. All or none.
+    /// Attaches to a hook of these devices, or counts one more user where that has been done. All or none. Where links
+    /// are to be made, [`Space::attach_due`] has to follow.
     pub fn hold(
         &mut self,
         object: &Object,
@@ -123,7 +126,7 @@ impl Space {
         if !missing.is_empty() {
             let made = match (hook, mode) {
                 (Hook::Xdp, _) => self.attach_xdp(object, &missing)?,
-                (_, TcMode::Tcx) => self.attach_tcx(&missing, hook)?,
+                (_, TcMode::Tcx) => missing.iter().map(|_| Attached::Due).collect(),
                 (_, TcMode::Clsact) => self.attach_clsact(object, &missing, hook, journal)?,
             };
             for (interface, attached) in missing.iter().zip(made) {
@@ -187,7 +190,7 @@ impl Space {
             .get(&(ifindex, hook))
             .map(|place| match (hook, &place.attached) {
                 (Hook::Xdp, _) => Mode::XdpNative,
-                (_, Attached::Link(_)) => Mode::Tcx,
+                (_, Attached::Link(_) | Attached::Due) => Mode::Tcx,
                 (_, Attached::Filter(_)) => Mode::Clsact,
             })
     }
@@ -211,12 +214,40 @@ impl Space {
         }
     }
 
-    fn attach_tcx(&self, interfaces: &[&Interface], hook: Hook) -> Result<Vec<Attached>, DatapathError> {
-        let (program, at) = match hook {
-            Hook::Egress => (&self.programs.egress, bpf::Hook::TcxEgress),
-            _ => (&self.programs.ingress, bpf::Hook::TcxIngress),
-        };
-        self.link_all(program, interfaces, at)
+    /// Whether the link to this hook of a device is still to be made.
+    pub fn is_due(&self, ifindex: u32, hook: Hook) -> bool {
+        let place = self.places.get(&(ifindex, hook));
+        place.is_some_and(|place| matches!(place.attached, Attached::Due))
+    }
+
+    /// Makes the links that are due. One that fails stays due, as do those after it.
+    pub fn attach_due(&mut self) -> Result<(), DatapathError> {
+        let due: Vec<(u32, Hook)> = self
+            .places
+            .keys()
+            .copied()
+            .filter(|(ifindex, hook)| self.is_due(*ifindex, *hook))
+            .collect();
+        for hook in [Hook::Egress, Hook::Ingress] {
+            let indices: Vec<u32> = due
+                .iter()
+                .filter(|(_, at)| *at == hook)
+                .map(|(index, _)| *index)
+                .collect();
+            if indices.is_empty() {
+                continue;
+            }
+            let (program, at) = match hook {
+                Hook::Egress => (&self.programs.egress, bpf::Hook::TcxEgress),
+                _ => (&self.programs.ingress, bpf::Hook::TcxIngress),
+            };
+            for (index, link) in indices.iter().zip(self.link_all(program, &indices, at)?) {
+                if let Some(place) = self.places.get_mut(&(*index, hook)) {
+                    place.attached = Attached::Link(link);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn attach_xdp(
@@ -228,28 +259,28 @@ impl Space {
             Some(program) => program,
             None => object.loader.xdp(self.index)?,
         };
-        let made = self.link_all(&program, interfaces, bpf::Hook::XdpNative);
+        let indices: Vec<u32> = interfaces.iter().map(|interface| interface.index).collect();
+        let made = self.link_all(&program, &indices, bpf::Hook::XdpNative);
         self.xdp = Some(program);
-        made
+        Ok(made?.into_iter().map(Attached::Link).collect())
     }
 
+    /// Links to these devices, all or none.
     fn link_all(
         &self,
         program: &ProgramFd,
-        interfaces: &[&Interface],
+        indices: &[u32],
         at: bpf::Hook,
-    ) -> Result<Vec<Attached>, DatapathError> {
-        let links: Result<Vec<bpf::Link>, (String, io::Error)> = self.netns.run(|| {
-            let link = |interface: &&Interface| {
-                bpf::Link::device(program.as_fd(), interface.index, at)
-                    .map_err(|e| (interface.name.clone(), e))
-            };
-            interfaces.iter().map(link).collect()
+    ) -> Result<Vec<bpf::Link>, DatapathError> {
+        let links: Result<Vec<bpf::Link>, (u32, io::Error)> = self.netns.run(|| {
+            let link = |index: &u32| bpf::Link::device(program.as_fd(), *index, at).map_err(|e| (*index, e));
+            indices.iter().map(link).collect()
         })?;
-        let links = links.map_err(|(name, e)| {
+        links.map_err(|(index, e)| {
+            let name = self.places.iter().find(|((known, _), _)| *known == index);
+            let name = name.map_or_else(|| format!("device {index}"), |(_, place)| place.name.clone());
             DatapathError::system(format!("attach {at:?} to {name} in {}", self.netns.label), e)
-        })?;
-        Ok(links.into_iter().map(Attached::Link).collect())
+        })
     }
 
     fn attach_clsact(

@@ -8,6 +8,7 @@ use super::{
     object::{Loader, Programs},
     slots::Slots,
 };
+use crate::sys::memory;
 
 /// The programs of at most one namespace, with its index.
 #[derive(Default)]
@@ -38,9 +39,11 @@ impl Spare {
         }
         let index = free.take()?;
         let loader = loader.clone();
-        let thread = thread::Builder::new()
-            .name("verify".to_owned())
-            .spawn(move || loader.programs(index));
+        let thread = thread::Builder::new().name("verify".to_owned()).spawn(move || {
+            let programs = loader.programs(index);
+            memory::give_back();
+            programs
+        });
         match thread {
             Ok(thread) => {
                 *self = Self::Loading(index, thread);

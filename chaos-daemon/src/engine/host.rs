@@ -64,8 +64,18 @@ impl Kernel for Datapath {
 
     fn notices(&self, id: FaultId) -> Vec<WarningKind> {
         let mut notices = Vec::new();
-        if self.met_super_packets(id).unwrap_or(false) {
+        let met = self.met(id).unwrap_or_default();
+        if met.super_packets {
             notices.push(WarningKind::SuperPackets);
+        }
+        for (packets, notice) in [
+            (met.tls, WarningKind::TlsUnseen { packets: met.tls }),
+            (met.http2, WarningKind::Http2Unseen { packets: met.http2 }),
+            (met.split, WarningKind::RequestSplit { packets: met.split }),
+        ] {
+            if packets > 0 {
+                notices.push(notice);
+            }
         }
         match self.line_lost(id) {
             0 => {}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use chaos_fuzz::{Bytes, cases, damaged};
 use chaos_spec::api::{FaultView, Phase, Status};
@@ -34,6 +35,8 @@ async fn record(state: &Path, messages: &[&str]) {
             .await
             .expect("a record is kept whatever was there before");
     }
+    // The head follows the last answer.
+    audit.settle(Duration::from_secs(10)).await;
 }
 
 fn verify(state: &Path) -> Verdict {

@@ -77,7 +77,7 @@ pub(super) fn plan(spec: &Fault, rule: &mut Rule) -> Option<LinePlan> {
             .corrupt
             .as_ref()
             .and_then(|flip| in_runs(flip.chance, flip.correlation, flip.compat, rule, Stream::Corrupt)),
-        delay: spec.delay.as_ref().map(|delay| {
+        delay: requests(spec).as_ref().or(spec.delay.as_ref()).map(|delay| {
             let correlation = delay
                 .correlation
                 .map_or(0.0, |share| share.threshold() as f64 / 2f64.powi(32));
@@ -112,7 +112,7 @@ pub(super) fn plan(spec: &Fault, rule: &mut Rule) -> Option<LinePlan> {
             .is_some_and(|corrupt| corrupt.checksum == Checksum::Leave),
     };
     for (asked, bit) in [
-        (plan.delay.is_some(), fault::DELAY),
+        (spec.delay.is_some(), fault::DELAY),
         (plan.reorder.is_some(), fault::REORDER),
         (plan.bandwidth.is_some(), fault::BANDWIDTH),
     ] {
@@ -129,6 +129,23 @@ pub(super) fn plan(spec: &Fault, rule: &mut Rule) -> Option<LinePlan> {
         return None;
     }
     Some(plan)
+}
+
+/// The wait of requests and look-ups, as a delay: those that follow one another on a connection keep their order.
+fn requests(spec: &Fault) -> Option<chaos_spec::Delay> {
+    let latency = match (&spec.http, &spec.dns) {
+        (Some(http), _) => http.delay?,
+        (_, Some(dns)) => dns.delay?,
+        _ => return None,
+    };
+    Some(chaos_spec::Delay {
+        latency,
+        jitter: None,
+        distribution: None,
+        correlation: None,
+        order: Order::Keep,
+        compat: None,
+    })
 }
 
 /// What the hook has no memory for; `None` when each packet is hit by itself.

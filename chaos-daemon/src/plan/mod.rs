@@ -1,9 +1,10 @@
 //! From what people write to what the kernel reads. Pure: no map, no file, no clock.
 
 mod addresses;
+mod application;
 mod choice;
 mod distribution;
-mod fault;
+mod faults;
 mod filing;
 mod line;
 mod words;
@@ -11,19 +12,20 @@ mod words;
 use std::sync::Arc;
 
 use chaos_ebpf_common::{
-    abi::{CELL_RULES, PREFIXES, Ports, RANGES, Rule, flags, protocol},
+    abi::{CELL_RULES, Hook, PREFIXES, Ports, RANGES, Rule, fault, flags, protocol},
     address::{Address, Prefix},
     rng::CERTAIN,
 };
-use chaos_spec::{Connections, FaultSpec, PortRange, Protocol};
+use chaos_spec::{Connections, Dns, DnsTcp, FaultSpec, PortRange, Protocol, api::Line};
 use ipnet::IpNet;
 use thiserror::Error;
 
 pub use addresses::TriePrefix;
 pub(crate) use addresses::holds_v4;
+pub use application::Application;
 pub use choice::Choice;
 pub use distribution::{Jitter, normal};
-pub use fault::xdp_can_do;
+pub use faults::xdp_can_do;
 pub use filing::{CellParts, Filing};
 pub use line::{BandwidthPlan, DelayPlan, LinePlan, ReorderPlan};
 pub use words::rule_text;
@@ -71,6 +73,39 @@ pub struct Draft {
     pub trie: Arc<[TriePrefix]>,
     /// What is carried out on the line.
     pub line: Option<Arc<LinePlan>>,
+    /// What is looked for in payloads.
+    pub application: Option<Arc<Application>>,
+    /// Where it holds; everywhere, if nothing is said.
+    pub only: Option<Hook>,
+}
+
+impl Draft {
+    /// Whether it holds at a hook.
+    pub fn holds_at(&self, hook: Hook) -> bool {
+        self.only
+            .is_none_or(|only| (only == Hook::Egress) == (hook == Hook::Egress))
+    }
+
+    /// Its rule at a hook. Super-packets that leave are cut there, those that arrive are not: what has arrived stands in
+    /// a queue of the kernel, and pieces would have to go behind it.
+    pub fn rule_at(&self, hook: Hook) -> Rule {
+        let mut rule = self.rule;
+        if hook != Hook::Egress {
+            rule.flags &= !flags::CUT;
+        } else if rule.flags & flags::CUT != 0 {
+            rule.flags &= !flags::LINE_BULK;
+        }
+        rule
+    }
+
+    /// What carries packets for it, at a hook, when the hook cannot treat them as they are.
+    pub fn line_at(&self, hook: Hook) -> Option<Line> {
+        match hook {
+            Hook::Xdp => None,
+            Hook::Egress if self.rule.flags & flags::CUT != 0 => Some(Line::Kernel),
+            _ => (self.rule.flags & (flags::LINE | flags::LINE_BULK) != 0).then_some(Line::User),
+        }
+    }
 }
 
 const _: () = assert!(chaos_spec::MAX_FLOWS == chaos_ebpf_common::abi::MAX_FLOWS as u64);
@@ -88,13 +123,39 @@ pub struct Context<'a> {
 /// hosts that have no address yet.
 pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, PlanError> {
     let traffic = &spec.traffic;
+    let local = merge(traffic.local.iter().flat_map(|local| &local.ports));
+    let remote = merge(traffic.remote.iter().flat_map(|remote| &remote.ports));
+    if spec.fault.dns.is_none() || !local.is_empty() || !remote.is_empty() {
+        return drafts_of_ports(spec, context, &local, &remote, None);
+    }
+    // Look-ups that leave go to a server's port, those that arrive come to one.
+    let server = [Ports {
+        first: Dns::PORT,
+        last: Dns::PORT,
+    }];
+    let mut drafts = Vec::new();
+    if traffic.direction.has_egress() {
+        drafts.extend(drafts_of_ports(spec, context, &[], &server, Some(Hook::Egress))?);
+    }
+    if traffic.direction.has_ingress() {
+        drafts.extend(drafts_of_ports(spec, context, &server, &[], Some(Hook::Ingress))?);
+    }
+    Ok(drafts)
+}
+
+fn drafts_of_ports(
+    spec: &FaultSpec,
+    context: &Context<'_>,
+    local_ports: &[Ports],
+    remote_ports: &[Ports],
+    only: Option<Hook>,
+) -> Result<Vec<Draft>, PlanError> {
+    let traffic = &spec.traffic;
     let remote = traffic.remote.clone().unwrap_or_default();
     let Some(remotes) = addresses::remotes(&remote, context.addresses) else {
         return Ok(Vec::new());
     };
-    let local_ports = merge(traffic.local.iter().flat_map(|local| &local.ports));
-    let remote_ports = merge(&remote.ports);
-    let filing = filing::file(&local_ports, &remote_ports, &remotes);
+    let filing = filing::file(local_ports, remote_ports, &remotes);
     if filing.cells() > CELLS_PER_FAULT {
         return Err(PlanError::TooManyAddresses {
             count: filing.cells(),
@@ -102,10 +163,20 @@ pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, Pla
         });
     }
 
-    let locals_of_rules = filing.checked_locals(&local_ports);
-    let remotes_of_rules = filing.checked_remotes(&remote_ports);
+    let locals_of_rules = filing.checked_locals(local_ports);
+    let remotes_of_rules = filing.checked_remotes(remote_ports);
     // All of them stand in the same cells, which hold so many.
-    let count = locals_of_rules.len() * remotes_of_rules.len();
+    let each = if spec
+        .fault
+        .dns
+        .as_ref()
+        .is_some_and(|dns| dns.tcp == DnsTcp::Reset)
+    {
+        2
+    } else {
+        1
+    };
+    let count = each * locals_of_rules.len() * remotes_of_rules.len();
     if count > CELL_RULES {
         return Err(PlanError::TooManyPorts {
             locals: local_ports.len(),
@@ -136,23 +207,33 @@ pub fn drafts(spec: &FaultSpec, context: &Context<'_>) -> Result<Vec<Draft>, Pla
         },
         ..Rule::default()
     };
-    fault::write(&spec.fault, &mut rule);
+    faults::write(&spec.fault, &mut rule);
+    let application = application::write(&spec.fault, &mut rule).map(Arc::new);
     let line = line::plan(&spec.fault, &mut rule).map(Arc::new);
+    let beside = spec
+        .fault
+        .dns
+        .as_ref()
+        .and_then(|dns| application::over_tcp(dns, &rule));
     let trie: Arc<[TriePrefix]> = addresses::write(&remotes, filing.has_remote(), &mut rule).into();
     let filing = Arc::new(filing);
 
     let mut drafts = Vec::with_capacity(count);
     for local in &locals_of_rules {
         for remote in &remotes_of_rules {
-            let mut rule = rule;
-            (rule.local_ports, rule.local_ranges) = ranges(local);
-            (rule.remote_ports, rule.remote_ranges) = ranges(remote);
-            drafts.push(Draft {
-                rule,
-                filing: Arc::clone(&filing),
-                trie: Arc::clone(&trie),
-                line: line.clone(),
-            });
+            for mut rule in std::iter::once(rule).chain(beside) {
+                (rule.local_ports, rule.local_ranges) = ranges(local);
+                (rule.remote_ports, rule.remote_ranges) = ranges(remote);
+                let asks = rule.faults & (fault::HTTP | fault::DNS) != 0;
+                drafts.push(Draft {
+                    rule,
+                    filing: Arc::clone(&filing),
+                    trie: Arc::clone(&trie),
+                    line: line.clone().filter(|_| application.is_none() || asks),
+                    application: application.clone().filter(|_| asks),
+                    only,
+                });
+            }
         }
     }
     Ok(drafts)

@@ -253,7 +253,7 @@ fn sixty_five_thousand_addresses_are_one_rule() {
 fn correlated_and_bursty_loss_become_chains() {
     let mut fault = Fault::drop(chaos_spec::Drop::chance(Chance::percent(20).unwrap()));
     let mut rule = Rule::default();
-    fault::write(&fault, &mut rule);
+    faults::write(&fault, &mut rule);
     assert_eq!(
         (rule.drop.model, rule.drop.chance),
         (loss::CHANCE, Chance::percent(20).unwrap().threshold())
@@ -261,7 +261,7 @@ fn correlated_and_bursty_loss_become_chains() {
     fault.drop = fault
         .drop
         .map(|d| d.with_correlation(Chance::percent(75).unwrap()));
-    fault::write(&fault, &mut rule);
+    faults::write(&fault, &mut rule);
     assert_eq!(rule.drop.model, loss::GILBERT_ELLIOTT);
     assert!(xdp_can_do(&fault));
     assert!(!xdp_can_do(&Fault::reset(Chance::percent(1).unwrap())));

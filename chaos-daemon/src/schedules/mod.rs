@@ -8,6 +8,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ struct Shared {
     kept: Mutex<BTreeMap<String, Kept>>,
     /// There is another schedule, or one less.
     changed: Notify,
+    /// Schedules added so far.
+    added: AtomicU64,
 }
 
 impl Schedules {
@@ -75,6 +78,7 @@ impl Schedules {
                 kept: Mutex::new(kept.collect()),
                 store,
                 changed: Notify::new(),
+                added: AtomicU64::new(0),
             }),
         }
     }
@@ -97,7 +101,7 @@ impl Schedules {
             .ok_or_else(|| ScheduleError::Unknown(name.to_owned()))
     }
 
-    /// Keeps a schedule, in place of one of the same name.
+    /// Keeps a schedule, in place of one of the same name, whose counts go on.
     ///
     /// # Errors
     /// It may not be kept; nothing has changed.
@@ -110,24 +114,26 @@ impl Schedules {
         let name = submission.schedule.name().to_owned();
         let spec = &submission.schedule.spec;
         let next = spec.after(Timestamp::now());
+        let before = {
+            let all = self.kept();
+            if all.len() >= MOST && !all.contains_key(&name) {
+                return Err(ScheduleError::TooMany);
+            }
+            all.get(&name).map(|kept| kept.status.clone())
+        };
         let mut kept = Kept {
             status: ScheduleStatus {
                 by: caller.to_string(),
-                ..ScheduleStatus::default()
+                ..before.unwrap_or_default()
             },
             late: drawn(spec),
             next,
             submission,
             by: caller.lasting(),
+            number: self.shared.added.fetch_add(1, Ordering::Relaxed) + 1,
+            busy: false,
         };
         kept.status.next_at = kept.begins_at();
-        let is_full = {
-            let all = self.kept();
-            all.len() >= MOST && !all.contains_key(&name)
-        };
-        if is_full {
-            return Err(ScheduleError::TooMany);
-        }
         // On the disk before it is believed.
         let written = self.shared.store.write(kept.clone()).await;
         written.map_err(ScheduleError::NotKept)?;
@@ -169,15 +175,16 @@ impl Schedules {
     /// How long nothing is to be done; `None`: until there is another schedule.
     fn rest(&self, now: Timestamp) -> Option<Duration> {
         let kept = self.kept();
-        let next = kept.values().filter_map(Kept::begins_at).min()?;
+        let idle = kept.values().filter(|kept| !kept.busy);
+        let next = idle.filter_map(Kept::begins_at).min()?;
         let rest = Duration::try_from(next.duration_since(now)).unwrap_or_default();
         Some(rest.min(LOOK))
     }
 
-    /// What is due now. Each is told its next time.
+    /// What is due now. Each is told its next time. One that is still being begun is left alone until then.
     fn due(&self, now: Timestamp) -> Vec<DueNow> {
         let mut found = Vec::new();
-        for (name, kept) in self.kept().iter_mut() {
+        for (name, kept) in self.kept().iter_mut().filter(|(_, kept)| !kept.busy) {
             let Some(next) = kept.next else { continue };
             let spec = &kept.submission.schedule.spec;
             let Due::Now { of, missed, verdict } = spec.due(next, kept.late, now) else {
@@ -188,10 +195,10 @@ impl Schedules {
             kept.status.missed += missed;
             kept.status.last_at = Some(now);
             kept.status.next_at = kept.begins_at();
+            kept.busy = true;
             found.push(DueNow {
                 name: name.clone(),
-                submission: kept.submission.clone(),
-                by: kept.by.clone(),
+                kept: kept.clone(),
                 verdict,
             });
         }
@@ -199,6 +206,8 @@ impl Schedules {
     }
 
     async fn carry_out(&self, due: DueNow) {
+        // Before it begins: a daemon that is killed meanwhile must not begin it again.
+        self.write(&due.name, due.kept.clone()).await;
         let begun = match &due.verdict {
             Verdict::Skip(why) => Err(why.clone()),
             Verdict::Begin => self.begin(&due).await,
@@ -210,22 +219,44 @@ impl Schedules {
             let events = self.shared.engine.events();
             events.publish(EventKind::ScheduleSkipped, None, text);
         }
-        let Some(kept) = self.note(name, begun) else {
+        if let Some(kept) = self.note(&due, begun) {
+            self.write(name, kept).await;
+        }
+        self.shared.changed.notify_one();
+    }
+
+    /// Keeps how a schedule goes, unless another has taken its place.
+    async fn write(&self, name: &str, kept: Kept) {
+        let number = kept.number;
+        if !self.is_there(name, number) {
             return;
-        };
+        }
         if let Err(error) = self.shared.store.write(kept).await {
             tracing::error!(%error, name, "how a schedule goes cannot be kept; it goes on until the daemon ends");
         }
-        // It may have been removed while it was written.
-        if !self.kept().contains_key(name) {
-            let _ = self.shared.store.remove(name.clone()).await;
+        // It may have been removed, or replaced, while it was written.
+        if self.is_there(name, number) {
+            return;
         }
+        let now = self.kept().get(name).cloned();
+        let _ = match now {
+            Some(other) => self.shared.store.write(other).await,
+            None => self.shared.store.remove(name.to_owned()).await,
+        };
     }
 
-    /// What came of one that was due; the schedule as it is now, if there still is one.
-    fn note(&self, name: &str, begun: Result<String, String>) -> Option<Kept> {
+    fn is_there(&self, name: &str, number: u64) -> bool {
+        self.kept().get(name).is_some_and(|kept| kept.number == number)
+    }
+
+    /// What came of one that was due; the schedule as it is now, if it is still there.
+    fn note(&self, due: &DueNow, begun: Result<String, String>) -> Option<Kept> {
         let mut all = self.kept();
-        let kept = all.get_mut(name)?;
+        let kept = all.get_mut(&due.name)?;
+        if kept.number != due.kept.number {
+            return None;
+        }
+        kept.busy = false;
         match begun {
             Ok(id) => {
                 kept.status.begun += 1;
@@ -242,24 +273,25 @@ impl Schedules {
 
     /// The id of the experiment, or why it does not begin.
     async fn begin(&self, due: &DueNow) -> Result<String, String> {
+        let by = &due.kept.by;
         let policy = self.shared.policy.current();
-        let standing = roles::standing(&due.by, policy.as_deref());
+        let standing = roles::standing(by, policy.as_deref());
         if standing.role < Some(Role::Operator) {
             return Err(format!(
                 "{} wrote it, and may not begin experiments any more: {}",
-                due.by, standing.rule
+                by, standing.rule
             ));
         }
         let experiments = &self.shared.experiments;
-        let run = || due.submission.run.clone();
-        let started = match experiments.start(run(), due.by.clone()).await {
+        let run = || due.kept.submission.run.clone();
+        let started = match experiments.start(run(), by.clone()).await {
             Err(ExperimentError::UnderWay { id, .. })
-                if due.submission.schedule.spec.concurrency == Concurrency::Replace =>
+                if due.kept.submission.schedule.spec.concurrency == Concurrency::Replace =>
             {
-                let stopped = experiments.stop(&id, &due.by).await;
+                let stopped = experiments.stop(&id, by).await;
                 stopped.map_err(|error| error.to_string())?;
                 experiments.over(&id).await;
-                experiments.start(run(), due.by.clone()).await
+                experiments.start(run(), by.clone()).await
             }
             started => started,
         };
@@ -270,8 +302,8 @@ impl Schedules {
 /// One that is due.
 struct DueNow {
     name: String,
-    submission: ScheduleSubmission,
-    by: Caller,
+    /// As it was when it was told its next time.
+    kept: Kept,
     verdict: Verdict,
 }
 

@@ -25,6 +25,12 @@ pub(super) struct Kept {
     /// The next time that the clock says; it begins `late` after it.
     pub(super) next: Option<Timestamp>,
     pub(super) late: SignedDuration,
+    /// Which of those of its name it is, in this process.
+    #[serde(skip)]
+    pub(super) number: u64,
+    /// One that was due is being begun.
+    #[serde(skip)]
+    pub(super) busy: bool,
 }
 
 /// Writes one after the other, away from the threads that serve.

@@ -131,6 +131,12 @@ fn first_to_go(fd: OwnedFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(high) }
 }
 
+/// Has the kernel make room for links' high numbers now. Later, a process with threads would wait for a grace period for it
+/// (`expand_fdtable`), 10 to 30 ms, when its first fault begins.
+pub fn make_room_for_links(any: BorrowedFd<'_>) -> io::Result<()> {
+    any.try_clone_to_owned().map(first_to_go).map(drop)
+}
+
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -177,7 +183,8 @@ pub fn test_run(
     context: bool,
     repeat: u32,
 ) -> io::Result<TestResult> {
-    let mut out = vec![0u8; packet.frame.len() + 512];
+    // Answers are longer than what they answer.
+    let mut out = vec![0u8; packet.frame.len() + 2048];
     // `struct __sk_buff` as words; the kernel wants all but a few of them zero.
     const IFINDEX: usize = 10;
     const GSO_SEGS: usize = 41;
@@ -216,16 +223,72 @@ pub fn test_run(
 
 /// A tc program that only says "next": the yardstick that measurements of [`test_run`] are taken against.
 pub fn load_empty_classifier() -> io::Result<OwnedFd> {
-    // r0 = TCX_NEXT; exit
-    const CODE: [u64; 2] = [0xffff_ffff_0000_00b7, 0x0000_0000_0000_0095];
+    const NEXT: i32 = -1;
+    load(
+        bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS,
+        &[set_register(0, NEXT), EXIT],
+    )
+}
+
+/// An XDP program that only drops: the yardstick for those that look before they do.
+pub fn load_bare_xdp_drop() -> io::Result<OwnedFd> {
+    const XDP_DROP: i32 = 1;
+    load(
+        bpf_prog_type::BPF_PROG_TYPE_XDP,
+        &[set_register(0, XDP_DROP), EXIT],
+    )
+}
+
+/// Sends `count` copies of a frame out of a device of the calling thread's namespace, as fast as one CPU can, from XDP
+/// to XDP: a veth takes them when there is an XDP program at its other end.
+pub fn send_by_xdp(ifindex: u32, frame: &[u8], count: u32) -> io::Result<()> {
+    /// `bpf_redirect`, as a call.
+    const REDIRECT: u64 = 23 << 32 | 0x85;
+    const LIVE_FRAMES: u32 = 1 << 1;
+    let ifindex = i32::try_from(ifindex).map_err(io::Error::other)?;
+    let code = [set_register(1, ifindex), set_register(2, 0), REDIRECT, EXIT];
+    let program = load(bpf_prog_type::BPF_PROG_TYPE_XDP, &code)?;
     let mut attr = zeroed();
-    attr.__bindgen_anon_3.prog_type = bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS as u32;
-    attr.__bindgen_anon_3.insn_cnt = CODE.len() as u32;
-    attr.__bindgen_anon_3.insns = CODE.as_ptr() as u64;
+    attr.test.prog_fd = program.as_raw_fd().unsigned_abs();
+    attr.test.data_in = frame.as_ptr() as u64;
+    attr.test.data_size_in = frame.len() as u32;
+    attr.test.repeat = count;
+    attr.test.flags = LIVE_FRAMES;
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).map(drop)
+}
+
+/// `exit`, as the kernel has it in memory.
+const EXIT: u64 = 0x95;
+
+/// `r = value`
+const fn set_register(register: u64, value: i32) -> u64 {
+    (value as u64) << 32 | register << 8 | 0xb7
+}
+
+/// Loads a program that is so short that it is written by hand.
+fn load(kind: bpf_prog_type, code: &[u64]) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_3.prog_type = kind as u32;
+    attr.__bindgen_anon_3.insn_cnt = code.len() as u32;
+    attr.__bindgen_anon_3.insns = code.as_ptr() as u64;
     attr.__bindgen_anon_3.license = c"Dual MIT/GPL".as_ptr() as u64;
     let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
     // SAFETY: BPF_PROG_LOAD returns a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Ids of all maps of the kernel. Opens none: to open and close a program array whose last descriptor has just been
+/// closed makes the kernel (seen on 6.18) clear it a second time and keep it for ever
+/// (`prog_array_map_clear` takes a reference for a work that may already wait, and the work gives one back).
+pub fn map_ids() -> Vec<u32> {
+    let next = |id: &u32| {
+        let mut attr = zeroed();
+        attr.__bindgen_anon_6.__bindgen_anon_1.start_id = *id;
+        bpf(bpf_cmd::BPF_MAP_GET_NEXT_ID, &mut attr).ok()?;
+        // SAFETY: the kernel has filled this member of the union.
+        Some(unsafe { attr.__bindgen_anon_6.next_id })
+    };
+    std::iter::successors(next(&0), next).collect()
 }
 
 /// Whether the kernel has TCX (6.6): asks who is attached to a device, which attaches nothing.

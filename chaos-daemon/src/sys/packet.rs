@@ -1,7 +1,7 @@
 //! A packet socket: frames out of a device, many in one call.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
@@ -16,16 +16,10 @@ pub const BATCH: usize = 64;
 /// A frame to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// Virtio header and frame.
-    pub bytes: &'a [u8],
+    /// Virtio header and frame, one after the other.
+    pub pieces: &'a [IoSlice<'a>],
     /// Its mark.
     pub mark: u32,
-}
-
-/// What can be sent.
-pub trait Frame {
-    /// It, as it is sent.
-    fn outgoing(&self) -> Outgoing<'_>;
 }
 
 /// Sends out of one device; frames that arrive are none of its business.
@@ -86,21 +80,16 @@ impl Sender {
     ///
     /// # Errors
     /// The first was refused.
-    pub fn send(&self, frames: &[impl Frame]) -> io::Result<usize> {
+    pub fn send(&self, frames: &[Outgoing<'_>]) -> io::Result<usize> {
         let frames = &frames[..frames.len().min(BATCH)];
-        let mut pieces = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
         let mut marks = [const { MaybeUninit::<MarkMessage>::uninit() }; BATCH];
         let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
         for (i, frame) in frames.iter().enumerate() {
-            let frame = frame.outgoing();
-            let piece = pieces[i].write(libc::iovec {
-                iov_base: frame.bytes.as_ptr().cast_mut().cast(),
-                iov_len: frame.bytes.len(),
-            });
             // SAFETY: plain integers and pointers.
             let message = messages[i].write(unsafe { std::mem::zeroed() });
-            message.msg_hdr.msg_iov = piece;
-            message.msg_hdr.msg_iovlen = 1;
+            // An `IoSlice` is an iovec; the kernel only reads it.
+            message.msg_hdr.msg_iov = frame.pieces.as_ptr().cast_mut().cast();
+            message.msg_hdr.msg_iovlen = frame.pieces.len() as _;
             if frame.mark != 0 {
                 // SAFETY: plain integers.
                 let mark = marks[i].write(unsafe { std::mem::zeroed() });

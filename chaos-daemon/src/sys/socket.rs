@@ -15,6 +15,21 @@ pub fn netns_cookie() -> io::Result<u64> {
     number(socket.as_fd(), SO_NETNS_COOKIE)
 }
 
+/// Whether a descriptor is a network namespace, and none of another kind.
+///
+/// # Errors
+/// It is no namespace at all.
+pub fn is_network_namespace(file: BorrowedFd<'_>) -> io::Result<bool> {
+    // _IO(0xb7, 3), since Linux 4.11.
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: this request takes no argument and only reads the descriptor.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
+    if kind < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(kind == libc::CLONE_NEWNET)
+}
+
 /// The cookie of a socket, as `bpf_get_socket_cookie` gives it.
 pub fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     number(socket, libc::SO_COOKIE)

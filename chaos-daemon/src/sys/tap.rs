@@ -125,12 +125,12 @@ impl Tap {
         }
     }
 
-    /// Lets a frame arrive at the device; it begins with its virtio header.
+    /// Lets a frame arrive at the device: its virtio header and itself, in pieces.
     ///
     /// # Errors
     /// The kernel refuses the frame, or the device is gone.
-    pub fn write(&self, frame: &[u8]) -> io::Result<()> {
-        nix::unistd::write(&self.fd, frame)?;
+    pub fn write(&self, frame: &[io::IoSlice<'_>]) -> io::Result<()> {
+        nix::sys::uio::writev(&self.fd, frame)?;
         Ok(())
     }
 

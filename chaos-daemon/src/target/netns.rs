@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::process::{all_pids, namespace_id};
 use super::{TargetError, error::listing};
+use crate::sys::socket::is_network_namespace;
 
 /// Where `ip netns add` and docker keep the namespaces that have a name.
 const NAMED: [&str; 3] = ["/run/netns", "/var/run/netns", "/run/docker/netns"];
@@ -87,9 +88,14 @@ impl Netns {
             return Self::own();
         }
         let netns = Self::new(id, label_of(&path), path, false);
-        // setns is the one that tells a network namespace from the other kinds.
-        netns.run(|| ())?;
-        Ok(netns)
+        match is_network_namespace(netns.open()?.as_fd()) {
+            Ok(true) => Ok(netns),
+            Ok(false) => Err(TargetError::NotANetns(netns.entry)),
+            Err(source) => Err(TargetError::io(
+                format!("ask what namespace {} is", netns.entry.display()),
+                source,
+            )),
+        }
     }
 
     /// The one that a process is in.

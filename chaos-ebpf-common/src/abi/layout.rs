@@ -12,10 +12,10 @@ const _: () = {
     assert!(size_of::<Front<CellKey>>() == 32);
     assert!(size_of::<Front<ScopeKey>>() == 24);
     assert!(size_of::<Loss>() == 40);
-    assert!(size_of::<Rule>() == 368);
+    assert!(size_of::<Rule>() == 376);
     assert!(size_of::<BudgetedFlow>() == 16);
     assert!(size_of::<State>() == 16);
-    assert!(size_of::<Counters>() == 64);
+    assert!(size_of::<Counters>() == 104);
     assert!(size_of::<Tag>() == 136);
     assert!(size_of::<Newcomer>() == 16);
     assert!(size_of::<LineKey>() == 8);
@@ -24,6 +24,12 @@ const _: () = {
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<AddressKey>() == 20);
+    assert!(size_of::<Http>() == 1576);
+    assert!(size_of::<DnsName>() == 264);
+    assert!(size_of::<Records>() == 232);
+    assert!(size_of::<Dns>() == 4728);
+    assert!(size_of::<RequestKey>() == 24);
+    assert!(size_of::<RequestMemory>() == 24);
 };
 
 #[cfg(feature = "user")]
@@ -53,6 +59,8 @@ mod pod {
         super::Line,
         super::FragmentKey,
         super::FlowKey,
-        super::AddressKey
+        super::AddressKey,
+        super::Http,
+        super::Dns
     );
 }

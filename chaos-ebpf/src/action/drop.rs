@@ -27,8 +27,9 @@ pub fn decide(tally: &Tally<'_>) -> Loses {
     settle(tally, all || chosen(tally))
 }
 
+/// Counts and pays for a loss that is decided.
 #[inline(always)]
-fn settle(tally: &Tally<'_>, hit: bool) -> Loses {
+pub fn settle(tally: &Tally<'_>, hit: bool) -> Loses {
     if !hit || !tally.spend() {
         return Loses::Not;
     }

@@ -6,7 +6,10 @@ use aya_ebpf::{
     helpers::{bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_fullsock},
 };
 use chaos_ebpf_common::{
-    abi::{HELD_BACK, Hook, LINE_RULES, Line, LineKey, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, fault, stat},
+    abi::{
+        FOLLOWS, HELD_BACK, Hook, LINE_RULES, Line, LineKey, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, fault,
+        stat,
+    },
     line::{ETH_SERVICE, GATE, GATE_MAJOR, MAGIC, NOTE_LEN, gate_class},
 };
 use core::cell::Cell;
@@ -67,6 +70,12 @@ pub fn add(treated: &Treated<'_>, rule: &Rule, slot: u32) {
     }
 }
 
+/// Notes a rule for which the packet follows one that waits: it goes on when that does.
+#[inline(always)]
+pub fn add_following(treated: &Treated<'_>, slot: u32) {
+    treated.work.notes.add(slot | FOLLOWS);
+}
+
 /// Whether a fault may still act.
 #[inline(always)]
 fn in_budget(rule: &Rule) -> bool {
@@ -82,9 +91,10 @@ pub fn send(treated: &Treated<'_>) -> i32 {
     let (skb, notes) = (treated.skb, &treated.work.notes);
     let class = notes.class.get();
     // The gate is nobody's device.
+    let netns = treated.work.netns_index;
     if class != 0
         && !skb.socket().is_null()
-        && let Some(gate) = of_device(GATE)
+        && let Some(gate) = of_device(netns, GATE)
     {
         // The copy comes to `enter_copy`.
         if skb.copy(Mark::ForLine, false) {
@@ -92,20 +102,26 @@ pub fn send(treated: &Treated<'_>) -> i32 {
             return skb.hand_to(gate.ifindex);
         }
     }
-    enter(skb, treated.hook, notes, 0)
+    enter(skb, netns, treated.hook, notes, 0)
 }
 
 /// The copy of a packet that waits at the gate: its notes are those of the packet.
 #[inline(never)]
 pub fn enter_copy(skb: Skb) -> i32 {
     match outer() {
-        Some(work) => enter(skb, Hook::Egress as u32, &work.notes, HELD_BACK),
+        Some(work) => enter(skb, work.netns_index, Hook::Egress as u32, &work.notes, HELD_BACK),
         None => STAYS,
     }
 }
 
+/// A packet that was cut out of one with these notes.
+#[inline(never)]
+pub fn enter_piece(skb: Skb, notes: &Notes) -> i32 {
+    enter(skb, NETNS_INDEX.load(), Hook::Egress as u32, notes, 0)
+}
+
 #[inline(always)]
-fn enter(skb: Skb, hook: u32, notes: &Notes, held: u16) -> i32 {
+fn enter(skb: Skb, netns: u32, hook: u32, notes: &Notes, held: u16) -> i32 {
     // A packet that was begun to be changed is of no use to anybody any more.
     let failed = |changed: bool| {
         count(stat::HELPER_FAILED);
@@ -115,7 +131,7 @@ fn enter(skb: Skb, hook: u32, notes: &Notes, held: u16) -> i32 {
             (true, false) => SHOT,
         }
     };
-    let Some(line) = of_device(skb.ifindex()) else {
+    let Some(line) = of_device(netns, skb.ifindex()) else {
         return failed(false);
     };
     let mut tags = 0;
@@ -181,16 +197,13 @@ pub fn is_back(skb: Skb) -> bool {
     }
     // SAFETY: a helper on our own context.
     let cookie = unsafe { bpf_get_socket_cookie(skb.raw().cast()) };
-    matches!(of_device(skb.ifindex()), Some(line) if line.cookie == cookie)
+    matches!(of_device(NETNS_INDEX.load(), skb.ifindex()), Some(line) if line.cookie == cookie)
 }
 
-/// The line of a device; of an entrance, the device.
+/// The line of a device of a namespace, which is named by its index; of an entrance, the device.
 #[inline(always)]
-pub fn of_device(ifindex: u32) -> Option<&'static Line> {
-    let key = LineKey {
-        netns: NETNS_INDEX.load(),
-        ifindex,
-    };
+pub fn of_device(netns: u32, ifindex: u32) -> Option<&'static Line> {
+    let key = LineKey { netns, ifindex };
     // SAFETY: a value of a map without preallocation, read within this program.
     unsafe { LINES.get(&key) }
 }

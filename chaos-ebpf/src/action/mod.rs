@@ -2,16 +2,19 @@
 //! [`chaos_ebpf_common::abi::fault`].
 
 mod corrupt;
+pub mod cut;
 mod drop;
 mod duplicate;
 pub mod fragment;
 pub mod line;
 mod reject;
 pub mod reset;
-mod tally;
+pub mod tally;
+pub mod turn;
 
 use chaos_ebpf_common::{
     abi::{Hook, Netns, Rule, fault, flags},
+    cut::cuts,
     frame::Packet,
     line::takes,
     loss::any_of,
@@ -134,6 +137,15 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
     }
     if lined {
         line::add(treated, rule, slot);
+        return Next::Go;
+    }
+    if cuts(
+        rule,
+        treated.packet(),
+        treated.work.wire_packets,
+        treated.skb.gso_size(),
+    ) {
+        cut::add(treated, &tally, slot);
         return Next::Go;
     }
     if rule.faults & (fault::PARTITION | fault::DROP) != 0 {

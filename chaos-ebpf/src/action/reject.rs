@@ -7,7 +7,7 @@ use chaos_ebpf_common::{
     rng::{Stream, hit},
 };
 
-use super::{Next, Treated, any_of_wire, reset::turn_back, tally::Tally};
+use super::{Next, Treated, any_of_wire, tally::Tally, turn::turn_back};
 use crate::maps::count;
 
 const ECHO_REQUEST: u8 = 8;

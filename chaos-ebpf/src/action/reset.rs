@@ -5,14 +5,18 @@ use aya_ebpf::{
     helpers::{bpf_sk_fullsock, bpf_tcp_sock as tcp_sock},
 };
 use chaos_ebpf_common::{
-    abi::{Hook, Netns, protocol, stat},
+    abi::{protocol, stat},
     frame::tcp,
     matching::resettable,
-    reply::{Numbers, RESET_LEN, pseudo_seed, refusal, reset_header, teardown},
+    reply::{Numbers, RESET_LEN, refusal, reset_header, teardown},
     rng::{Stream, hit},
 };
 
-use super::{Next, Treated, tally::Tally};
+use super::{
+    Next, Treated,
+    tally::Tally,
+    turn::{is_partial, on_loopback, set_length, swap_addresses, turn_back},
+};
 use crate::{maps::count, scope::Receiver, skb::Mark};
 
 /// Whether this packet is to be answered with a reset: the choice is the flow's, for its whole life.
@@ -86,9 +90,7 @@ fn untouched(socket: *mut bpf_tcp_sock) -> bool {
     }
 }
 
-/// Turns a TCP segment into a reset for its receiver (a copy) and one for its sender (itself). Headers
-/// below TCP stay as they are: options, extension headers, and the place where a device that still owes
-/// a checksum will look for it.
+/// Turns a TCP segment into a reset for its receiver (a copy) and one for its sender (itself).
 #[inline(never)]
 pub fn answer(treated: &Treated<'_>) -> i32 {
     match try_answer(treated) {
@@ -104,27 +106,23 @@ pub fn answer(treated: &Treated<'_>) -> i32 {
 #[inline(always)]
 fn try_answer(treated: &Treated<'_>) -> Option<i32> {
     let (skb, packet) = (treated.skb, treated.packet());
-    let end = treated.end();
     let words: [u32; 2] = skb.load(packet.l4 + 4)?;
     let data_offset: u8 = skb.load(packet.l4 + 12)?;
-    let check: u16 = skb.load(packet.l4 + 16)?;
+    let partial = is_partial(treated, packet.l4 + 16)?;
     let segment = Numbers {
         sequence: u32::from_be(words[0]),
         acknowledgement: u32::from_be(words[1]),
         flags: packet.tcp_flags,
     };
-    let payload = end.saturating_sub(packet.l4 + (data_offset >> 4) as u32 * 4);
-    // The device still owes the checksum when the field holds the sum of the pseudo header alone.
-    let partial = skb.gso_size() != 0 || check == pseudo_seed(packet, end.saturating_sub(packet.l4));
-    if !skb.resize(packet.l4 + RESET_LEN) || !set_length(treated) {
+    let payload = treated
+        .end()
+        .saturating_sub(packet.l4 + (data_offset >> 4) as u32 * 4);
+    if !set_length(treated, RESET_LEN) {
         return None;
     }
     let opening = packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN;
-    if !opening {
-        let header = reset_header(packet, teardown(segment), false, partial);
-        if !skb.store(packet.l4, &header, true) || !skb.copy(Mark::Ours, !treated.leaving()) {
-            return None;
-        }
+    if !opening && !tear_down(treated, segment, partial) {
+        return None;
     }
     let header = reset_header(packet, refusal(segment, payload), true, partial);
     if !skb.store(packet.l4, &header, true) || !swap_addresses(treated) {
@@ -133,58 +131,11 @@ fn try_answer(treated: &Treated<'_>) -> Option<i32> {
     Some(turn_back(treated))
 }
 
-/// Writes the length of the shortened packet into its IP header.
+/// Sends a reset to the receiver of a segment that has been cut to the length of one.
 #[inline(always)]
-fn set_length(treated: &Treated<'_>) -> bool {
+pub fn tear_down(treated: &Treated<'_>, segment: Numbers, partial: bool) -> bool {
     let (skb, packet) = (treated.skb, treated.packet());
-    let length = packet.l4 + RESET_LEN - packet.l3;
-    if packet.version == 4 {
-        let Some(before) = skb.load::<u16>(packet.l3 + 2) else {
-            return false;
-        };
-        let after = (length as u16).to_be();
-        skb.mend_l3(packet.l3 + 10, before, after) && skb.store(packet.l3 + 2, &after, false)
-    } else {
-        skb.store(packet.l3 + 4, &((length - 40) as u16).to_be(), true)
-    }
-}
-
-/// Swaps the IP addresses; the sum over them stays the same.
-#[inline(always)]
-fn swap_addresses(treated: &Treated<'_>) -> bool {
-    let (skb, packet) = (treated.skb, treated.packet());
-    if packet.version == 4 {
-        let both = [packet.destination.v4_word(), packet.source.v4_word()];
-        skb.store(packet.l3 + 12, &both, false)
-    } else {
-        let both = [packet.destination, packet.source];
-        skb.store(packet.l3 + 8, &both, false)
-    }
-}
-
-/// Swaps the hardware addresses and sends the packet back to where it came from.
-#[inline(always)]
-pub fn turn_back(treated: &Treated<'_>) -> i32 {
-    let skb = treated.skb;
-    if treated.packet().l3 != 0 {
-        if let Some(macs) = skb.load::<[[u16; 3]; 2]>(0) {
-            skb.store(0, &[macs[1], macs[0]], false);
-        }
-    }
-    if opposite_armed(treated.netns, treated.hook) {
-        skb.mark(Mark::Ours);
-    }
-    skb.turn(treated.leaving())
-}
-
-/// Whether the hook that an answer will pass has programs of ours.
-#[inline(always)]
-fn opposite_armed(netns: &Netns, hook: u32) -> bool {
-    let other = if hook == Hook::Egress as u32 {
-        Hook::Ingress
-    } else {
-        Hook::Egress
-    };
-    let side = &netns.sides[other as usize];
-    side.scope.id | side.cgroup_levels | side.processes != 0
+    let header = reset_header(packet, teardown(segment), false, partial);
+    let arriving = !treated.leaving() && !on_loopback(treated);
+    skb.store(packet.l4, &header, true) && skb.copy(Mark::Ours, arriving)
 }

@@ -49,6 +49,26 @@ impl<'a> Tally<'a> {
         }
     }
 
+    /// For one wire packet of a super-packet that is counted already.
+    #[inline(always)]
+    pub fn of_piece(rule: &'a Rule, sequence: u64) -> Self {
+        Self {
+            rule,
+            sequence,
+            wire_packets: 1,
+            counters: COUNTERS.get_ptr_mut(rule.fault),
+        }
+    }
+
+    /// For a super-packet that is counted already.
+    #[inline(always)]
+    pub fn of_whole(rule: &'a Rule, sequence: u64, wire_packets: u32) -> Self {
+        Self {
+            wire_packets,
+            ..Self::of_piece(rule, sequence)
+        }
+    }
+
     /// Takes the packet out of the fault's budget; `false` when it is spent. Never overdrawn: a
     /// super-packet that no longer fits is left alone.
     #[inline(always)]

@@ -4,6 +4,7 @@ use aya_ebpf::programs::TcContext;
 
 use crate::{
     action::line::of_device,
+    maps::NETNS_INDEX,
     skb::{Mark, Skb},
 };
 
@@ -15,7 +16,7 @@ const LOST: i32 = 2;
 pub fn run(ctx: &TcContext) -> i32 {
     let skb = Skb::new(ctx.skb.skb);
     // Of an entrance, the map knows the device.
-    let Some(way) = of_device(skb.ifindex()) else {
+    let Some(way) = of_device(NETNS_INDEX.load(), skb.ifindex()) else {
         return LOST;
     };
     skb.mark(Mark::Ours);

@@ -6,4 +6,5 @@ mod glance;
 pub mod parse;
 pub mod sock;
 pub mod tc;
+pub mod treat;
 pub mod xdp;

@@ -1,21 +1,23 @@
 //! tc, both directions: parse, scopes, rules, guard, clocks, faults.
 
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_boot_ns, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use aya_log_ebpf::debug;
 use chaos_ebpf_common::{
-    abi::{Hook, Netns, Rule, control, loss, stat},
-    clock::{deadline_over, lease_held},
+    abi::{Hook, applications, control, fault, flags, loss, stat},
+    clock::lease_held,
     flow::Flow,
 };
 
 use crate::{
-    action::{self, Next, Treated, line},
-    each::{GO, STOP, each},
-    flows::admits,
+    action::{self, Next, cut, line},
+    application::call,
     guard::{guarded, note_guards},
-    hook::glance::{Glance, Sight, glance},
-    hook::parse::{Outcome, Source, parse},
-    maps::{Control, NETNS, NETNS_INDEX, RULES, count},
+    hook::{
+        glance::{Glance, Sight, glance},
+        parse::{Outcome, Source, parse},
+        treat::{over, treat},
+    },
+    maps::{Control, NETNS, NETNS_INDEX, count},
     scope::{Sole, add_receiver, add_sender, add_sender_to},
     search::search,
     skb::{Mark, Skb, Window},
@@ -30,14 +32,23 @@ const HEADERS: u32 = 192;
 #[inline(always)]
 pub fn run<const HOOK: u32>(ctx: &TcContext) -> i32 {
     let raw = ctx.skb.skb;
-    match at_a_glance::<HOOK>(raw) {
+    let said = match at_a_glance::<HOOK>(raw) {
         UNSURE => carefully::<HOOK>(raw),
         said => said,
+    };
+    // From here, because a program may be replaced by another only where its stack is not deep.
+    if said == LOOK {
+        call(ctx, applications::LOOK)
+    } else {
+        said
     }
 }
 
 /// What [`at_a_glance`] says when it takes a closer look; no verdict.
 const UNSURE: i32 = i32::MIN;
+
+/// What [`carefully`] says when the payload has to be looked into; no verdict.
+const LOOK: i32 = i32::MIN + 1;
 
 /// The verdict on a packet that plainly belongs to nobody, or to one rule that does nothing but lose. Whatever is
 /// rare, a safety net that says no included, is left to the careful way, which then counts and tells.
@@ -83,9 +94,11 @@ fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
         Glance::One(seen) => seen,
         Glance::Unsure => return UNSURE,
     };
-    // A chain's steps would go too deep from here (see `Next::Reset`).
+    let wire_packets = skb.wire_packets();
+    // A chain's steps would go too deep from here (see `Next::Reset`), and so would cutting.
     if seen.rule.drop.model != loss::CHANCE
         || !action::only_loses(seen.rule)
+        || seen.rule.flags & flags::CUT != 0 && wire_packets > 1
         || guarded(control, &seen.packet, &seen.flow, netns)
     {
         return UNSURE;
@@ -96,7 +109,7 @@ fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
     {
         return UNSURE;
     }
-    match action::after(action::lose_by_chance(seen.rule, skb.wire_packets()), HOOK) {
+    match action::after(action::lose_by_chance(seen.rule, wire_packets), HOOK) {
         Next::End(verdict) => verdict,
         _ => NEXT,
     }
@@ -108,6 +121,7 @@ fn carefully<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
     let skb = Skb::new(raw);
     match skb.take_mark() {
         Some(Mark::ForLine) if HOOK == Hook::Egress as u32 => return line::enter_copy(skb),
+        Some(Mark::Piece) if HOOK == Hook::Egress as u32 => return cut::enter(skb),
         Some(_) => return NEXT,
         None => {}
     }
@@ -123,6 +137,8 @@ fn carefully<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
         return NEXT;
     };
     let Some(work) = work() else { return NEXT };
+    work.netns_index = NETNS_INDEX.load();
+    work.hook = HOOK;
     if side.scope.id != 0 {
         work.add_scope(side.scope);
     }
@@ -152,7 +168,10 @@ fn carefully<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
     }
     work.wire_packets = skb.wire_packets();
     note_guards(control, work, netns);
-    treat(control, skb, netns, HOOK, work)
+    if work.faults & (fault::HTTP | fault::DNS) != 0 {
+        return LOOK;
+    }
+    treat::<false>(control, skb, netns, HOOK, work)
 }
 
 /// What [`understand`] says of a packet that is not IP.
@@ -198,83 +217,5 @@ impl Source for Skb {
     #[inline(always)]
     fn window(self) -> Window {
         Skb::window(self)
-    }
-}
-
-#[inline(always)]
-fn treat(control: Control, skb: Skb, netns: &Netns, hook: u32, work: &mut Work) -> i32 {
-    let now = now();
-    if !lease_held(control.read(control::LEASE), now) {
-        count(stat::LEASE_OVER);
-        return NEXT;
-    }
-    let matches = work.match_count as u32;
-    let mut pass = Pass {
-        treated: Treated {
-            skb,
-            netns,
-            hook,
-            work,
-        },
-        now,
-        boot_offset: control.read(control::BOOT_OFFSET),
-        verdict: NEXT,
-        reset: false,
-    };
-    each(matches, one, &mut pass);
-    if pass.treated.work.guards.have_spared() {
-        count(stat::GUARDED);
-    }
-    if pass.reset {
-        return action::reset::answer(&pass.treated);
-    }
-    if pass.verdict == NEXT && pass.treated.work.notes.any() {
-        return line::send(&pass.treated);
-    }
-    pass.verdict
-}
-
-/// A packet on its way through the rules that name it.
-struct Pass<'a> {
-    treated: Treated<'a>,
-    now: u64,
-    boot_offset: u64,
-    verdict: i32,
-    /// Resets answer it.
-    reset: bool,
-}
-
-/// Whether the time of a rule is over.
-#[inline(always)]
-fn over(rule: &Rule, now: u64, boot_offset: u64) -> bool {
-    // SAFETY: a helper without arguments.
-    deadline_over(rule.deadline, now, boot_offset, || unsafe {
-        bpf_ktime_get_boot_ns()
-    })
-}
-
-extern "C" fn one(i: u32, pass: &mut Pass<'_>) -> i64 {
-    let Some(slot) = pass.treated.work.slot(i as usize) else {
-        return STOP;
-    };
-    let Some(rule) = RULES.get(slot) else {
-        return STOP;
-    };
-    if over(rule, pass.now, pass.boot_offset) {
-        return GO;
-    }
-    if pass.treated.work.guards.spare(rule.unguard) || !admits(rule, &pass.treated.work.flow) {
-        return GO;
-    }
-    match action::apply(&pass.treated, rule, slot) {
-        Next::Go => GO,
-        Next::End(verdict) => {
-            pass.verdict = verdict;
-            STOP
-        }
-        Next::Reset => {
-            pass.reset = true;
-            STOP
-        }
     }
 }

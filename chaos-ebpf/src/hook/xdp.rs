@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use chaos_ebpf_common::{
-    abi::{Hook, control, stat},
+    abi::{Hook, Netns, control, loss, stat},
     clock::{deadline_over, lease_held},
     flow::Flow,
 };
@@ -15,19 +15,33 @@ use crate::{
     action::{self, Loses},
     each::{GO, STOP, each},
     flows::admits,
-    guard::note_guards,
-    hook::glance::{Glance, Sight, glance},
+    guard::{guarded, note_guards},
+    hook::glance::{Glance, Seen, Sight, glance},
     hook::parse::{Outcome, Source, parse},
+    hook::treat::over,
     maps::{Control, NETNS, NETNS_INDEX, RULES, count},
     search::search,
     skb::Window,
     work::{Work, now, work},
 };
 
-/// The program.
+const PASS: u32 = xdp_action::XDP_PASS;
+
+/// The program. It keeps nothing but its context: the plain way and the careful one do not share a stack.
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> u32 {
-    const PASS: u32 = xdp_action::XDP_PASS;
+    match at_a_glance(ctx.ctx) {
+        UNSURE => carefully(ctx.ctx),
+        said => said,
+    }
+}
+
+/// What [`at_a_glance`] says when it takes a closer look; no verdict.
+const UNSURE: u32 = u32::MAX;
+
+/// The verdict on a packet that plainly belongs to nobody, or to one rule that does nothing but lose.
+#[inline(never)]
+fn at_a_glance(ctx: *mut xdp_md) -> u32 {
     let Some(netns) = NETNS.get(NETNS_INDEX.load()) else {
         return PASS;
     };
@@ -38,18 +52,51 @@ pub fn run(ctx: &XdpContext) -> u32 {
     let Some(control) = Control::get() else {
         return PASS;
     };
-    let raw = Raw(ctx.ctx);
-    // SAFETY: the context of the program.
-    let ifindex = unsafe { core::ptr::read_volatile(&raw const (*ctx.ctx).ingress_ifindex) };
     let sight = Sight {
-        window: raw.window(),
+        window: Raw(ctx).window(),
         ethertype: 0,
-        ifindex,
+        ifindex: Raw(ctx).ifindex(),
         hook: Hook::Xdp as u32,
     };
-    if matches!(glance(control, &sight, scope), Glance::Nobody) {
-        return PASS;
+    match glance(control, &sight, scope) {
+        Glance::Nobody => PASS,
+        Glance::One(seen) => plainly(control, netns, &seen),
+        Glance::Unsure => UNSURE,
     }
+}
+
+/// The verdict on a packet that one rule names; [`UNSURE`] when that does more than lose by chance, or a safety net has
+/// a say, as in tc.
+#[inline(always)]
+fn plainly(control: Control, netns: &Netns, seen: &Seen) -> u32 {
+    if seen.rule.drop.model != loss::CHANCE
+        || !action::only_loses(seen.rule)
+        || guarded(control, &seen.packet, &seen.flow, netns)
+    {
+        return UNSURE;
+    }
+    let now = now();
+    if !lease_held(control.read(control::LEASE), now)
+        || over(seen.rule, now, control.read(control::BOOT_OFFSET))
+    {
+        return UNSURE;
+    }
+    match action::lose_by_chance(seen.rule, 1) {
+        Loses::Not => PASS,
+        _ => xdp_action::XDP_DROP,
+    }
+}
+
+/// The verdict on any packet.
+#[inline(never)]
+fn carefully(ctx: *mut xdp_md) -> u32 {
+    let raw = Raw(ctx);
+    let Some(netns) = NETNS.get(NETNS_INDEX.load()) else {
+        return PASS;
+    };
+    let Some(control) = Control::get() else {
+        return PASS;
+    };
     let Some(work) = work() else { return PASS };
     match parse(raw, 0, work) {
         Outcome::Ip => {}
@@ -59,9 +106,9 @@ pub fn run(ctx: &XdpContext) -> u32 {
             return PASS;
         }
     }
-    work.add_scope(scope);
+    work.add_scope(netns.sides[Hook::Xdp as usize].scope);
     work.flow = Flow::of(&work.packet, Hook::Xdp as u32);
-    search(control, work, ifindex);
+    search(control, work, raw.ifindex());
     if work.match_count == 0 {
         return PASS;
     }
@@ -88,6 +135,15 @@ pub fn run(ctx: &XdpContext) -> u32 {
 /// The context of the program.
 #[derive(Clone, Copy)]
 struct Raw(*mut xdp_md);
+
+impl Raw {
+    /// The device it arrives at.
+    #[inline(always)]
+    fn ifindex(self) -> u32 {
+        // SAFETY: the context of the program.
+        unsafe { core::ptr::read_volatile(&raw const (*self.0).ingress_ifindex) }
+    }
+}
 
 impl Source for Raw {
     #[inline(always)]

@@ -92,7 +92,7 @@ pub enum Reason {
     Error,
 }
 
-/// Counters of one fault, in wire packets.
+/// Counters of one fault, in wire packets; of `http` and `dns`, in the requests and look-ups that they choose from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Packets {
@@ -108,8 +108,9 @@ pub struct Packets {
     pub reset: u64,
     pub rejected: u64,
     pub throttled: u64,
+    /// Requests and look-ups that got their answer from the fault.
     pub answered: u64,
-    /// Matched, but the fault has nothing to act on in it (`corrupt` without a payload), so it passed.
+    /// Matched, but the fault has nothing to act on in it (`corrupt` without a payload, `http` in TLS), so it passed.
     pub unseen: u64,
 }
 
@@ -131,6 +132,8 @@ pub struct Attachment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
+    /// The program at the hook, which cuts super-packets into the wire packets that they stand for.
+    Kernel,
     /// A TAP device and a thread of the daemon: gone with its process.
     User,
 }
@@ -138,7 +141,20 @@ pub enum Line {
 impl Line {
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Kernel => "kernel line",
             Self::User => "user line",
+        }
+    }
+
+    /// What it is, and what for.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Kernel => {
+                "nothing waits, so super-packets are cut at the hook when one of their wire packets is hit"
+            }
+            Self::User => {
+                "a TAP device and a thread, because packets wait, have wrong checksums, or arrive as super-packets"
+            }
         }
     }
 }

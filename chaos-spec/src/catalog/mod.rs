@@ -98,6 +98,7 @@ pub struct FaultTemplate {
 #[serde(rename_all = "kebab-case")]
 pub enum Category {
     DependencyLatency,
+    DependencyErrors,
     FlakyNetwork,
     Corruption,
     Dns,
@@ -116,8 +117,9 @@ impl CatalogEntry {
 }
 
 impl Category {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::DependencyLatency,
+        Self::DependencyErrors,
         Self::FlakyNetwork,
         Self::Corruption,
         Self::Dns,
@@ -132,6 +134,7 @@ impl Category {
     pub const fn word(self) -> &'static str {
         match self {
             Self::DependencyLatency => "dependency-latency",
+            Self::DependencyErrors => "dependency-errors",
             Self::FlakyNetwork => "flaky-network",
             Self::Corruption => "corruption",
             Self::Dns => "dns",

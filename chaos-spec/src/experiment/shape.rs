@@ -40,7 +40,16 @@ pub fn shape(
         set_chance(&mut shaped, chance)?;
     }
     let spec = &mut shaped.spec.fault;
-    match (&mut spec.delay, settings.latency, settings.jitter) {
+    let waits = spec.http.as_mut().and_then(|http| http.delay.as_mut());
+    let waits = waits.or_else(|| spec.dns.as_mut().and_then(|dns| dns.delay.as_mut()));
+    let latency = match (waits, settings.latency) {
+        (Some(written), latency) => {
+            *written = latency.unwrap_or(*written);
+            None
+        }
+        (None, latency) => latency,
+    };
+    match (&mut spec.delay, latency, settings.jitter) {
         (Some(delay), latency, jitter) => {
             delay.latency = latency.unwrap_or(delay.latency);
             delay.jitter = jitter.or(delay.jitter);
@@ -75,6 +84,8 @@ fn set_chance(shaped: &mut NetworkFault, chance: Chance) -> Result<(), SpecError
         fault.duplicate.as_mut().map(|it| &mut it.chance),
         fault.corrupt.as_mut().map(|it| &mut it.chance),
         fault.reorder.as_mut().map(|it| &mut it.chance),
+        fault.http.as_mut().map(|it| &mut it.chance),
+        fault.dns.as_mut().map(|it| &mut it.chance),
     ];
     for written in written.into_iter().flatten() {
         *written = chance;

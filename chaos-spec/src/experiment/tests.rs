@@ -73,6 +73,35 @@ fn a_stage_makes_a_fault_of_its_own() {
 }
 
 #[test]
+fn requests_and_look_ups_have_a_chance_and_a_delay_too() {
+    let run = run(RUN).unwrap();
+    let settings = Settings {
+        chance: crate::Chance::percent(40),
+        latency: Some(Duration::from_millis(300)),
+        ..Settings::default()
+    };
+    let shaped = |fault: &str, settings: &Settings| {
+        let mut written = run.faults[0].fault.clone();
+        written.spec.fault = serde_json::from_str(fault).unwrap();
+        let shaped = shape(&run.experiment, &written, settings);
+        shaped.map(|shaped| serde_json::to_value(&shaped.spec.fault).unwrap())
+    };
+    for fault in [r#"{"http": {"delay": "1s"}}"#, r#"{"dns": {"delay": "1s"}}"#] {
+        let shaped = shaped(fault, &settings).unwrap();
+        let (_, inner) = shaped.as_object().unwrap().iter().next().unwrap();
+        assert_eq!(inner, &serde_json::json!({"delay": "300ms", "chance": "40%"}));
+    }
+    let error = shaped(r#"{"http": {"status": 503}}"#, &settings).unwrap_err();
+    assert!(error.message.contains("it does not have a `delay`"), "{error}");
+    let chance = Settings {
+        latency: None,
+        ..settings
+    };
+    let ramped = shaped(r#"{"http": {"status": 503, "chance": "10%"}}"#, &chance).unwrap();
+    assert_eq!(ramped["http"]["chance"], "40%");
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_line_and_a_remedy() {
     for (from, to, line, says) in [
         (

@@ -31,6 +31,12 @@ pub fn advice(spec: &FaultSpec) -> Vec<WarningKind> {
             fault: "reset".to_owned(),
         });
     }
+    warnings.extend(
+        spec.fault
+            .http
+            .as_ref()
+            .and_then(|http| http.warns(&spec.traffic)),
+    );
     warnings.extend(never_acts(spec).map(|what| WarningKind::NeverActs {
         what: what.to_owned(),
     }));
@@ -143,12 +149,9 @@ fn never_acts(spec: &FaultSpec) -> Option<&'static str> {
         }
         _ => false,
     }));
-    let others = [
-        fault.delay.is_some(),
-        fault.bandwidth.is_some(),
-        fault.http.is_some(),
-        fault.dns.is_some(),
-    ];
+    chances.extend(fault.http.as_ref().map(|http| http.chance.is_never()));
+    chances.extend(fault.dns.as_ref().map(|dns| dns.chance.is_never()));
+    let others = [fault.delay.is_some(), fault.bandwidth.is_some()];
     let never = !chances.is_empty() && chances.iter().all(|never| *never) && !others.contains(&true);
     never.then_some("the chance is 0%")
 }

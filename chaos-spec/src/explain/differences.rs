@@ -1,12 +1,18 @@
-use super::Equivalent;
+use super::{Equivalent, requests};
 use crate::{
     Chance, Checksum, Connections, Direction, Distribution, DropModel, DropSignal, Fault, FaultSpec,
     NetemCompat, Order, RejectWith, TargetKind,
 };
 
+pub(super) const GUARDED: &str =
+    "ARP, neighbour discovery, SSH and the daemon's own sockets are guarded: no fault touches them.";
+
 /// Where the nearest commands differ from the fault: only what matters for this one.
 pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
     let fault = &spec.fault;
+    if let Some(differences) = requests::differences(spec) {
+        return differences;
+    }
     let uses = |tool: &str| nearest.iter().any(|equivalent| equivalent.tool == tool);
     let mut differences = vec![format!(
         "It ends by itself after {}, in the kernel, also when the daemon is killed or hangs; rules of tc and iptables \
@@ -99,7 +105,7 @@ pub(super) fn list(spec: &FaultSpec, nearest: &[Equivalent]) -> Vec<String> {
     {
         add("iptables looks a name up once, tc not at all; here it is kept fresh while the fault runs.");
     }
-    add("ARP, neighbour discovery, SSH and the daemon's own sockets are guarded: no fault touches them.");
+    add(GUARDED);
     differences
 }
 

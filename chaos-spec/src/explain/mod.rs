@@ -7,6 +7,7 @@ mod iptables;
 mod netem;
 mod place;
 mod recurrence;
+mod requests;
 mod summary;
 mod words;
 
@@ -49,7 +50,7 @@ pub fn explain(fault: &NetworkFault) -> Explanation {
     let spec = &fault.spec;
     let mut meaning = vec![format!("Whose and which packets: {}.", matching(spec))];
     meaning.extend(
-        rules(&spec.fault)
+        rules(spec)
             .into_iter()
             .map(|rule| format!("What happens: {rule}.")),
     );

@@ -1,8 +1,9 @@
 use std::fmt::Display;
 
+use super::requests;
 use crate::{
-    Chance, Connections, Direction, DnsAnswer, Drop, DropModel, Fault, FaultSpec, NetemCompat, Protocol,
-    RejectWith, Remote, Traffic,
+    Chance, Connections, Direction, Drop, DropModel, Fault, FaultSpec, NetemCompat, Protocol, RejectWith,
+    Remote, Traffic,
 };
 
 /// One line for tables: `drop 30% · egress tcp → 10.0.0.0/8:5432`. The target is not in it.
@@ -59,17 +60,8 @@ fn faults(fault: &Fault) -> String {
             .as_ref()
             .map(|bandwidth| format!("bandwidth {}", bandwidth.rate)),
     );
-    parts.extend(fault.http.as_ref().map(|http| match http.status {
-        Some(status) => format!("http {status} {}", http.chance),
-        None => format!("http {}", http.chance),
-    }));
-    parts.extend(fault.dns.as_ref().map(|dns| match &dns.answer {
-        DnsAnswer::Nxdomain => "dns nxdomain".to_owned(),
-        DnsAnswer::Servfail => "dns servfail".to_owned(),
-        DnsAnswer::Refused => "dns refused".to_owned(),
-        DnsAnswer::Timeout => "dns timeout".to_owned(),
-        DnsAnswer::Records(_) => "dns records".to_owned(),
-    }));
+    parts.extend(fault.http.as_ref().map(requests::http_summary));
+    parts.extend(fault.dns.as_ref().map(requests::dns_summary));
     if parts.is_empty() {
         "nothing".to_owned()
     } else {

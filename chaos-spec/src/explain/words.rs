@@ -1,10 +1,11 @@
 use std::fmt::Display;
 
+use super::requests;
 use super::summary::ordinal;
 use crate::{
     Chance, Checksum, Connections, Delay, Direction, Distribution, DistributionTable, Drop, DropModel,
-    DropSignal, Fault, FaultSpec, NetemCompat, Order, PortRange, Protocol, RejectWith, Remote, Reorder,
-    Target, TargetKind,
+    DropSignal, FaultSpec, NetemCompat, Order, PortRange, Protocol, RejectWith, Remote, Reorder, Target,
+    TargetKind,
 };
 
 /// Whose and which packets: `TCP that cgroup /a and everything below it sends to 10.0.0.0/8, port 5432`.
@@ -85,7 +86,7 @@ fn ports(ports: &[PortRange]) -> String {
 }
 
 /// `a, b and c`; long lists are cut.
-fn and<T: Display>(items: &[T]) -> String {
+pub(super) fn and<T: Display>(items: &[T]) -> String {
     const SHOWN: usize = 8;
     let mut shown: Vec<String> = items.iter().take(SHOWN).map(ToString::to_string).collect();
     if items.len() > SHOWN {
@@ -99,7 +100,8 @@ fn and<T: Display>(items: &[T]) -> String {
 }
 
 /// What happens to the packets that match: one sentence part for each fault, in the order in which they act.
-pub fn rules(fault: &Fault) -> Vec<String> {
+pub fn rules(spec: &FaultSpec) -> Vec<String> {
+    let fault = &spec.fault;
     let mut rules = Vec::new();
     rules.extend(fault.partition.map(|_| "all are lost in silence".to_owned()));
     rules.extend(fault.reject.as_ref().map(|reject| match reject.with {
@@ -151,17 +153,12 @@ pub fn rules(fault: &Fault) -> Vec<String> {
             .as_ref()
             .map(|bandwidth| format!("no more than {} a second pass", bandwidth.rate)),
     );
-    rules.extend(
-        fault
-            .http
-            .as_ref()
-            .map(|http| format!("{} of the HTTP requests are answered here", http.chance)),
-    );
+    rules.extend(fault.http.as_ref().map(requests::http_rule));
     rules.extend(
         fault
             .dns
-            .as_ref()
-            .map(|_| "DNS look-ups are answered here".to_owned()),
+            .iter()
+            .flat_map(|dns| requests::dns_rules(dns, &spec.traffic)),
     );
     rules
 }

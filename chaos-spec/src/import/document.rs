@@ -64,6 +64,17 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The fields of a group of words: name, value, and line.
+    pub(super) fn pairs(&self, name: &str) -> Vec<(String, String, usize)> {
+        match self.take(name).map(|node| &node.value) {
+            Some(Value::Map(entries)) => entries
+                .iter()
+                .filter_map(|entry| Some((entry.key.clone(), word(&entry.node)?, line(&entry.node))))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Line and path of a field that is written.
     pub(super) fn find(&self, name: &str) -> Option<(usize, String)> {
         self.take(name).map(|node| (line(node), self.path_of(name)))

@@ -18,7 +18,9 @@ pub use toxiproxy::toxiproxy;
 
 use serde_json::{Value, json};
 
-use crate::{API_VERSION, Duration, KIND, NetworkFault, Target, parse_body};
+use self::document::{line, word};
+use crate::parse::node::Node;
+use crate::{API_VERSION, DnsName, Duration, KIND, NetworkFault, Target, parse_body};
 
 /// What tools for clusters leave to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,4 +125,23 @@ fn split_number(text: &str) -> Option<(f64, &str)> {
     let (number, unit) = text.split_at(end);
     let number: f64 = number.parse().ok()?;
     number.is_finite().then_some((number, unit))
+}
+
+/// Names for look-ups. One that has its wildcard elsewhere than on the left is listed; nothing when none is left, for a
+/// fault without names would hit them all.
+fn names_of(patterns: &[&Node], path: &str, imported: &mut Imported) -> Option<Vec<DnsName>> {
+    let mut names = Vec::new();
+    for pattern in patterns {
+        let Some(text) = word(pattern) else { continue };
+        match text.parse::<DnsName>() {
+            Ok(name) => names.push(name),
+            Err(_) if text.contains(['*', '?']) => {
+                let why =
+                    "a wildcard stands for whole labels on the left: write the names, or `*.example.com`";
+                imported.cannot(line(pattern), format!("{path}: {text}"), why);
+            }
+            Err(error) => imported.cannot(line(pattern), format!("{path}: {text}"), error.to_string()),
+        }
+    }
+    (patterns.is_empty() || !names.is_empty()).then_some(names)
 }

@@ -4,11 +4,12 @@
 //! What needs two fields side by side is checked afterwards, in one place, for files and for the API alike.
 
 mod distribution;
+mod dns;
 mod drop;
 mod expect;
 mod fault;
 mod health;
-mod later;
+mod http;
 mod line;
 mod lists;
 mod network_fault;
@@ -19,11 +20,12 @@ mod target;
 mod traffic;
 
 pub use distribution::{Distribution, DistributionTable};
+pub use dns::{Dns, DnsAction, DnsAnswer, DnsRecords, DnsTcp};
 pub use drop::{Drop, DropModel, DropSignal, GilbertElliott, NetemCompat};
 pub use expect::{Body, Expect, Statuses, WindowExpect};
 pub use fault::{Checksum, Corrupt, Duplicate, Fault, FaultKind, Partition, Reject, RejectWith, Reset};
 pub use health::HealthCheck;
-pub use later::{Dns, DnsAnswer, DnsRecords, Http};
+pub use http::{Http, HttpAction, HttpHeaders, HttpResponse, RESPONSE_MAX};
 pub use line::{Bandwidth, Delay, Order, Reorder};
 pub use network_fault::{API_VERSION, FaultSpec, KIND, Metadata, NetworkFault};
 pub use probe::{

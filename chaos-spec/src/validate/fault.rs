@@ -1,4 +1,4 @@
-use super::{Errors, line};
+use super::{Errors, dns, http, line};
 use crate::path::SpecPath;
 use crate::{Chance, Checksum, Direction, Drop, DropSignal, Fault, FaultKind, FaultSpec, Protocol};
 
@@ -11,6 +11,7 @@ pub(super) fn check(spec: &FaultSpec, errors: &mut Errors) {
             "write at least one, such as `drop: {chance: 30%}` or `partition: {}`",
         );
     }
+    check_alone(&kinds, errors);
     check_left_over(spec, &kinds, errors);
     check_tcp(spec, errors);
     if let Some(drop) = &spec.fault.drop {
@@ -18,6 +19,8 @@ pub(super) fn check(spec: &FaultSpec, errors: &mut Errors) {
         check_signal(drop, &spec.fault, errors);
     }
     line::check(&spec.fault, errors);
+    http::check(spec, errors);
+    dns::check(spec, errors);
     check_correlations(&spec.fault, errors);
 }
 
@@ -84,6 +87,19 @@ fn check_correlations(fault: &Fault, errors: &mut Errors) {
     }
 }
 
+/// These look at what a packet says, and take whole requests and look-ups: they have no place in the order of the others.
+const ALONE: [FaultKind; 2] = [FaultKind::Http, FaultKind::Dns];
+
+fn check_alone(kinds: &[FaultKind], errors: &mut Errors) {
+    for kind in kinds.iter().filter(|kind| ALONE.contains(kind)) {
+        if let Some(other) = kinds.iter().find(|other| *other != kind) {
+            let path = SpecPath::of("spec.fault").field(kind.word());
+            let message = format!("`{kind}` stands alone, and `{other}` is written beside it");
+            errors.at(path, message, "make it a fault of its own");
+        }
+    }
+}
+
 /// What comes after a fault that lets nothing through never sees a packet.
 fn check_left_over(spec: &FaultSpec, kinds: &[FaultKind], errors: &mut Errors) {
     let rejects_all = spec
@@ -98,7 +114,10 @@ fn check_left_over(spec: &FaultSpec, kinds: &[FaultKind], errors: &mut Errors) {
     } else {
         return;
     };
-    for later in kinds.iter().filter(|kind| **kind > swallows) {
+    for later in kinds
+        .iter()
+        .filter(|kind| **kind > swallows && !ALONE.contains(kind))
+    {
         let path = SpecPath::of("spec.fault").field(later.word());
         let message = format!("{why} before `{later}` sees one");
         errors.at(path, message, format!("keep either `{swallows}` or `{later}`"));

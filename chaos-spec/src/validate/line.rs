@@ -5,7 +5,7 @@ use crate::path::SpecPath;
 use crate::{Bandwidth, Delay, Distribution, DistributionTable, Duration, Fault};
 
 /// Packets that wait are kept in memory.
-const LONGEST: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
 pub(super) fn check(fault: &Fault, errors: &mut Errors) {
     if let Some(delay) = &fault.delay {

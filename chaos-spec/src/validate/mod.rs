@@ -1,8 +1,11 @@
 //! What one value cannot tell on its own. One set of rules for files and for the API; every error names the field
 //! and what to write instead.
 
+mod count;
+mod dns;
 mod fault;
 mod health;
+mod http;
 mod line;
 mod metadata;
 mod not_yet;

@@ -2,7 +2,7 @@
 //! one of these work deletes its entry here.
 
 use super::Errors;
-use crate::{FaultKind, NetworkFault, TargetKind};
+use crate::{NetworkFault, TargetKind};
 
 struct NotYet {
     path: &'static str,
@@ -11,26 +11,12 @@ struct NotYet {
     instead: &'static str,
 }
 
-const NOT_YET: &[NotYet] = &[
-    NotYet {
-        path: "spec.target.pods",
-        asked_for: |fault| matches!(fault.spec.target.kind, TargetKind::Pods(_)),
-        what: "pods",
-        instead: "name a `container`, `pid` or `netns` on the node itself",
-    },
-    NotYet {
-        path: "spec.fault.http",
-        asked_for: |fault| fault.spec.fault.has(FaultKind::Http),
-        what: "`http`",
-        instead: "write `reset` or `reject` on the server's port",
-    },
-    NotYet {
-        path: "spec.fault.dns",
-        asked_for: |fault| fault.spec.fault.has(FaultKind::Dns),
-        what: "`dns`",
-        instead: "write `partition` or `drop` with `remote: {ports: [53]}`",
-    },
-];
+const NOT_YET: &[NotYet] = &[NotYet {
+    path: "spec.target.pods",
+    asked_for: |fault| matches!(fault.spec.target.kind, TargetKind::Pods(_)),
+    what: "pods",
+    instead: "name a `container`, `pid` or `netns` on the node itself",
+}];
 
 pub(super) fn check(fault: &NetworkFault, errors: &mut Errors) {
     for entry in NOT_YET.iter().filter(|entry| (entry.asked_for)(fault)) {

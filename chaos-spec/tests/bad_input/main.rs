@@ -1,5 +1,6 @@
 //! Bad input and the exact message each gets: file, line, column, path, reason, remedy.
 
+mod answers;
 mod form;
 mod health;
 mod limits;

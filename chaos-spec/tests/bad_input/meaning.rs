@@ -296,26 +296,12 @@ fn what_waits() {
 
 #[test]
 fn what_is_not_in_this_version() {
-    check(&[
-        (
-            fault("fault: {http: {status: 503, chance: 40%, method: [GET], path: '/pay/*'}}"),
-            "7:11: spec.fault.http: not in this version: `http` – write `reset` or `reject` on the server's port",
+    check(&[(
+        target(
+            "target: {pods: {namespace: shop, labelSelector: app=orders, select: {count: 2}, follow: true}}",
         ),
-        (
-            fault("fault: {dns: {answer: nxdomain, names: ['*.example.com']}}"),
-            "7:11: spec.fault.dns: not in this version: `dns` – write `partition` or `drop` with `remote: {ports: [53]}`",
-        ),
-        (
-            fault("fault: {dns: {answer: {a: [192.0.2.7], aaaa: ['2001:db8::7'], ttl: 5s}}}"),
-            "7:11: spec.fault.dns: not in this version: `dns` – write `partition` or `drop` with `remote: {ports: [53]}`",
-        ),
-        (
-            target(
-                "target: {pods: {namespace: shop, labelSelector: app=orders, select: {count: 2}, follow: true}}",
-            ),
-            "5:12: spec.target.pods: not in this version: pods – name a `container`, `pid` or `netns` on the node itself",
-        ),
-    ]);
+        "5:12: spec.target.pods: not in this version: pods – name a `container`, `pid` or `netns` on the node itself",
+    )]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod audit;
 mod faults;
+mod imports;
 mod policy;
 mod units;
 

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use chaos_fuzz::{cases, corpus, damaged, documents};
 use chaos_spec::policy::{ClockTime, Days, TimeZoneName};
 use chaos_spec::{
-    ByteSize, Chance, Cidr, DistributionTable, Duration, Endpoint, Hostname, HttpUrl, LatencyBound,
-    PortRange, Rate, ShareBound, StatusRange, ValueBound,
+    ByteSize, Chance, Cidr, DistributionTable, DnsName, DnsType, Duration, Endpoint, HostPattern, Hostname,
+    HttpUrl, LatencyBound, Method, PathPattern, PortRange, Rate, ShareBound, StatusRange, ValueBound,
 };
 use proptest::prelude::*;
 
@@ -38,11 +38,16 @@ fn read(text: &str) {
     read_as::<Cidr>(text);
     read_as::<ClockTime>(text);
     read_as::<Days>(text);
+    read_as::<DnsName>(text);
+    read_as::<DnsType>(text);
     read_as::<Duration>(text);
     read_as::<Endpoint>(text);
+    read_as::<HostPattern>(text);
     read_as::<Hostname>(text);
     read_as::<HttpUrl>(text);
     read_as::<LatencyBound>(text);
+    read_as::<Method>(text);
+    read_as::<PathPattern>(text);
     read_as::<PortRange>(text);
     read_as::<Rate>(text);
     read_as::<ShareBound>(text);
@@ -54,6 +59,12 @@ fn read(text: &str) {
 fn words() -> Vec<Vec<u8>> {
     let words = [
         "30%",
+        "M-SEARCH",
+        "/pay/*/card*.json",
+        "*.payments.example.com",
+        "[2001:db8::1]",
+        "_http._tcp.example.com.",
+        "TYPE65",
         "0.5%",
         "5m",
         "1m 30s",

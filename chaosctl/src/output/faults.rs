@@ -1,37 +1,41 @@
+use chaos_spec::FaultKind;
 use chaos_spec::api::{Attachment, FaultView, HealthState, Packets, Phase, Reason};
 use comfy_table::Color;
 use jiff::Timestamp;
 
 use super::{Column, Field, Table, left};
 
-const NARROW: &[Column] = &[
-    Column::Word("NAME"),
-    Column::Word("PHASE"),
-    Column::Prose("WHAT"),
-    Column::Prose("WHERE"),
-    Column::Number("LEFT"),
-    Column::Number("MATCHED"),
-    Column::Number("AFFECTED"),
-];
-const WIDE: &[Column] = &[
-    Column::Word("NAME"),
-    Column::Word("PHASE"),
-    Column::Prose("REASON"),
-    Column::Prose("HEALTH"),
-    Column::Prose("WHAT"),
-    Column::Prose("WHERE"),
-    Column::Number("LEFT"),
-    Column::Number("MATCHED"),
-    Column::Number("AFFECTED"),
-    Column::Word("HOOK"),
-    Column::Word("MODE"),
-    Column::Prose("INTERFACES"),
-    Column::Word("SEED"),
-];
+/// What the table of these has: counts of requests where something reads them, and more when it may be wide.
+fn columns(wide: bool, counts_answers: bool) -> Vec<Column> {
+    let mut columns = vec![Column::Word("NAME"), Column::Word("PHASE")];
+    if wide {
+        columns.extend([Column::Prose("REASON"), Column::Prose("HEALTH")]);
+    }
+    columns.extend([
+        Column::Prose("WHAT"),
+        Column::Prose("WHERE"),
+        Column::Number("LEFT"),
+        Column::Number("MATCHED"),
+        Column::Number("AFFECTED"),
+    ]);
+    if counts_answers {
+        columns.extend([Column::Number("ANSWERED"), Column::Number("UNSEEN")]);
+    }
+    if wide {
+        columns.extend([
+            Column::Word("HOOK"),
+            Column::Word("MODE"),
+            Column::Prose("INTERFACES"),
+            Column::Word("SEED"),
+        ]);
+    }
+    columns
+}
 
 /// One row a fault, in the order of the daemon.
 pub(crate) fn fault_table(faults: &[FaultView], wide: bool, now: Timestamp, terminal: bool) -> String {
-    let mut table = Table::new(if wide { WIDE } else { NARROW });
+    let counts_answers = faults.iter().any(reads_requests);
+    let mut table = Table::new(&columns(wide, counts_answers));
     for fault in faults {
         let status = &fault.status;
         let mut row: Vec<Field> = vec![fault.metadata.name.as_str().into(), phase(fault)];
@@ -46,6 +50,9 @@ pub(crate) fn fault_table(faults: &[FaultView], wide: bool, now: Timestamp, term
             status.packets.matched.to_string().into(),
             affected(&status.packets).into(),
         ]);
+        if counts_answers {
+            row.extend(answers(fault));
+        }
         if wide {
             let attachments = &status.attachments;
             row.extend([
@@ -62,6 +69,21 @@ pub(crate) fn fault_table(faults: &[FaultView], wide: bool, now: Timestamp, term
         table.row(row);
     }
     table.render(terminal)
+}
+
+fn reads_requests(fault: &FaultView) -> bool {
+    let fault = &fault.spec.fault;
+    fault.has(FaultKind::Http) || fault.has(FaultKind::Dns)
+}
+
+/// How many requests or look-ups were answered, and how many packets the fault could not read.
+fn answers(fault: &FaultView) -> [Field; 2] {
+    let Packets { answered, unseen, .. } = fault.status.packets;
+    if reads_requests(fault) {
+        [answered.to_string().into(), unseen.to_string().into()]
+    } else {
+        ["".into(), "".into()]
+    }
 }
 
 /// `tcx`, or `tcx + user line`.

@@ -1,4 +1,5 @@
 use crate::output::faults::way;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use chaos_spec::api::{Plan, PlanApproval, PlannedFault, ResolvedTarget};
@@ -53,14 +54,24 @@ fn paragraphs(fault: &PlannedFault) -> Vec<(&'static str, Vec<String>)> {
         };
         format!("{}. {}{from}", rule.order, rule.text)
     });
-    let attachments = fault.attachments.iter().map(|attachment| {
-        format!(
-            "{} {} ({})",
-            interface(attachment),
-            attachment.hook,
-            way(attachment)
-        )
-    });
+    let mut attachments: Vec<_> = fault
+        .attachments
+        .iter()
+        .map(|attachment| {
+            format!(
+                "{} {} ({})",
+                interface(attachment),
+                attachment.hook,
+                way(attachment)
+            )
+        })
+        .collect();
+    let lines: BTreeSet<_> = fault.attachments.iter().filter_map(|at| at.line).collect();
+    attachments.extend(
+        lines
+            .iter()
+            .map(|line| format!("{}: {}", line.word(), line.reason())),
+    );
     let changes = fault
         .host_changes
         .iter()
@@ -68,7 +79,7 @@ fn paragraphs(fault: &PlannedFault) -> Vec<(&'static str, Vec<String>)> {
     vec![
         ("target", or_none(targets)),
         ("rules", or_none(rules.collect())),
-        ("attaches to", or_none(attachments.collect())),
+        ("attaches to", or_none(attachments)),
         ("changes", or_none(changes.collect())),
     ]
 }

@@ -20,7 +20,7 @@ pub(crate) enum Column {
 /// A table without lines: one header, one row each, columns that line up, nothing that `awk` would trip over.
 pub(crate) struct Table {
     table: comfy_table::Table,
-    columns: &'static [Column],
+    columns: Vec<Column>,
 }
 
 /// A cell and the colour that it has on a terminal.
@@ -30,7 +30,8 @@ pub(crate) struct Field {
 }
 
 impl Table {
-    pub(crate) fn new(columns: &'static [Column]) -> Self {
+    pub(crate) fn new(columns: &[Column]) -> Self {
+        let columns = columns.to_vec();
         let mut table = comfy_table::Table::new();
         table.load_style(NOTHING);
         let cells = columns
@@ -73,7 +74,7 @@ impl Table {
                 .set_content_arrangement(ContentArrangement::Dynamic)
                 .set_width(width);
         }
-        for (cells, column) in self.table.column_iter_mut().zip(self.columns) {
+        for (cells, column) in self.table.column_iter_mut().zip(&self.columns) {
             cells.set_padding((0, GAP));
             if matches!(column, Column::Number(_)) {
                 cells.set_cell_alignment(CellAlignment::Right);
@@ -94,7 +95,7 @@ impl Table {
         let total: u32 = natural.iter().map(|column| u32::from(column + GAP)).sum();
         let least: u32 = natural
             .iter()
-            .zip(self.columns)
+            .zip(&self.columns)
             .map(|(natural, column)| {
                 if column.is_prose() {
                     NARROWEST.min(*natural)

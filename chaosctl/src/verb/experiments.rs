@@ -5,7 +5,7 @@ use chaos_spec::api::ExperimentList;
 use crate::cli::Session;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Format, experiment_table, rendered};
+use crate::output::{Format, Listing, experiment_table};
 
 pub(super) async fn show(session: &mut Session, names: &[String], format: Format) -> Result<Exit, Failure> {
     let items = if names.is_empty() {
@@ -21,26 +21,13 @@ pub(super) async fn show(session: &mut Session, names: &[String], format: Format
         }
         items
     };
-    let text = match (items.as_slice(), names) {
-        ([only], [_]) => rendered(format, only)?,
-        _ => rendered(format, &ExperimentList { items: items.clone() })?,
-    };
-    let text = match text {
-        Some(text) => text,
-        None if format == Format::Name => items
-            .iter()
-            .map(|view| format!("experiment/{}\n", view.id))
-            .collect(),
-        None if items.is_empty() => {
-            session
-                .out
-                .progress("no experiment has run – start one with `chaosctl run FILE`");
-            return Ok(Exit::DONE);
-        }
-        None => experiment_table(&items, session.out.is_terminal()),
-    };
-    if !text.is_empty() {
-        session.out.data(&text)?;
+    Listing {
+        kind: "experiment",
+        items,
+        asked: names.len(),
+        name: |view| &view.id,
+        table: experiment_table,
+        nothing: "no experiment has run – start one with `chaosctl run FILE`",
     }
-    Ok(Exit::DONE)
+    .print(&mut session.out, format, |items| ExperimentList { items })
 }

@@ -18,8 +18,8 @@ const ENDED_SHOWN: usize = 10;
 /// Show faults and their counters, experiments, schedules, or what ran on this node before
 ///
 /// `get faults` lists them all, those that ended recently included; `get faults NAME` shows one. AFFECTED is the
-/// share of matched packets to which something was done. `get history [NAME]` shows what ran, also before a
-/// restart of the daemon, the newest first.
+/// share of matched packets to which something was done; of http and dns, of requests and look-ups. `get history
+/// [NAME]` shows what ran, also before a restart of the daemon, the newest first.
 ///
 /// Example:
 ///   chaosctl get faults

@@ -41,9 +41,9 @@ pub(crate) struct Import {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Tool {
-    /// NetworkChaos, as YAML.
+    /// NetworkChaos, HTTPChaos and DNSChaos, as YAML.
     ChaosMesh,
-    /// ChaosEngine, as YAML.
+    /// ChaosEngine with pod-network-*, pod-http-* and pod-dns-*, as YAML.
     Litmus,
     /// A script of `tc qdisc … netem` and `tbf` commands.
     Netem,

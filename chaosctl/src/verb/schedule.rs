@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use chaos_spec::api::ScheduleList;
+use chaos_spec::api::{ScheduleList, ScheduleView};
 use chaos_spec::catalog::MISSION_KIND;
 use chaos_spec::schedule::{Begins, LocatedSchedule, ScheduleSubmission};
 use clap::{Args, Subcommand};
@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::manifest;
 use crate::nearest::nearest;
-use crate::output::{Format, rendered, schedule_table};
+use crate::output::{Format, Listing, rendered, schedule_table};
 
 /// Let experiments begin by themselves
 ///
@@ -161,28 +161,15 @@ pub(super) async fn show(session: &mut Session, names: &[String], format: Format
     if !names.is_empty() {
         items.retain(|view| names.iter().any(|name| name == view.name()));
     }
-    let text = match (items.as_slice(), names) {
-        ([only], [_]) => rendered(format, only)?,
-        _ => rendered(format, &ScheduleList { items: items.clone() })?,
-    };
-    let text = match text {
-        Some(text) => text,
-        None if format == Format::Name => items
-            .iter()
-            .map(|view| format!("schedule/{}\n", view.name()))
-            .collect(),
-        None if items.is_empty() => {
-            session
-                .out
-                .progress("nothing begins by itself – `chaosctl schedule add FILE` changes that");
-            return Ok(Exit::DONE);
-        }
-        None => schedule_table(&items, session.out.is_terminal()),
-    };
-    if !text.is_empty() {
-        session.out.data(&text)?;
+    Listing {
+        kind: "schedule",
+        items,
+        asked: names.len(),
+        name: ScheduleView::name,
+        table: schedule_table,
+        nothing: "nothing begins by itself – `chaosctl schedule add FILE` changes that",
     }
-    Ok(Exit::DONE)
+    .print(&mut session.out, format, |items| ScheduleList { items })
 }
 
 async fn unknown(session: &Session, name: &str) -> Failure {

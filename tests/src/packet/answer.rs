@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use etherparse::{IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv6Extensions, Ipv6Header, TcpHeader};
+use etherparse::{
+    IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv6Extensions, Ipv6Header, TcpHeader, TcpOptions,
+    UdpHeader,
+};
 
 use super::build::{Packet, Transport, flag, set_flags, v6, write_ip};
 
@@ -66,6 +69,91 @@ impl Packet {
                 flags: flag::RST | flags & flag::ACK,
             },
         )
+    }
+
+    /// The segment that answers a request: it carries these bytes and ends the connection; time stamps are turned round,
+    /// other options left out.
+    ///
+    /// # Panics
+    /// When the packet is not TCP.
+    pub fn response(&self, bytes: &[u8]) -> Vec<u8> {
+        let (sequence, acknowledgement) = self.numbers();
+        let mut tcp = TcpHeader::new(0, 0, acknowledgement, u16::MAX);
+        tcp.acknowledgment_number = sequence.wrapping_add(self.payload_len() as u32);
+        set_flags(&mut tcp, flag::ACK | flag::PSH | flag::FIN);
+        self.segment_back(tcp, bytes)
+    }
+
+    /// The acknowledgement of what a client sends after a response of so many bytes to `request`.
+    ///
+    /// # Panics
+    /// When either is not TCP.
+    pub fn acknowledged(&self, request: &Self, response: usize) -> Vec<u8> {
+        let Transport::Tcp { flags, sequence, .. } = self.transport else {
+            panic!("only TCP is acknowledged: {self:?}")
+        };
+        let next = request.numbers().1.wrapping_add(response as u32).wrapping_add(1);
+        let mut tcp = TcpHeader::new(0, 0, next, u16::MAX);
+        let fin = u32::from(flags & flag::FIN != 0);
+        tcp.acknowledgment_number = sequence.wrapping_add(self.payload_len() as u32).wrapping_add(fin);
+        set_flags(&mut tcp, flag::ACK);
+        self.segment_back(tcp, &[])
+    }
+
+    fn numbers(&self) -> (u32, u32) {
+        match self.transport {
+            Transport::Tcp {
+                sequence,
+                acknowledgement,
+                ..
+            } => (sequence, acknowledgement),
+            _ => panic!("no TCP: {self:?}"),
+        }
+    }
+
+    /// With its ends, its options and its checksum.
+    fn segment_back(&self, mut tcp: TcpHeader, bytes: &[u8]) -> Vec<u8> {
+        let (source, destination) = self.addresses();
+        (tcp.destination_port, tcp.source_port) = self.ports();
+        if let Some(stamps) = self.tcp_options.strip_prefix(&[1, 1, 8, 10]) {
+            let turned = [&[1, 1, 8, 10], &stamps[4..8], &stamps[..4]].concat();
+            tcp.options = TcpOptions::try_from_slice(&turned).expect("twelve bytes");
+        }
+        tcp.checksum = match (destination, source) {
+            (IpAddr::V4(s), IpAddr::V4(d)) => tcp.calc_checksum_ipv4_raw(s.octets(), d.octets(), bytes),
+            (s, d) => tcp.calc_checksum_ipv6_raw(v6(s), v6(d), bytes),
+        }
+        .expect("a small segment");
+        let mut frame = self.ethernet(true);
+        let mut ip = self.ip_headers(destination, source);
+        ip.set_next_headers(IpNumber::TCP);
+        write_ip(&mut frame, ip, &[&tcp.to_bytes(), bytes].concat());
+        frame
+    }
+
+    /// The datagram with these bytes that comes back.
+    ///
+    /// # Panics
+    /// When it is longer than a datagram may be.
+    pub fn datagram_back(&self, bytes: &[u8]) -> Vec<u8> {
+        let (source, destination) = self.addresses();
+        let (from, to) = self.ports();
+        let mut udp = UdpHeader {
+            source_port: to,
+            destination_port: from,
+            length: u16::try_from(8 + bytes.len()).expect("a small datagram"),
+            checksum: 0,
+        };
+        udp.checksum = match (destination, source) {
+            (IpAddr::V4(s), IpAddr::V4(d)) => udp.calc_checksum_ipv4_raw(s.octets(), d.octets(), bytes),
+            (s, d) => udp.calc_checksum_ipv6_raw(v6(s), v6(d), bytes),
+        }
+        .expect("a small datagram");
+        let mut frame = self.ethernet(true);
+        let mut ip = self.ip_headers(destination, source);
+        ip.set_next_headers(IpNumber::UDP);
+        write_ip(&mut frame, ip, &[&udp.to_bytes(), bytes].concat());
+        frame
     }
 
     fn reset(&self, back: bool, numbers: &Numbers) -> Vec<u8> {

@@ -86,6 +86,7 @@ pub struct Packet {
     payload: Vec<u8>,
     tags: Vec<(u16, u16)>,
     ip_options: bool,
+    pub(super) tcp_options: Vec<u8>,
     extensions: Vec<Extension>,
     piece: Option<Piece>,
     padding: usize,
@@ -109,6 +110,7 @@ impl Packet {
             payload: (0..64).collect(),
             tags: Vec::new(),
             ip_options: false,
+            tcp_options: TIMESTAMPS.to_vec(),
             extensions: Vec::new(),
             piece: None,
             padding: 0,
@@ -146,6 +148,20 @@ impl Packet {
     #[must_use]
     pub fn with_payload(mut self, bytes: usize) -> Self {
         self.payload = (0..bytes).map(|i| (i * 7) as u8).collect();
+        self
+    }
+
+    /// This payload.
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: &[u8]) -> Self {
+        self.payload = bytes.to_vec();
+        self
+    }
+
+    /// TCP options, a multiple of four bytes, in place of Linux's time stamps.
+    #[must_use]
+    pub fn with_tcp_options(mut self, options: &[u8]) -> Self {
+        self.tcp_options = options.to_vec();
         self
     }
 
@@ -219,6 +235,11 @@ impl Packet {
         frame
     }
 
+    /// Whether it carries TCP.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.transport, Transport::Tcp { .. })
+    }
+
     /// Offset of the IP header.
     pub fn l3(&self) -> usize {
         14 + 4 * self.tags.len()
@@ -234,7 +255,7 @@ impl Packet {
     pub fn payload_at(&self) -> usize {
         self.l4()
             + match self.transport {
-                Transport::Tcp { .. } => 20 + TIMESTAMPS.len(),
+                Transport::Tcp { .. } => 20 + self.tcp_options.len(),
                 Transport::Other(_) => 0,
                 _ => 8,
             }
@@ -364,7 +385,7 @@ impl Packet {
                 let mut header = TcpHeader::new(source_port, destination_port, sequence, 1024);
                 header.acknowledgment_number = acknowledgement;
                 set_flags(&mut header, flags);
-                header.options = TcpOptions::try_from_slice(&TIMESTAMPS).expect("twelve bytes");
+                header.options = TcpOptions::try_from_slice(&self.tcp_options).expect("at most 40 bytes");
                 header.checksum = self.tcp_checksum(&header, &self.payload);
                 header.write(&mut bytes).expect("a Vec takes it");
             }

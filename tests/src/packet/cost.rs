@@ -1,83 +1,48 @@
-//! What a packet pays: nanoseconds of a program over one that does nothing, in the same run of the kernel.
-
-use std::fmt::Write as _;
+//! What packets are measured for their cost: nanoseconds of a program over one that does nothing, or over what it takes
+//! for another packet, in the same run of the kernel.
 
 use chaos_daemon::sys::bpf::TestPacket;
-use serde::Serialize;
 
-use super::{At, Family, Injection, Lab, Packet, Settings, Transport, fixtures};
+use super::{At, Family, Injection, Lab, Packet, Settings, Transport};
 use crate::{Cgroup, Skip};
 
-/// What the programs may cost when nothing matches.
-pub const BOUND_PASSING: f64 = 30.0;
-/// What a drop may cost.
-pub const BOUND_DROP: f64 = 50.0;
-
-/// How long to measure.
-#[derive(Clone, Copy, Debug)]
-pub struct Effort {
-    /// Runs of a program in one sample.
-    pub repeat: u32,
-    /// Samples of the program and of the empty one, in turns.
-    pub samples: usize,
-}
-
-impl Effort {
-    /// For figures to be published. Many short samples: the best of them is then one that nobody disturbed, also on
-    /// a machine that others share.
-    pub const FULL: Self = Self {
-        repeat: 50_000,
-        samples: 150,
-    };
-}
-
-/// One line of the table.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Cost {
-    pub group: &'static str,
+/// A packet at the program of a hook, and what it is compared with.
+pub struct Case<'a> {
     pub name: String,
-    /// The best sample of the program less the best of the empty one: what it costs undisturbed.
-    pub over_empty_ns: f64,
-    /// The median of the differences between neighbouring samples: what it cost on this machine, now.
-    pub median_over_empty_ns: f64,
-    /// The best sample of the empty program.
-    pub empty_ns: f64,
-    /// What it may cost, if anybody promised.
-    pub bound_ns: Option<f64>,
+    pub lab: &'a Lab,
+    pub at: At,
+    /// Several, where one could be lucky: a sample is the mean over them.
+    pub frames: &'a [Vec<u8>],
+    /// Another packet at the same program; none: the same packet at an empty program.
+    pub beside: Option<&'a [u8]>,
 }
 
-impl Cost {
-    /// Whether the promise is kept.
-    pub fn holds(&self) -> bool {
-        self.bound_ns.is_none_or(|bound| self.over_empty_ns <= bound)
+impl Case<'_> {
+    /// Mean nanoseconds of a run; so many runs, shared among the packets.
+    pub fn ours(&self, repeat: u32) -> f64 {
+        let count = self.frames.len() as u32;
+        let one = |frame: &Vec<u8>| self.lab.nanoseconds(self.at, &packet(frame), repeat / count);
+        f64::from(self.frames.iter().map(one).sum::<u32>()) / f64::from(count)
+    }
+
+    /// The same of what it is compared with.
+    pub fn theirs(&self, repeat: u32) -> f64 {
+        f64::from(match self.beside {
+            Some(other) => self.lab.nanoseconds(self.at, &packet(other), repeat),
+            None => self.lab.nanoseconds_of_nothing(&packet(&self.frames[0]), repeat),
+        })
     }
 }
 
-/// Measures the program of a hook over one packet.
-pub fn measure(lab: &Lab, at: At, frame: &[u8], effort: Effort) -> Cost {
-    let packet = TestPacket {
+fn packet(frame: &[u8]) -> TestPacket<'_> {
+    TestPacket {
         frame,
         ..TestPacket::default()
-    };
-    let (mut best, mut best_empty) = (f64::MAX, f64::MAX);
-    let mut differences = Vec::new();
-    for _ in 0..effort.samples {
-        let empty = f64::from(lab.nanoseconds_of_nothing(&packet, effort.repeat));
-        let full = f64::from(lab.nanoseconds(at, &packet, effort.repeat));
-        (best, best_empty) = (best.min(full), best_empty.min(empty));
-        differences.push(full - empty);
-    }
-    differences.sort_by(f64::total_cmp);
-    Cost {
-        group: "",
-        name: String::new(),
-        over_empty_ns: best - best_empty,
-        median_over_empty_ns: differences[differences.len() / 2],
-        empty_ns: best_empty,
-        bound_ns: None,
     }
 }
+
+/// Who measures a case.
+pub type Show<'a> = &'a mut dyn FnMut(&Case<'_>);
 
 /// How the faults of a crowd differ from one another; the packet that is measured is none of theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +67,14 @@ impl Apart {
             Self::RemoteHosts => "on different remote hosts",
             Self::LocalPorts => "on different local ports",
             Self::Cgroups => "on different cgroups",
+        }
+    }
+
+    /// So many faults can be told apart.
+    pub const fn most(self) -> u32 {
+        match self {
+            Self::RemotePorts | Self::LocalPorts => 50_000,
+            Self::RemoteHosts | Self::Cgroups => 65_536,
         }
     }
 
@@ -174,24 +147,25 @@ pub fn stranger(family: Family, at: At) -> Vec<u8> {
     }
 }
 
-/// Packets that no fault names, with few and with many faults loaded.
+/// Packets that no fault names, beside crowds of so many.
 ///
 /// # Errors
 /// Without root.
-pub fn passing(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip> {
+pub fn passing(crowds: &[u32], show: Show<'_>) -> Result<(), Skip> {
     for apart in Apart::ALL {
-        for faults in [1, 4_096] {
+        for &faults in crowds.iter().filter(|faults| **faults <= apart.most()) {
             let crowd = crowded(apart, faults)?;
             for family in [Family::V4, Family::V6] {
                 for at in [At::Egress, At::Ingress] {
                     if apart == Apart::Cgroups && at == At::Ingress {
                         continue;
                     }
-                    report(Cost {
-                        group: "no fault matches",
-                        name: format!("{faults} faults {}, IP{family:?} udp, {at:?}", apart.words()),
-                        bound_ns: Some(BOUND_PASSING),
-                        ..measure(&crowd.lab, at, &stranger(family, at), effort)
+                    show(&Case {
+                        name: format!("{faults} faults {}, IP{family:?}, {at:?}", apart.words()),
+                        lab: &crowd.lab,
+                        at,
+                        frames: &strangers(family, at),
+                        beside: None,
                     });
                 }
             }
@@ -204,7 +178,7 @@ pub fn passing(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip>
 ///
 /// # Errors
 /// Without root.
-pub fn dropping(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip> {
+pub fn dropping(show: Show<'_>) -> Result<(), Skip> {
     for others in [0, 4_095] {
         let mut crowd = crowded(Apart::RemotePorts, others.max(1))?;
         let drop = Injection::new(
@@ -214,11 +188,12 @@ pub fn dropping(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip
         crowd.lab.inject(&drop);
         for family in [Family::V4, Family::V6] {
             for at in [At::Egress, At::Ingress] {
-                report(Cost {
-                    group: "a drop",
-                    name: format!("beside {others} other faults, IP{family:?} udp, {at:?}"),
-                    bound_ns: Some(BOUND_DROP),
-                    ..measure(&crowd.lab, at, &stranger(family, at), effort)
+                show(&Case {
+                    name: format!("drop, beside {others} other faults, IP{family:?}, {at:?}"),
+                    lab: &crowd.lab,
+                    at,
+                    frames: &[stranger(family, at)],
+                    beside: None,
                 });
             }
         }
@@ -226,56 +201,106 @@ pub fn dropping(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip
     Ok(())
 }
 
-/// Every row of the table of fixtures. What rewrites a packet cannot be repeated over the same buffer: such rows are
-/// run one by one and cost more, because every run begins cold.
+/// Different packets that no fault of a crowd names.
+fn strangers(family: Family, at: At) -> Vec<Vec<u8>> {
+    (0..8)
+        .map(|n| {
+            let packet = match at {
+                At::Egress => Packet::leaving(family, Transport::Udp),
+                _ => Packet::arriving(family, Transport::Udp),
+            };
+            match family {
+                Family::V4 => packet.with_far([10, 150, n, 7].into()),
+                Family::V6 => packet.with_far([0xfd42, 0, 0, 0, 0, 0, n.into(), 7].into()),
+            }
+            .frame()
+        })
+        .collect()
+}
+
+/// Requests and look-ups that a rule asks about and does not name: over a packet of the same flow, and as long, that is
+/// no request.
 ///
 /// # Errors
 /// Without root.
-pub fn table(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip> {
+pub fn looking(show: Show<'_>) -> Result<(), Skip> {
     let mut lab = Lab::new()?;
-    let mut at_xdp = Lab::with_xdp_beside(&lab)?;
-    // One that names none of the packets: the programs stay loaded from row to row.
-    let resident = Injection::new(
-        "{direction: both, remote: {cidrs: [192.0.2.1]}}",
-        "{partition: {}}",
-    );
-    lab.inject(&resident);
-    at_xdp.inject(&resident);
-    for row in fixtures() {
-        let lab = if row.at == At::Xdp { &mut at_xdp } else { &mut lab };
-        let id = lab.inject(&row.injection);
-        let effort = match (row.repeats, &row.copy) {
-            (false, _) => Effort {
-                repeat: 1,
-                samples: 2_000,
-            },
-            // Every run sends a packet.
-            (true, Some(_)) => Effort {
-                repeat: effort.repeat / 2,
-                samples: 3,
-            },
-            (true, None) => Effort {
-                samples: effort.samples.div_ceil(3),
-                ..effort
-            },
-        };
-        let measured = measure(lab, row.at, &row.packet.frame(), effort);
-        let over_empty_ns = if row.repeats {
-            measured.over_empty_ns
-        } else {
-            measured.median_over_empty_ns
-        };
-        let group = if row.repeats {
-            "each fault"
-        } else {
-            "each fault, single cold runs"
-        };
-        report(Cost {
-            group,
-            name: row.description,
-            over_empty_ns,
-            ..measured
-        });
+    lab.inject(&Injection::new("{direction: ingress}", "{partition: {}}"));
+    let browser = "Host: shop.example.com\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n";
+    let late = "User-Agent: curl/7.88.1\r\nAccept: */*\r\nHost: shop.example.com\r\n\r\n";
+    let http = |rule: &str| format!("{{http: {{status: 503, {rule}}}}}");
+    let request = |line: &str, headers: &str| format!("{line}\r\n{headers}").into_bytes();
+    let segment = Transport::Tcp {
+        flags: super::flag::ACK | super::flag::PSH,
+        sequence: 1_000_000,
+        acknowledgement: 2_000_000,
+    };
+    let get = "GET /shop/items/1234?page=2 HTTP/1.1";
+    let look_up = crate::dns::Query::new("shop.internal.example.com", crate::dns::kind::A)
+        .with_edns()
+        .bytes();
+    let dns = |rule: &str| format!("{{dns: {{answer: nxdomain, {rule}}}}}");
+    let rows = [
+        (
+            "another method",
+            http("method: POST"),
+            segment,
+            request(get, browser),
+        ),
+        ("another path", http("path: /pay"), segment, request(get, browser)),
+        (
+            "another path, by its begin",
+            http("path: '/pay/*'"),
+            segment,
+            request(get, browser),
+        ),
+        (
+            "another path, by its end",
+            http("path: '*.json'"),
+            segment,
+            request(get, browser),
+        ),
+        (
+            "another host",
+            http("host: payments.example.com"),
+            segment,
+            request(get, browser),
+        ),
+        (
+            "another host, in the fourth line",
+            http("host: payments.example.com"),
+            segment,
+            request(get, late),
+        ),
+        (
+            "another name",
+            dns("names: db.example.com"),
+            Transport::Udp,
+            look_up.clone(),
+        ),
+        (
+            "another name, by its end",
+            dns("names: '*.example.org'"),
+            Transport::Udp,
+            look_up.clone(),
+        ),
+        ("another type", dns("types: AAAA"), Transport::Udp, look_up),
+    ];
+    for (name, fault, transport, payload) in rows {
+        let id = lab.inject(&Injection::new("{remote: {ports: [7777]}}", fault));
+        for family in [Family::V4, Family::V6] {
+            let packet = Packet::leaving(family, transport);
+            let asks = packet.clone().with_bytes(&payload).frame();
+            let none = packet.with_bytes(&vec![b'x'; payload.len()]).frame();
+            show(&Case {
+                name: format!("{name}, IP{family:?}"),
+                lab: &lab,
+                at: At::Egress,
+                frames: &[asks],
+                beside: Some(&none),
+            });
+        }
+        assert_eq!(lab.counters(id).matched, 0, "{name}");
         lab.end(&[id]);
     }
     Ok(())
@@ -285,17 +310,19 @@ pub fn table(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip> {
 ///
 /// # Errors
 /// Without root.
-pub fn steps(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip> {
+pub fn steps(show: Show<'_>) -> Result<(), Skip> {
     let mut lab = Lab::new()?;
     let mut arp = [super::FAR_MAC, super::NEAR_MAC].concat();
     arp.extend([0x08, 0x06]);
     arp.extend([0; 46]);
     let udp = stranger(Family::V4, At::Egress);
     let mut say = |name: &str, lab: &Lab, frame: &[u8]| {
-        report(Cost {
-            group: "step by step, egress",
+        show(&Case {
             name: name.to_owned(),
-            ..measure(lab, At::Egress, frame, effort)
+            lab,
+            at: At::Egress,
+            frames: &[frame.to_vec()],
+            beside: None,
         });
     };
     let other = lab.inject(&Injection::new("{direction: ingress}", "{partition: {}}"));
@@ -324,9 +351,9 @@ pub fn steps(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip> {
 ///
 /// # Errors
 /// Without root.
-pub fn addresses(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Skip> {
+pub fn addresses(show: Show<'_>) -> Result<(), Skip> {
     let mut lab = Lab::new()?;
-    for count in [1, 65_536_u32] {
+    for count in [1, 65_534_u32] {
         let host = |n: u32| format!("10.{}.{}.1", n >> 8, n & 255);
         // Beginning where 10.99.0.2 is not: the list must not name the stranger.
         let net = |n: u32| format!("10.{}.{}.128/25", n >> 8, n & 255);
@@ -351,36 +378,16 @@ pub fn addresses(effort: Effort, report: &mut dyn FnMut(Cost)) -> Result<(), Ski
                 ("lost", hit),
                 ("passing", Packet::leaving(Family::V4, Transport::Udp)),
             ] {
-                let measured = measure(&lab, At::Egress, &packet.frame(), effort);
-                report(Cost {
-                    group: "addresses",
+                show(&Case {
                     name: format!("{count} {what}, {verb}"),
-                    ..measured
+                    lab: &lab,
+                    at: At::Egress,
+                    frames: &[packet.frame()],
+                    beside: None,
                 });
             }
             lab.end(&[id]);
         }
     }
     Ok(())
-}
-
-/// The costs as a table for people.
-pub fn text(costs: &[Cost]) -> String {
-    let mut out = String::new();
-    let mut group = "";
-    for cost in costs {
-        if cost.group != group {
-            group = cost.group;
-            let _ = writeln!(out, "\n{group}: ns over an empty program (best, median), bound");
-        }
-        let bound = cost.bound_ns.map_or(String::new(), |bound| {
-            format!("  <= {bound:.0}{}", if cost.holds() { "" } else { "  MISSED" })
-        });
-        let _ = writeln!(
-            out,
-            "  {:<62} {:>6.0} {:>6.0}{bound}",
-            cost.name, cost.over_empty_ns, cost.median_over_empty_ns
-        );
-    }
-    out
 }

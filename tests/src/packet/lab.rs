@@ -34,6 +34,8 @@ pub struct Settings {
     pub xdp: bool,
     pub guard: GuardList,
     pub max_faults: u32,
+    /// Whether super-packets that leave are cut at the hook; else they are hit as such.
+    pub cut: bool,
 }
 
 impl Default for Settings {
@@ -42,6 +44,7 @@ impl Default for Settings {
             xdp: false,
             guard: GuardList::default(),
             max_faults: 256,
+            cut: false,
         }
     }
 }
@@ -200,7 +203,11 @@ impl Lab {
             XdpUse::Never
         };
         let options = DatapathOptions {
-            line: LineUse::Never,
+            line: if settings.cut {
+                LineUse::Kernel
+            } else {
+                LineUse::Never
+            },
             attach: Attach::Auto,
             xdp,
             max_faults: settings.max_faults,

@@ -6,12 +6,13 @@ use std::net::{TcpStream, UdpSocket};
 use std::sync::Arc;
 
 use super::protocol::{Handle, Op, Reply};
-use super::{tcp, udp};
+use super::{flood, tcp, udp};
 
 /// Everything that the helper has open.
 enum Thing {
     Socket(UdpSocket),
     Sink(Arc<udp::Sink>),
+    Counter(Arc<flood::Counter>),
     Probe(Arc<udp::Probe>),
     Server(Arc<tcp::Server>),
     Stream(TcpStream),
@@ -74,6 +75,14 @@ impl Agent {
                 };
                 Reply::Sent(udp::send(socket, to, first, count, size))
             }
+            Op::UdpFlood(order) => Reply::Flooded(flood::send(&order)?),
+            Op::UdpCount { bind, size, together } => {
+                self.keep(Thing::Counter(flood::Counter::start(bind, size, together)?))
+            }
+            Op::UdpCounted { counter } => match self.get(counter)? {
+                Thing::Counter(counter) => Reply::Counted(counter.counted()),
+                _ => return Err(wrong_kind()),
+            },
             Op::UdpEcho { bind } => {
                 udp::echo(bind)?;
                 self.keep(Thing::Echo)

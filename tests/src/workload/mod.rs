@@ -3,6 +3,7 @@
 //! of the process that opened it.
 
 mod agent;
+mod flood;
 mod payload;
 mod protocol;
 mod tcp;
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 pub use self::agent::serve;
+pub use self::flood::{Counted, Flood, Flooded, Handing};
 pub use self::protocol::{
     Asked, Exchanged, Handle, Op, Opened, Probed, Reply, Sample, Sent, ServerReport, SinkReport,
 };
@@ -138,6 +140,30 @@ impl Workload {
         }
     }
 
+    /// Sends many datagrams at a pace.
+    #[track_caller]
+    pub fn udp_flood(&self, flood: &Flood) -> Flooded {
+        match self.call(&Op::UdpFlood(*flood)) {
+            Reply::Flooded(flooded) => flooded,
+            other => panic!("odd answer: {other:?}"),
+        }
+    }
+
+    /// Counts the datagrams of a [`Workload::udp_flood`], until the workload ends; `together` asks the kernel for those of
+    /// one flow in one piece, where it has them so (`UDP_GRO`).
+    #[track_caller]
+    pub fn udp_count(&self, bind: SocketAddr, size: usize, together: bool) -> Handle {
+        self.handle(&Op::UdpCount { bind, size, together })
+    }
+
+    #[track_caller]
+    pub fn udp_counted(&self, counter: Handle) -> Counted {
+        match self.call(&Op::UdpCounted { counter }) {
+            Reply::Counted(counted) => counted,
+            other => panic!("odd answer: {other:?}"),
+        }
+    }
+
     /// Answers every datagram with itself, until the workload ends.
     #[track_caller]
     pub fn udp_echo(&self, bind: SocketAddr) -> Handle {
@@ -239,13 +265,21 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The helper lies beside the folder of the running test program, where cargo builds it for every test.
+/// The helper that makes traffic.
 pub(crate) fn traffic_binary() -> PathBuf {
+    helper_binary("chaos-traffic")
+}
+
+/// A helper lies beside the folder of the running test program, where cargo builds it for every test.
+///
+/// # Panics
+/// When it is not there.
+pub fn helper_binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a program knows its own file");
     test.ancestors()
         .skip(1)
         .take(2)
-        .map(|dir| dir.join("chaos-traffic"))
+        .map(|dir| dir.join(name))
         .find(|path| path.is_file())
-        .expect("cargo builds the binary chaos-traffic with the tests")
+        .unwrap_or_else(|| panic!("cargo builds the binary {name} with the tests"))
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::flood::{Counted, Flood, Flooded};
+
 /// A socket, sink, server or probe inside one helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Handle(pub u32);
@@ -28,6 +30,15 @@ pub enum Op {
         first: u64,
         count: u64,
         size: usize,
+    },
+    UdpFlood(Flood),
+    UdpCount {
+        bind: SocketAddr,
+        size: usize,
+        together: bool,
+    },
+    UdpCounted {
+        counter: Handle,
     },
     UdpEcho {
         bind: SocketAddr,
@@ -70,6 +81,8 @@ pub enum Reply {
     Handle(Handle),
     Sink(SinkReport),
     Sent(Sent),
+    Flooded(Flooded),
+    Counted(Counted),
     Asked(Asked),
     Server(ServerReport),
     Opened(Opened),

@@ -6,7 +6,7 @@ use chaos_tests::workload::{Handle, Probed};
 use chaos_tests::{Api, Daemon, FaultFile, Pair, Snapshot, Workload, eventually, eventually_some};
 use serde_json::{Value, json};
 
-use crate::nets::Net;
+use super::nets::Net;
 
 /// The client's pace, and so how exactly a time is known.
 const PACE: Duration = Duration::from_millis(1);

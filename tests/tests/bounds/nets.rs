@@ -10,7 +10,7 @@ use chaos_tests::workload::Handle;
 use chaos_tests::{eventually, eventually_some, monotonic_nanos};
 use serde_json::json;
 
-use crate::bed::{Bed, NAME, Trial, judge};
+use super::bed::{Bed, NAME, Trial, judge};
 
 /// A safety net.
 pub(crate) struct Net {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use chaos_tests::bulk::{Stream, stream};
 use chaos_tests::lag1_correlation;
+use chaos_tests::oneway::{Run, run};
 use serde_json::json;
 
 use crate::bed::{Bed, Case, has_control};
-use crate::bulk::{Stream, stream};
-use crate::oneway::{Run, run};
 use crate::row::{Aim, Row};
 
 type Report<'a> = &'a mut dyn FnMut(Row);
@@ -32,14 +32,14 @@ const ROUNDS: usize = 3;
 const PAYLOAD: f64 = 1448.0 / 1514.0;
 
 fn delay(bed: &Bed, report: Report<'_>) {
-    let healthy = quantile(&run(bed, 400, Duration::from_millis(5)).delays(0.0), 0.5);
+    let healthy = quantile(&run(&bed.net, 400, Duration::from_millis(5)).delays(0.0), 0.5);
     for latency in [1_u32, 10, 50, 300] {
         let case = Case {
             tc: format!("{NETEM} delay {latency}ms"),
             ours: json!({"delay": {"latency": format!("{latency}ms")}}),
         };
         let (netem, ours, remark) = bed.both(&case, || {
-            [(); ROUNDS].map(|()| run(bed, 300, Duration::from_millis(5)).delays(healthy))
+            [(); ROUNDS].map(|()| run(&bed.net, 300, Duration::from_millis(5)).delays(healthy))
         });
         let asked = f64::from(latency);
         for (what, aim, of) in [
@@ -61,7 +61,7 @@ fn delay(bed: &Bed, report: Report<'_>) {
 
 fn jitter(bed: &Bed, report: Report<'_>) {
     const COUNT: usize = 3000;
-    let healthy = quantile(&run(bed, 400, Duration::from_millis(5)).delays(0.0), 0.5);
+    let healthy = quantile(&run(&bed.net, 400, Duration::from_millis(5)).delays(0.0), 0.5);
     type Quantile = fn(f64) -> f64;
     let asked: [(&str, &str, Quantile); 3] = [
         ("uniform", "", |u| 2.0 * u - 1.0),
@@ -74,7 +74,7 @@ fn jitter(bed: &Bed, report: Report<'_>) {
             ours: json!({"delay": {"latency": "50ms", "jitter": "10ms", "distribution": name, "order": "free"}}),
         };
         let (netem, ours, remark) = bed.both(&case, || {
-            let delays = run(bed, COUNT, Duration::from_millis(2)).delays(healthy);
+            let delays = run(&bed.net, COUNT, Duration::from_millis(2)).delays(healthy);
             let jitter: Vec<f64> = delays.iter().map(|delay| (delay - 50.0) / 10.0).collect();
             distance(jitter, asked)
         });
@@ -95,8 +95,8 @@ fn order(bed: &Bed, report: Report<'_>) {
     };
     let (netem, ours, remark) = bed.both(&case, || {
         (
-            run(bed, 2000, Duration::from_millis(1)).reordered(),
-            stream(bed, "cubic", 6, 2),
+            run(&bed.net, 2000, Duration::from_millis(1)).reordered(),
+            stream(&bed.net, "cubic", 6, 2),
         )
     });
     report(
@@ -116,7 +116,7 @@ fn loss(bed: &Bed, report: Report<'_>) {
         tc: format!("{NETEM} loss 1%"),
         ours: json!({"drop": {"chance": "1%"}}),
     };
-    let (netem, ours, remark) = bed.both(&case, || stream(bed, "cubic", 8, 0));
+    let (netem, ours, remark) = bed.both(&case, || stream(&bed.net, "cubic", 8, 0));
     report(
         Row::new(
             "1 % of bulk TCP: segments sent again",
@@ -135,7 +135,7 @@ fn correlation(bed: &Bed, report: Report<'_>) {
         tc: format!("{NETEM} loss 20% 75%"),
         ours: json!({"drop": {"chance": "20%", "correlation": "75%"}}),
     };
-    let (netem, ours, remark) = bed.both(&case, || run(bed, COUNT, Duration::from_micros(500)));
+    let (netem, ours, remark) = bed.both(&case, || run(&bed.net, COUNT, Duration::from_micros(500)));
     let follows = |run: &Run| {
         let lost: Vec<f64> = run
             .took
@@ -166,7 +166,7 @@ fn bandwidth(bed: &Bed, report: Report<'_>) {
         };
         // At 1 Mbit/s a second is 83 packets.
         let seconds = if rate == 1 { 20 } else { 8 };
-        let (tbf, ours, remark) = bed.both(&case, || stream(bed, "cubic", seconds, 2));
+        let (tbf, ours, remark) = bed.both(&case, || stream(&bed.net, "cubic", seconds, 2));
         let asked = f64::from(rate) * PAYLOAD;
         report(
             Row::new(
@@ -204,7 +204,9 @@ fn bulk(bed: &Bed, report: Report<'_>, control: &str) {
         };
         // Until the window is open.
         let warm = if latency == 200 { 4 } else { 2 };
-        let (netem, ours, remark) = bed.both(&case, || [(); ROUNDS].map(|()| stream(bed, control, 4, warm)));
+        let (netem, ours, remark) = bed.both(&case, || {
+            [(); ROUNDS].map(|()| stream(&bed.net, control, 4, warm))
+        });
         let middle =
             |rounds: &[Stream; ROUNDS], of: fn(&Stream) -> f64| quantile(&rounds.each_ref().map(of), 0.5);
         let mbit = middle(&netem, |stream| stream.mbit);

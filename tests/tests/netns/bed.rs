@@ -44,12 +44,17 @@ impl Leg {
 
 impl Bed {
     pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With a daemon that gets these arguments.
+    pub(crate) fn with(args: &[&str]) -> Self {
         let net = Pair::new();
         for device in [&net.client.device, &net.server.device] {
             keep_running_without_tcx(device);
         }
         let before = Snapshot::of_devices(&[&net.client.device, &net.server.device]);
-        let daemon = Daemon::start();
+        let daemon = Daemon::builder().args(args).start();
         Self {
             client: Workload::start(&net.client.netns, None),
             server: Workload::start(&net.server.netns, None),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::bed::{BRIEF, SOON};
+use crate::dns_bed;
 
 /// nginx in a namespace, with an address that is well and can be made ill by files.
 pub(crate) struct Web {
@@ -339,25 +340,16 @@ pub(crate) fn dnsmasq(netns: &Netns, address: &str, hosts: &str) -> (Process, te
     std::fs::write(file.path(), hosts).expect("writes");
     std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .expect("chmod");
-    let process = Process::spawn(
+    let process = dns_bed::dnsmasq(
         netns,
-        None,
+        53,
         &[
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--no-resolv",
-            "--no-hosts",
             "--local-ttl=1",
-            "--user=root",
-            "--pid-file=",
-            "--conf-file=/dev/null",
             &format!("--listen-address={address}"),
-            "--bind-interfaces",
             "--local=/test/",
             &format!("--addn-hosts={}", file.path().display()),
         ],
-    )
-    .listens(netns, 53);
+    );
     (process, file)
 }
 

@@ -3,11 +3,12 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use chaos_tests::{Daemon, FaultFile, Netns, Pair, Process, Workload, eventually, need, require_program};
+use chaos_tests::{Daemon, FaultFile, Netns, Pair, Workload, eventually, need, require_program};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::bed::{BRIEF, SOON};
+use crate::dns_bed::dnsmasq;
 
 #[test]
 fn both_families_are_hit_and_the_filter_follows_a_changed_name() {
@@ -26,25 +27,16 @@ fn both_families_are_hit_and_the_filter_follows_a_changed_name() {
     let path = write("10.77.0.2 db.example.test\nfd77::2 db.example.test\n");
     // dnsmasq gives up root, and reads the file again after that.
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("chmod");
-    let dnsmasq = Process::spawn(
+    let dnsmasq = dnsmasq(
         &machine,
-        None,
+        53,
         &[
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--no-resolv",
-            "--no-hosts",
             "--local-ttl=1",
-            "--user=root",
-            "--pid-file=",
-            "--conf-file=/dev/null",
             "--listen-address=127.0.0.1",
-            "--bind-interfaces",
             "--local=/test/",
             &format!("--addn-hosts={path}"),
         ],
-    )
-    .listens(&machine, 53);
+    );
     let daemon = Daemon::builder()
         .netns(&machine)
         .resolv_conf("nameserver 127.0.0.1\n")

@@ -22,7 +22,7 @@ fn devices(netns: &Netns) -> Vec<String> {
         .collect()
 }
 
-fn lines(netns: &Netns) -> usize {
+pub(crate) fn lines(netns: &Netns) -> usize {
     devices(netns)
         .iter()
         .filter(|name| name.starts_with("chaos-line"))
@@ -94,23 +94,23 @@ fn closing_the_line_of_one_device_touches_no_packet_of_another() {
 
 /// What a stream came to.
 #[derive(Debug)]
-struct Saturated {
-    mbit: f64,
+pub(crate) struct Saturated {
+    pub(crate) mbit: f64,
     /// Segments sent again, beyond the probes of [`Saturated::probes`].
-    again: u64,
+    pub(crate) again: u64,
     /// Segments that TCP sent again after two round-trip times of silence, to see whether one was lost: the thread of a
     /// line that has to wait for a busy CPU looks like that.
     probes: u64,
     /// Segments that came out of order.
-    swapped: u64,
+    pub(crate) swapped: u64,
 }
 
-fn seconds() -> u64 {
+pub(crate) fn seconds() -> u64 {
     if is_full_run() { 60 } else { 8 }
 }
 
-/// A stream as fast as the machine can, for as long as the promise says in a full run.
-fn saturate(bed: &Bed) -> Saturated {
+/// Streams as fast as the machine can, for as long as the promise says in a full run.
+pub(crate) fn saturate(bed: &Bed, streams: u32) -> Saturated {
     let (client, server) = (&bed.net.client.netns, &bed.net.server.netns);
     let counts = || {
         [
@@ -119,13 +119,13 @@ fn saturate(bed: &Bed) -> Saturated {
             server.tcp_count("TCPOFOQueue"),
         ]
     };
-    let seconds = seconds().to_string();
+    let (seconds, streams) = (seconds().to_string(), streams.to_string());
     let address = bed.net.server.v4.to_string();
     let before = counts();
     // On one CPU: each CPU has a queue of its own for what a veth receives, so a sender that moves overtakes itself,
     // with or without a daemon.
     let argv = [
-        "taskset", "-c", "0", "iperf3", "-c", &address, "-C", "cubic", "-t", &seconds, "-J",
+        "taskset", "-c", "0", "iperf3", "-c", &address, "-C", "cubic", "-t", &seconds, "-P", &streams, "-J",
     ];
     let done = Process::spawn(&bed.net.client.netns, None, &argv).finish(Duration::from_secs(90));
     let report: Value =
@@ -146,13 +146,13 @@ fn saturate(bed: &Bed) -> Saturated {
 fn a_line_with_nothing_to_do_loses_and_swaps_nothing_on_a_saturated_link() {
     need!(require_program("iperf3"));
     need!(require_tcx());
-    let bed = Bed::new();
+    let bed = Bed::with(&["--line", "user"]);
     let server = &bed.net.server.netns;
     let _iperf = Process::spawn(server, None, &["iperf3", "-s"]).listens(server, 5201);
     bed.ctl.apply(&[bed
         .on_client("never", json!({"drop": {"chance": "0%"}}))
         .lasting("5m")]);
-    let found = saturate(&bed);
+    let found = saturate(&bed, 1);
     println!("{found:?}");
     assert_eq!((found.again, found.swapped), (0, 0), "{found:?}");
     // Two dozen in eight seconds come without a line as well, when the machine is busy.
@@ -173,12 +173,12 @@ fn packets_that_no_fault_names_do_not_see_an_idle_line() {
     let bed = Bed::new();
     let (client, server) = (&bed.net.client.netns, &bed.net.server.netns);
     let _iperf = Process::spawn(server, None, &["iperf3", "-s"]).listens(server, 5201);
-    let healthy = saturate(&bed);
+    let healthy = saturate(&bed, 1);
     bed.ctl.apply(&[bed
         .on_client("idle", json!({"delay": {"latency": "10ms"}}))
         .traffic(json!({"direction": "both", "protocol": "udp", "remote": {"ports": [9]}}))
         .lasting("5m")]);
-    let found = saturate(&bed);
+    let found = saturate(&bed, 1);
     println!("{found:?}, without: {healthy:?}");
     assert!(found.mbit > healthy.mbit / 2.0, "{found:?}, without: {healthy:?}");
     let line: Value =

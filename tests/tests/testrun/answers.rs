@@ -2,9 +2,8 @@
 
 use chaos_tests::packet::{At, Expect, Extension, Family, Injection, Packet, Transport, flag};
 use chaos_tests::{Capture, Way};
-use etherparse::checksum::Sum16BitWords;
 
-use super::support::{BOTH, DATA, SYN, check, datagram, lab, tcp};
+use super::support::{BOTH, DATA, SYN, check, datagram, lab, owing, tcp};
 
 fn reject(with: &str) -> Injection {
     Injection::new("{direction: both}", format!("{{reject: {{with: {with}}}}}"))
@@ -98,28 +97,11 @@ fn an_opening_segment_tells_nobody_else() {
     );
 }
 
-/// The frame with what its checksum field holds while the device still has to compute it: the sum over the
-/// pseudo header, not complemented (include/linux/skbuff.h, CHECKSUM_PARTIAL).
-fn owing(packet: &Packet, mut frame: Vec<u8>) -> Vec<u8> {
-    let (l3, l4) = (packet.l3(), packet.l4());
-    let length = (frame.len() - l4) as u16;
-    let addresses = if frame[l3] >> 4 == 4 {
-        &frame[l3 + 12..l3 + 20]
-    } else {
-        &frame[l3 + 8..l3 + 40]
-    };
-    let sum = Sum16BitWords::new()
-        .add_slice(addresses)
-        .add_2bytes(length.to_be_bytes())
-        .add_2bytes([0, 6]);
-    let seed = !sum.ones_complement();
-    frame[l4 + 16..l4 + 18].copy_from_slice(&seed.to_ne_bytes());
-    frame
-}
-
+/// A checksum can look like one that the device owes; here nobody owes any. For owed ones see `dns_messages` of the
+/// netns suite: no test run has them.
 #[test]
-fn a_checksum_that_the_device_owes_is_owed_by_the_answer() {
-    let Some(mut lab) = lab("answers::a_checksum_that_the_device_owes_is_owed_by_the_answer") else {
+fn a_checksum_that_only_looks_owed_is_answered_with_a_right_one() {
+    let Some(mut lab) = lab("answers::a_checksum_that_only_looks_owed_is_answered_with_a_right_one") else {
         return;
     };
     lab.inject(&reject("reset"));
@@ -128,10 +110,7 @@ fn a_checksum_that_the_device_owes_is_owed_by_the_answer() {
             let packet = Packet::leaving(family, transport);
             let result = lab.run(At::Egress, &owing(&packet, packet.frame()));
             assert_eq!(result.verdict, 7);
-            assert!(
-                result.frame == owing(&packet, packet.reset_back()),
-                "{family:?} {transport:?}"
-            );
+            assert!(result.frame == packet.reset_back(), "{family:?} {transport:?}");
         }
     }
 }

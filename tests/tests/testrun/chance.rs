@@ -3,10 +3,11 @@
 use chaos_daemon::sys::bpf::TestPacket;
 use chaos_ebpf_common::abi::{Loss, loss};
 use chaos_ebpf_common::loss::{as_netem, beginning, correlated, step};
+use chaos_ebpf_common::rng::{Stream, hit};
 use chaos_tests::binomial_999;
-use chaos_tests::packet::{At, Family, Injection, Lab, Packet, Transport, is_lost};
+use chaos_tests::packet::{At, Family, Injection, Lab, Packet, Settings, Transport, is_lost};
 
-use super::support::{datagram, lab};
+use super::support::{BOTH, DATA, datagram, lab, lab_with};
 
 const ONE: u64 = 1 << 32;
 
@@ -186,9 +187,89 @@ fn a_super_packet_is_lost_when_any_of_its_packets_would_be() {
         let count = lab.counters(id);
         let wire = |packets: u64| packets * u64::from(SEGMENTS);
         assert_eq!((count.matched, count.dropped), (wire(PACKETS), wire(lost)));
-        assert!(lab.datapath().met_super_packets(id).expect("armed"));
+        assert!(lab.datapath().met(id).expect("armed").super_packets);
         lab.end(&[id]);
     }
+}
+
+/// BIG TCP writes no length into its headers, and nothing that needs one can be cut.
+#[test]
+fn a_super_packet_that_cannot_be_cut_is_hit_when_any_of_its_packets_would_be() {
+    const SEGMENTS: u32 = 40;
+    const PACKETS: usize = 3_000;
+    const NAME: &str = "chance::a_super_packet_that_cannot_be_cut_is_hit_when_any_of_its_packets_would_be";
+    let cut = Settings {
+        cut: true,
+        ..Settings::default()
+    };
+    let Some(mut lab) = lab_with(NAME, cut) else {
+        return;
+    };
+    let wire = |packets: u64| packets * u64::from(SEGMENTS);
+    for family in BOTH {
+        let packet = Packet::leaving(family, DATA).with_payload(1_000);
+        let mut frame = packet.frame();
+        let length = packet.l3() + if family == Family::V4 { 2 } else { 4 };
+        frame[length..length + 2].fill(0);
+        let all = || {
+            vec![
+                TestPacket {
+                    frame: &frame,
+                    gso_segs: SEGMENTS,
+                    gso_size: 25,
+                    ..TestPacket::default()
+                };
+                PACKETS
+            ]
+        };
+        let models = [
+            (
+                "{drop: {chance: 1%}}",
+                Loss {
+                    chance: share(1.0),
+                    ..Loss::default()
+                },
+            ),
+            (
+                "{drop: {every: 77}}",
+                Loss {
+                    every: 77,
+                    model: loss::EVERY,
+                    ..Loss::default()
+                },
+            ),
+        ];
+        for (fault, model) in models {
+            let id = lab.inject(&Injection::new("{}", fault).seed(3));
+            let lost: Vec<bool> = lab.run_all(At::Egress, all()).iter().map(is_lost).collect();
+            // By the dice of its wire packets, each of which is thrown.
+            let dice = host(&model, 3, 0, &vec![1; SEGMENTS as usize * PACKETS]);
+            let want: Vec<bool> = dice
+                .chunks(SEGMENTS as usize)
+                .map(|of_one| of_one.contains(&true))
+                .collect();
+            assert!(lost == want, "{family:?} {fault}");
+            let hits = lost.iter().filter(|lost| **lost).count() as u64;
+            let count = lab.counters(id);
+            assert_eq!((count.matched, count.dropped), (wire(PACKETS as u64), wire(hits)));
+            assert!(hits > 0 && lab.datapath().met(id).expect("armed").super_packets);
+            lab.end(&[id]);
+        }
+        // What is not lost goes on whole.
+        let id = lab.inject(&Injection::new("{}", "{corrupt: {chance: 1%, checksum: fix}}").seed(3));
+        let results = lab.run_all(At::Egress, all());
+        assert!(!results.iter().any(is_lost), "{family:?}");
+        let changed = results.iter().filter(|result| result.frame != frame).count() as u64;
+        let draws = |n: u64| (0..u64::from(SEGMENTS)).any(|i| hit(3, Stream::Corrupt, n + i, share(1.0)));
+        let want = (0..PACKETS as u64)
+            .filter(|n| draws(n * u64::from(SEGMENTS)))
+            .count() as u64;
+        assert_eq!(changed, want, "{family:?}: {:?}", lab.counters(id));
+        assert_eq!(lab.counters(id).corrupted, changed, "{family:?}");
+        assert!(lab.datapath().met(id).expect("armed").super_packets);
+        lab.end(&[id]);
+    }
+    assert_eq!(lab.stat("helper_failed"), 0);
 }
 
 #[test]

@@ -34,7 +34,7 @@ const fn program(binary: &'static str, package: &'static str) -> Program {
     }
 }
 
-const PROGRAMS: [Program; 20] = [
+const PROGRAMS: [Program; 31] = [
     Program {
         demo: true,
         ..program("ip", "iproute2")
@@ -74,25 +74,55 @@ const PROGRAMS: [Program; 20] = [
         ..program("sshd", "openssh-server")
     },
     program("iperf3", "iperf3"),
+    // A peer of the benchmarks.
+    program("iptables", "iptables"),
     program("nc.openbsd", "netcat-openbsd"),
     program("ethtool", "ethtool"),
     program("tcpdump", "tcpdump"),
     program("crun", "crun"),
     // dnsmasq-base has the program alone; the package dnsmasq only adds the system service.
     program("dnsmasq", "dnsmasq-base"),
+    program("dig", "bind9-dnsutils"),
+    // Whose look-ups are written without glibc.
+    program("musl-gcc", "musl-tools"),
+    program("go", "golang-go"),
     program("python3", "python3-minimal"),
     program("tc", "iproute2"),
     program("kill", "procps"),
     program("mkfs.ext4", "e2fsprogs"),
     program("faketime", "faketime"),
+    // Peers that benchmarks stand beside.
+    program("iptables", "iptables"),
+    program("ipset", "ipset"),
+    program("xdp-filter", "xdp-tools"),
+    // Clients whose requests are answered in their server's stead.
+    program("wget", "wget"),
+    program("openssl", "openssl"),
+    program("chromium", "chromium"),
+    // A module has no program: this is where Debian puts it.
+    program(
+        "/usr/lib/python3/dist-packages/requests/__init__.py",
+        "python3-requests",
+    ),
 ];
+
+impl Program {
+    fn is_there(&self) -> bool {
+        let file = Path::new(self.binary);
+        if file.is_absolute() {
+            file.is_file()
+        } else {
+            find_program(self.binary).is_some()
+        }
+    }
+}
 
 impl Purpose {
     fn missing(self) -> Vec<&'static Program> {
         PROGRAMS
             .iter()
             .filter(|p| self == Self::Tests || p.demo)
-            .filter(|p| find_program(p.binary).is_none())
+            .filter(|p| !p.is_there())
             .collect()
     }
 }

@@ -40,6 +40,7 @@ impl Binaries {
                 (ws.daemon(), "chaos-daemon"),
                 (ws.ctl(), "chaosctl"),
                 (bin("chaos-traffic"), "chaos-traffic"),
+                (bin("chaos-checkout"), "chaos-checkout"),
                 (tests.clone(), program),
             ],
             tests,

@@ -70,7 +70,7 @@ const PROGRAMS: [&str; 51] = [
     "python3",
 ];
 /// Those that have no other purpose than the tests, too.
-const TEST_PROGRAMS: [&str; 3] = ["bpftool", "crun", "dnsmasq"];
+const TEST_PROGRAMS: [&str; 4] = ["bpftool", "crun", "dig", "dnsmasq"];
 
 /// Data of those programs, where the machine has it.
 const DATA: [&str; 13] = [

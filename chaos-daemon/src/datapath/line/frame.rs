@@ -19,6 +19,8 @@ const CHECKSUM_START: usize = 6;
 const CHECKSUM_OFFSET: usize = 8;
 const NEEDS_CHECKSUM: u8 = 1;
 const GSO_NONE: u8 = 0;
+/// UDP segmentation (`VIRTIO_NET_HDR_GSO_UDP_L4`).
+const GSO_UDP: u8 = 5;
 
 /// Where VLAN tags stand in an Ethernet frame: behind both addresses.
 const TAGS_AT: usize = VIRTIO + 12;
@@ -70,6 +72,22 @@ pub fn wire_packets(bytes: &[u8], packet: Option<&Packet>) -> u32 {
         }
         _ => 1,
     }
+}
+
+/// Whether a frame is no super-packet, and its device still owes it a checksum of all from `start` on, `offset` behind that.
+pub fn owes_checksum(bytes: &[u8], start: usize, offset: u16) -> bool {
+    let number = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    bytes[FLAGS] == NEEDS_CHECKSUM
+        && bytes[GSO_TYPE] == GSO_NONE
+        && usize::from(number(CHECKSUM_START)) == start
+        && number(CHECKSUM_OFFSET) == offset
+}
+
+/// Makes the header of a datagram that of a super-packet which is cut into payloads of `size`.
+pub fn make_super(head: &mut [u8], header_length: u16, size: u16) {
+    head[GSO_TYPE] = GSO_UDP;
+    head[HEADER_LENGTH..HEADER_LENGTH + 2].copy_from_slice(&header_length.to_le_bytes());
+    head[GSO_SIZE..GSO_SIZE + 2].copy_from_slice(&size.to_le_bytes());
 }
 
 /// The bit that draw `n` flips; `None` when there is no payload.

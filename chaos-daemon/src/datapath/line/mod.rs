@@ -10,9 +10,12 @@ mod counters;
 mod frame;
 mod gate;
 mod htb;
+mod pace;
 mod queue;
+mod requests;
 mod rules;
 mod thread;
+mod train;
 
 use std::{
     collections::HashMap,

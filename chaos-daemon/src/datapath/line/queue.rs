@@ -6,12 +6,14 @@ use std::collections::{BinaryHeap, VecDeque};
 use chaos_ebpf_common::abi::LINE_RULES;
 use rustc_hash::FxHashMap;
 
-use crate::sys::packet::{Frame, Outgoing};
-
 /// Bytes of all packets that may wait.
 const MOST_BYTES: usize = 256 << 20;
 /// Packets that may wait.
 const MOST_PACKETS: usize = 1 << 20;
+
+/// So many packets within [`LITTLE`], nanoseconds, leave together: at more than 80,000 a second.
+const MANY: usize = 16;
+const LITTLE: u64 = 200_000;
 
 /// A packet that waits.
 #[derive(Debug)]
@@ -46,15 +48,6 @@ impl Held {
     }
 }
 
-impl Frame for Held {
-    fn outgoing(&self) -> Outgoing<'_> {
-        Outgoing {
-            bytes: &self.bytes,
-            mark: self.mark,
-        }
-    }
-}
-
 /// Due time, number in the order of their coming, place.
 type Turn = (u64, u64, usize);
 
@@ -83,6 +76,15 @@ impl Queue {
     /// When the next packet goes on.
     pub fn next_due(&self) -> Option<u64> {
         self.next().map(|(due, ..)| due)
+    }
+
+    /// When to see to the packets whose time comes next: at that time, or a little later, when so many are to go until
+    /// then that getting up for each would cost more than they do. `most` nanoseconds later at most.
+    pub fn next_departure(&self, most: u64) -> Option<u64> {
+        let first = self.next_due()?;
+        let later = first + most.min(LITTLE);
+        let many = self.line.get(MANY).is_some_and(|turn| turn.0 <= later);
+        Some(if many { later } else { first })
     }
 
     fn next(&self) -> Option<Turn> {
@@ -213,6 +215,23 @@ mod tests {
         assert_eq!(queue.count, 1);
         assert_eq!(queue.pop(30).map(|h| h.flow), Some(1));
         assert!(queue.count == 0 && queue.flows.is_empty() && queue.bytes == 0);
+    }
+
+    #[test]
+    fn only_where_many_go_are_they_seen_to_together() {
+        let mut queue = Queue::default();
+        assert_eq!(queue.next_departure(u64::MAX), None);
+        for n in 0..=MANY as u64 {
+            assert_eq!(queue.next_departure(u64::MAX), queue.next_due());
+            assert!(queue.push(held(1_000_000 + n * LITTLE / MANY as u64, 1, 0)));
+        }
+        assert_eq!(queue.next_departure(u64::MAX), Some(1_000_000 + LITTLE));
+        // Not where the faults ask for times that this would be seen in.
+        for most in [0, LITTLE - 1] {
+            assert_eq!(queue.next_departure(most), queue.next_due());
+        }
+        assert!(queue.pop(1_000_000).is_some());
+        assert_eq!(queue.next_departure(u64::MAX), queue.next_due());
     }
 
     #[test]

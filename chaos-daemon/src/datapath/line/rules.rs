@@ -8,6 +8,7 @@ use chaos_ebpf_common::{
     delay,
     flow::Flow,
     frame::Packet,
+    line::plain_slot,
     loss::step,
     matching::{Subject, matches},
     netem, reorder,
@@ -18,6 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{
     counters::{LineCounters, add},
     frame,
+    requests::Requests,
 };
 use crate::{
     plan::{self, BandwidthPlan, Choice, DelayPlan, Jitter, LinePlan},
@@ -67,6 +69,7 @@ pub struct Rules {
     /// Slots of the past, and those of the version that came after them.
     successors: FxHashMap<u32, Arc<[u32]>>,
     memories: FxHashMap<u32, Memory>,
+    requests: Requests,
 }
 
 /// What became of a packet.
@@ -107,6 +110,7 @@ impl Rules {
             by_slot: FxHashMap::default(),
             successors: FxHashMap::default(),
             memories: FxHashMap::default(),
+            requests: Requests::default(),
         }
     }
 
@@ -187,14 +191,19 @@ impl Rules {
             in_order: true,
             copies: Vec::new(),
         };
-        for slot in slots {
-            let Some(rule) = self.current(*slot, subject) else {
+        for noted in slots {
+            let (slot, follows) = plain_slot(*noted);
+            let Some(rule) = self.current(slot, subject) else {
                 continue;
             };
             if subject.boot >= rule.rule.deadline {
                 continue;
             }
-            self.one(&rule, subject, &mut fate);
+            if rule.rule.faults & (fault::HTTP | fault::DNS) != 0 {
+                self.requests.wait(&rule, subject, follows, &mut fate);
+            } else {
+                self.one(&rule, subject, &mut fate);
+            }
             if fate.lost {
                 break;
             }

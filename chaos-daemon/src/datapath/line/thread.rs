@@ -8,7 +8,7 @@ use std::{
 use chaos_ebpf_common::{
     abi::{Hook, LINE_RULES, LineNote},
     flow::Flow,
-    line::NOTE_LEN,
+    line::{NOTE_LEN, plain_slot},
 };
 use nix::{
     poll::{PollFd, PollFlags, ppoll},
@@ -21,20 +21,21 @@ use super::{
     closing::Open,
     counters::add,
     frame,
+    pace::Pace,
     queue::{Held, Queue},
     rules::{Ended, LineRule, Rules, Subjected},
+    train::Trains,
 };
 use crate::{
     safety::clock::{boot_ns, monotonic_ns},
-    sys::{
-        packet::{BATCH, Sender},
-        tap::Tap,
-    },
+    sys::{packet::Sender, tap::Tap},
     target::Netns,
 };
 
 /// Frames read from one device before others have their turn.
 const TURN: usize = 256;
+/// Packets that leave together.
+const LEAVING: usize = 256;
 /// Longest nap, so that a lost wake-up would not be for ever.
 const NAP: u64 = 500_000_000;
 /// Longest time that packets are left unread while more come.
@@ -83,6 +84,8 @@ struct Door {
     tap: Tap,
     sender: Sender,
     wire: bool,
+    /// Whether what goes on may do so in trains.
+    couples: bool,
     /// Packets that found no room at the entrance, as far as counted.
     refused: u64,
 }
@@ -95,6 +98,8 @@ pub struct Worker {
     queue: Queue,
     /// Packets on their way out of one device.
     batch: Vec<Held>,
+    trains: Trains,
+    pace: Pace,
     /// Buffers to be used again.
     spare: Vec<Vec<u8>>,
     /// Frames read since the entrances were last found empty.
@@ -103,7 +108,7 @@ pub struct Worker {
     pressed: bool,
     /// When that was.
     counted: u64,
-    /// How long packets may be left unread while more come, nanoseconds.
+    /// How long packets may be left unread, or later than their time, while more come, nanoseconds.
     together: u64,
     /// Packets that the line itself has lost.
     lost: Arc<AtomicU64>,
@@ -123,7 +128,9 @@ impl Worker {
             rules,
             doors: Vec::new(),
             queue: Queue::default(),
-            batch: Vec::with_capacity(BATCH),
+            batch: Vec::with_capacity(LEAVING),
+            trains: Trains::default(),
+            pace: Pace::default(),
             spare: Vec::new(),
             unbroken: 0,
             pressed: false,
@@ -169,6 +176,7 @@ impl Worker {
                         tap,
                         sender,
                         wire: true,
+                        couples: true,
                         refused: 0,
                     });
                     self.settle();
@@ -399,59 +407,39 @@ impl Worker {
         }
     }
 
-    fn door(&self, ifindex: u32) -> Option<&Door> {
-        self.doors.iter().find(|door| door.ifindex == ifindex)
-    }
-
     /// Sends what is due.
     fn send(&mut self, now: u64) {
         while let Some(held) = self.queue.pop(now) {
             if held.due + STALE < now {
                 self.lose(1);
-            } else if held.arriving {
-                self.flush();
-                self.let_arrive(&held);
-            } else {
-                let elsewhere = self
-                    .batch
-                    .first()
-                    .is_some_and(|first| first.ifindex != held.ifindex);
-                if elsewhere || self.batch.len() == BATCH {
-                    self.flush();
-                }
-                self.batch.push(held);
+                self.keep(held.bytes);
                 continue;
             }
-            self.keep(held.bytes);
-        }
-        self.flush();
-    }
-
-    fn let_arrive(&self, held: &Held) {
-        let Some(door) = self.door(held.ifindex) else {
-            return;
-        };
-        if let Err(error) = door.tap.write(&held.bytes) {
-            tracing::debug!(%error, held.ifindex, "a packet could not arrive");
-            self.lose(1);
-        }
-    }
-
-    /// Sends the batch out of its device.
-    fn flush(&mut self) {
-        let mut batch = std::mem::take(&mut self.batch);
-        if let Some(door) = batch.first().and_then(|first| self.door(first.ifindex)) {
-            let mut sent = 0;
-            while sent < batch.len() {
-                match door.sender.send(&batch[sent..]) {
-                    Ok(taken) => sent += taken.max(1),
-                    Err(error) => {
-                        tracing::debug!(%error, "a packet could not leave");
-                        self.lose(1);
-                        sent += 1;
-                    }
-                }
+            let way = |held: &Held| (held.ifindex, held.arriving);
+            let elsewhere = self.batch.first().is_some_and(|first| way(first) != way(&held));
+            if elsewhere || self.batch.len() == LEAVING {
+                self.flush(now);
             }
+            self.batch.push(held);
+        }
+        self.flush(now);
+    }
+
+    /// Sends the batch out of its device, or lets it arrive there.
+    fn flush(&mut self, now: u64) {
+        let mut batch = std::mem::take(&mut self.batch);
+        let many = self.pace.count(now, batch.len());
+        if let Some(first) = batch.first()
+            && let Some(door) = self.doors.iter_mut().find(|door| door.ifindex == first.ifindex)
+        {
+            let mut couple = many && door.couples;
+            let lost = if first.arriving {
+                self.trains.send(&batch, &door.tap, &mut couple)
+            } else {
+                self.trains.send(&batch, &door.sender, &mut couple)
+            };
+            door.couples = couple || !many && door.couples;
+            add(&self.lost, lost);
         }
         for held in batch.drain(..) {
             self.keep(held.bytes);
@@ -467,7 +455,7 @@ impl Worker {
             return;
         }
         let now = monotonic_ns();
-        let due = self.queue.next_due().unwrap_or(u64::MAX);
+        let due = self.queue.next_departure(self.together).unwrap_or(u64::MAX);
         let rest = due
             .saturating_sub(now)
             .min(if busy { self.together } else { NAP });
@@ -515,7 +503,10 @@ fn punctual() {
 }
 
 fn slots(note: &LineNote) -> ([u32; LINE_RULES], u8) {
-    (note.rules, note.slots().len() as u8)
+    (
+        note.rules.map(|noted| plain_slot(noted).0),
+        note.slots().len() as u8,
+    )
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl Log {
         self.dir.join(audit::FILE)
     }
 
-    /// Writes these, all or none; returns when they are on the disk.
+    /// Writes these, all or none; returns when they are on the disk. [`Log::note_head`] has to follow.
     ///
     /// # Errors
     /// What the system says; the log is as it was.
@@ -83,7 +83,6 @@ impl Log {
         }
         match open.write(entries) {
             Ok(()) => {
-                self.note_head(&open.head);
                 self.open = Some(open);
                 Ok(())
             }
@@ -133,7 +132,7 @@ impl Log {
                 let _ = open.file.set_len(open.size);
                 return Err(error);
             }
-            self.note_head(&open.head);
+            self.note(&open.head);
         }
         Ok(open)
     }
@@ -242,7 +241,15 @@ impl Log {
         })
     }
 
-    fn note_head(&self, head: &Head) {
+    /// Notes the newest record beside the log. Nobody waits for that: should the daemon die first, the log has more records
+    /// than are known of, which is nothing odd.
+    pub(super) fn note_head(&self) {
+        if let Some(open) = &self.open {
+            self.note(&open.head);
+        }
+    }
+
+    fn note(&self, head: &Head) {
         let noted = serde_json::to_vec(head)
             .map_err(io::Error::other)
             .and_then(|text| durable::replace(&self.head_file, &text));

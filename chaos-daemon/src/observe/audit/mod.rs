@@ -102,7 +102,8 @@ impl Audit {
         })
     }
 
-    /// Waits until everything noted so far is on the disk, or was refused by it; no longer than `patience`.
+    /// Waits until everything noted so far is on the disk, and `audit.head` with it, or was refused by it; no longer than
+    /// `patience`.
     pub async fn settle(&self, patience: Duration) {
         let (reply, answer) = oneshot::channel();
         if self.send(Message::Settle(reply)) {
@@ -171,10 +172,17 @@ impl Writer {
                     let messages: Vec<_> = std::iter::once(message).chain(more).collect();
                     self.take(messages);
                 }
-                Err(RecvTimeoutError::Timeout) => drop(self.write()),
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.write().is_ok() {
+                        self.log.note_head();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => {
-                    if let Err(error) = self.write() {
-                        tracing::error!(%error, lost = self.waiting.len(), "the audit log ends before the daemon");
+                    match self.write() {
+                        Ok(()) => self.log.note_head(),
+                        Err(error) => {
+                            tracing::error!(%error, lost = self.waiting.len(), "the audit log ends before the daemon");
+                        }
                     }
                     return;
                 }
@@ -197,6 +205,7 @@ impl Writer {
                 Message::Settle(reply) => settled.push(reply),
             }
         }
+        let wrote = !self.waiting.is_empty();
         let written = self.write();
         if written.is_err() {
             for place in asked.into_iter().rev() {
@@ -206,6 +215,9 @@ impl Writer {
         // Who asked may have gone away meanwhile.
         for reply in records {
             let _ = reply.send(written.clone());
+        }
+        if wrote && written.is_ok() {
+            self.log.note_head();
         }
         for reply in settled {
             let _ = reply.send(());

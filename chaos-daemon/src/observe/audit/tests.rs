@@ -16,6 +16,7 @@ fn append(log: &mut Log, messages: &[&str]) {
     let now = Timestamp::now();
     let entries: Vec<_> = messages.iter().map(|text| (now, entry(text))).collect();
     log.append(&entries.iter().collect::<Vec<_>>()).unwrap();
+    log.note_head();
 }
 
 fn files(state: &Path) -> Vec<(String, Vec<u8>)> {
@@ -132,6 +133,7 @@ fn what_a_full_disk_refused_is_written_when_there_is_room() {
     std::fs::remove_file(&state).unwrap();
     std::fs::create_dir(&state).unwrap();
     writer.write().unwrap();
+    writer.log.note_head();
     assert_eq!(verify(&state).findings, []);
     let text = text(&state);
     assert!(text.contains("ended, too") && !text.contains("begins"), "{text}");

@@ -5,13 +5,14 @@ use chaos_spec::{DropModel, Fault, FaultKind, GilbertElliott};
 /// The share of packets, 0.0 to 1.0, that this kind of the fault acts on. What does not throw dice acts on all.
 pub(super) fn of(fault: &Fault, kind: FaultKind) -> f64 {
     let chance = match kind {
-        FaultKind::Partition | FaultKind::Delay | FaultKind::Bandwidth | FaultKind::Dns => None,
+        FaultKind::Partition | FaultKind::Delay | FaultKind::Bandwidth => None,
         FaultKind::Reject => fault.reject.as_ref().map(|reject| reject.chance),
         FaultKind::Reset => fault.reset.as_ref().map(|reset| reset.chance),
         FaultKind::Duplicate => fault.duplicate.as_ref().map(|duplicate| duplicate.chance),
         FaultKind::Corrupt => fault.corrupt.as_ref().map(|corrupt| corrupt.chance),
         FaultKind::Reorder => fault.reorder.as_ref().map(|reorder| reorder.chance),
         FaultKind::Http => fault.http.as_ref().map(|http| http.chance),
+        FaultKind::Dns => fault.dns.as_ref().map(|dns| dns.chance),
         FaultKind::Drop => {
             return fault
                 .drop

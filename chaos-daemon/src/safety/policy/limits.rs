@@ -77,6 +77,26 @@ fn amounts(findings: &mut Findings<'_>, spec: &FaultSpec) {
             );
         }
     }
+    let fault = &spec.fault;
+    let waits = [
+        (
+            "spec.fault.http.delay",
+            fault.http.as_ref().and_then(|http| http.delay),
+        ),
+        (
+            "spec.fault.dns.delay",
+            fault.dns.as_ref().and_then(|dns| dns.delay),
+        ),
+    ];
+    for (path, asked) in waits {
+        if let (Some(most), Some(asked)) = (limits.delay, asked)
+            && asked > most
+        {
+            let message = format!("{asked} is more than the {most} that are allowed");
+            let remedy = format!("write at most `{most}`");
+            findings.add(path, dotted("limits.delay"), message, remedy);
+        }
+    }
     if let (Some(least), Some(bandwidth)) = (limits.least_rate, &spec.fault.bandwidth)
         && bandwidth.rate < least
     {

@@ -1,7 +1,7 @@
 //! How much a plan can break.
 
 use chaos_spec::policy::Severity;
-use chaos_spec::{Duration, FaultKind, FaultSpec, TargetKind};
+use chaos_spec::{Duration, Fault, FaultKind, FaultSpec, TargetKind};
 
 use super::chance;
 
@@ -15,7 +15,7 @@ const FEW_FLOWS: f64 = 0.10;
 /// The severity of faults that are asked for together: that of the worst of them, and one step more when they are
 /// many.
 ///
-/// A fault that makes packets wait, or come twice, is low. One that loses or spoils them is low up to one in ten,
+/// A fault that makes packets or requests wait, or packets come twice, is low. One that loses or spoils them is low up to one in ten,
 /// medium up to a half, and high above that. Longer than an hour: one step up. On the whole host: one step up. On a
 /// tenth of the flows or less: one step down.
 pub fn severity<'a>(faults: impl IntoIterator<Item = &'a FaultSpec>) -> Severity {
@@ -30,7 +30,7 @@ pub fn severity<'a>(faults: impl IntoIterator<Item = &'a FaultSpec>) -> Severity
 fn steps(spec: &FaultSpec) -> i32 {
     let kinds = spec.fault.kinds();
     let worst = kinds.into_iter().map(|kind| {
-        if is_gentle(kind) {
+        if is_gentle(&spec.fault, kind) {
             return 0;
         }
         match chance::of(&spec.fault, kind) {
@@ -49,11 +49,13 @@ fn steps(spec: &FaultSpec) -> i32 {
         - i32::from(few)
 }
 
-const fn is_gentle(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::Delay | FaultKind::Reorder | FaultKind::Duplicate | FaultKind::Bandwidth
-    )
+fn is_gentle(fault: &Fault, kind: FaultKind) -> bool {
+    match kind {
+        FaultKind::Delay | FaultKind::Reorder | FaultKind::Duplicate | FaultKind::Bandwidth => true,
+        FaultKind::Http => fault.http.as_ref().is_some_and(|http| http.delay.is_some()),
+        FaultKind::Dns => fault.dns.as_ref().is_some_and(|dns| dns.delay.is_some()),
+        _ => false,
+    }
 }
 
 fn of_steps(steps: i32) -> Severity {
@@ -104,6 +106,24 @@ mod tests {
                 "drop: {chance: 51%}",
                 "  duration: 1m\n",
                 Severity::High,
+            ),
+            (
+                "netns: blue",
+                "http: {status: 503, chance: 40%}",
+                "  duration: 1m\n",
+                Severity::Medium,
+            ),
+            (
+                "netns: blue",
+                "dns: {answer: nxdomain, chance: 10%}",
+                "  duration: 1m\n",
+                Severity::Low,
+            ),
+            (
+                "netns: blue",
+                "http: {delay: 300ms}",
+                "  duration: 1m\n",
+                Severity::Low,
             ),
             (
                 "netns: blue",

@@ -97,6 +97,15 @@ fn budgets_are_required_where_they_are_capped() {
         broken!(rules, {"fault": {"delay": {"latency": "900ms", "jitter": "200ms"}}}),
         ["limits.flowShare", "limits.packets", "limits.delay"]
     );
+    for fault in [
+        serde_json::json!({"http": {"delay": "2s"}}),
+        serde_json::json!({"dns": {"delay": "2s"}}),
+    ] {
+        assert_eq!(
+            broken!(rules, {"fault": fault, "traffic": {"flows": "50%"}, "safety": {"maxPackets": 10}}),
+            ["limits.delay"]
+        );
+    }
     assert_eq!(
         broken!(rules, {"fault": {"bandwidth": {"rate": "999kbit"}}, "traffic": {"flows": "50%"},
                         "safety": {"maxPackets": 1001}}),

@@ -14,7 +14,7 @@ pub(super) use shelf::Shelf;
 
 /// Experiments that somebody thought through: list, read, check and start them
 ///
-/// The entries that come with this program cover slow dependencies, flaky networks, corruption, DNS, partitions, slow
+/// The entries that come with this program cover slow and failing dependencies, flaky networks, corruption, DNS, partitions, slow
 /// links, failover, pools, retry storms and the loss of a region. `--catalog DIR` adds your own.
 ///
 /// Example:

@@ -2,8 +2,10 @@
 
 mod aim;
 mod amount;
+mod dns;
 mod follow;
 mod health;
+mod http;
 mod interrupts;
 mod name;
 mod word;
@@ -29,6 +31,8 @@ use crate::output::Format;
 /// Example:
 ///   chaosctl inject drop 30% --cgroup /system.slice/orders.service --remote-port 5432 --for 60s
 ///   chaosctl inject partition --netns blue --direction both --for 10s --wait
+///   chaosctl inject http 503 --chance 40% --path '/pay/*' --netns blue --remote-port 8080 --for 60s
+///   chaosctl inject dns nxdomain --names '*.example.com' --netns blue --for 60s
 ///   chaosctl inject reset 20% --pid 4242 --remote db.example.com --for 5m --dry-run
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use chaos_spec::{
-    Bandwidth, ByteSize, Chance, Checksum, Corrupt, Delay, Distribution, DistributionTable, Dns, DnsAnswer,
-    Drop, DropSignal, Duplicate, Duration, Fault, FaultKind, GilbertElliott, Http, NetemCompat, Order, Rate,
-    RejectWith, Reorder,
+    Bandwidth, ByteSize, Chance, Checksum, Corrupt, Delay, Distribution, DistributionTable, Drop, DropSignal,
+    Duplicate, Duration, Fault, FaultKind, GilbertElliott, NetemCompat, Order, Rate, RejectWith, Reorder,
 };
 use clap::{Args, Subcommand};
 
 use super::Common;
 use super::amount::{gilbert_elliott, words};
+use super::dns::DnsWord;
+use super::http::HttpWord;
 use crate::failure::Failure;
 use crate::table;
 
@@ -229,50 +230,6 @@ pub(super) struct BandwidthWord {
     common: Common,
 }
 
-/// Answer HTTP requests (not carried out by this version)
-///
-/// Example:
-///   chaosctl inject http 503 --chance 40% --path '/pay/*' --netns blue --for 60s
-#[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
-pub(super) struct HttpWord {
-    /// The status to answer with, such as 503.
-    #[arg(value_name = "STATUS", value_parser = clap::value_parser!(u16).range(100..=599))]
-    status: Option<u16>,
-    /// Cut the connection instead.
-    #[arg(long, conflicts_with_all = ["status", "delay"])]
-    abort: bool,
-    /// Delay the request instead.
-    #[arg(long, value_name = "TIME", conflicts_with = "status")]
-    delay: Option<Duration>,
-    #[arg(long, value_name = "CHANCE", default_value = "100%")]
-    chance: Chance,
-    #[arg(long, value_name = "VERB", value_delimiter = ',')]
-    method: Vec<String>,
-    /// Such as '/pay/*'.
-    #[arg(long, value_name = "GLOB")]
-    path: Option<String>,
-    #[command(flatten)]
-    common: Common,
-}
-
-/// Answer DNS look-ups (not carried out by this version)
-///
-/// Example:
-///   chaosctl inject dns nxdomain --names '*.example.com' --netns blue --for 60s
-#[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
-pub(super) struct DnsWord {
-    #[arg(value_name = "ANSWER")]
-    #[arg(value_parser = words::<DnsAnswer>(&["nxdomain", "servfail", "refused", "timeout"]))]
-    answer: DnsAnswer,
-    /// Such as '*.example.com'; may be given again.
-    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
-    names: Vec<String>,
-    #[command(flatten)]
-    common: Common,
-}
-
 impl Word {
     pub(super) const fn kind(&self) -> FaultKind {
         match self {
@@ -341,42 +298,8 @@ impl Word {
                 },
                 common,
             ),
-            Self::Http(HttpWord {
-                status,
-                abort,
-                delay,
-                chance,
-                method,
-                path,
-                common,
-            }) => {
-                let http = Http {
-                    status,
-                    abort: abort.then_some(true),
-                    delay,
-                    chance,
-                    method,
-                    path,
-                };
-                (
-                    Fault {
-                        http: Some(http),
-                        ..none()
-                    },
-                    common,
-                )
-            }
-            Self::Dns(DnsWord {
-                answer,
-                names,
-                common,
-            }) => (
-                Fault {
-                    dns: Some(Dns { answer, names }),
-                    ..none()
-                },
-                common,
-            ),
+            Self::Http(word) => return word.into_parts(),
+            Self::Dns(word) => return word.into_parts(),
         })
     }
 }

@@ -10,7 +10,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, socko
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::bed::Bed;
+use crate::Pair;
 
 const PORT: u16 = 7000;
 /// Longer than anything is on its way.
@@ -18,21 +18,21 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// What became of the datagrams.
 #[derive(Clone, Debug)]
-pub(crate) struct Run {
+pub struct Run {
     /// Milliseconds each was on its way, in the order of sending; none for those lost.
-    pub(crate) took: Vec<Option<f64>>,
+    pub took: Vec<Option<f64>>,
     /// Numbers in the order of their coming.
-    pub(crate) came: Vec<usize>,
+    pub came: Vec<usize>,
 }
 
 impl Run {
     /// Of those that came, less what a healthy cable takes.
-    pub(crate) fn delays(&self, healthy: f64) -> Vec<f64> {
+    pub fn delays(&self, healthy: f64) -> Vec<f64> {
         self.took.iter().flatten().map(|took| took - healthy).collect()
     }
 
     /// Share of those that came after a later one.
-    pub(crate) fn reordered(&self) -> f64 {
+    pub fn reordered(&self) -> f64 {
         let mut last = 0;
         let late = self.came.iter().filter(|number| {
             let late = **number < last;
@@ -42,22 +42,22 @@ impl Run {
         late.count() as f64 / self.came.len() as f64
     }
 
-    pub(crate) fn lost(&self) -> f64 {
+    pub fn lost(&self) -> f64 {
         1.0 - self.came.len() as f64 / self.took.len() as f64
     }
 }
 
 /// Sends `count` datagrams, one each `pace`.
-pub(crate) fn run(bed: &Bed, count: usize, pace: Duration) -> Run {
-    let to = bed.net.server.at(PORT);
-    let receiver = bed.net.server.netns.enter(|| {
+pub fn run(net: &Pair, count: usize, pace: Duration) -> Run {
+    let to = net.server.at(PORT);
+    let receiver = net.server.netns.enter(|| {
         let socket = UdpSocket::bind(to).expect("a free port");
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true).expect("Linux has it");
         setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).expect("root may");
         socket.set_read_timeout(Some(SILENCE)).expect("not zero");
         socket
     });
-    let sender = bed.net.client.netns.enter(|| {
+    let sender = net.client.netns.enter(|| {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a free port");
         socket.connect(to).expect("the way is known");
         socket

@@ -1,4 +1,7 @@
-//! Chaos Mesh: `NetworkChaos`. Its times are Go's, its chances per cent without the sign, its rates tc's.
+//! Chaos Mesh: `NetworkChaos`, `HTTPChaos`, `DNSChaos`. Its times are Go's, its chances per cent without the sign, its
+//! rates tc's.
+
+mod requests;
 
 use serde_json::{Value, json};
 
@@ -11,7 +14,7 @@ use crate::{Cidr, Diagnostics, Duration, Hostname};
 pub(super) const PODS: &str =
     "pods are not named in this version: the fault acts on the target that you gave, on this node";
 
-/// The faults of a file of NetworkChaos documents. Its pods are what `here` says.
+/// The faults of a file of NetworkChaos, HTTPChaos and DNSChaos documents. Its pods are what `here` says.
 ///
 /// # Errors
 /// This is no YAML.
@@ -20,32 +23,73 @@ pub fn chaos_mesh(file: &str, text: &[u8], here: &Here) -> Result<Imported, Diag
     for document in documents_of(file, text)? {
         let document = Fields::of(&document);
         let kind = document.word("kind").unwrap_or_default();
-        if kind != "NetworkChaos" {
-            let why = match kind.as_str() {
-                "Schedule" | "Workflow" => {
-                    "what it begins is inside it; write that as a NetworkChaos, and a Schedule of ours"
-                }
-                "HTTPChaos" | "DNSChaos" => "not in this version",
-                _ => "this is no NetworkChaos",
-            };
-            imported.cannot(document.line(), format!("kind: {kind}"), why);
-            continue;
+        match kind.as_str() {
+            "NetworkChaos" => one(&document, here, &mut imported, network),
+            "HTTPChaos" => one(&document, here, &mut imported, requests::http),
+            "DNSChaos" => one(&document, here, &mut imported, requests::dns),
+            "Schedule" | "Workflow" => imported.cannot(
+                document.line(),
+                format!("kind: {kind}"),
+                "what it begins is inside it; write that as a document of its own, and a Schedule of ours",
+            ),
+            _ => imported.cannot(
+                document.line(),
+                format!("kind: {kind}"),
+                "this is no fault of a network, or not known here",
+            ),
         }
-        one(&document, here, &mut imported);
     }
     Ok(imported)
 }
 
-fn one(document: &Fields<'_>, here: &Here, imported: &mut Imported) {
+/// What a document does, in our words: nothing when that cannot be said.
+struct Said {
+    traffic: Value,
+    fault: Value,
+    device: Option<String>,
+}
+
+fn one(
+    document: &Fields<'_>,
+    here: &Here,
+    imported: &mut Imported,
+    say: impl Fn(&Fields<'_>, &mut Imported) -> Option<Said>,
+) {
     document.word("apiVersion");
     document.find("status");
     let name = document.group("metadata").word("name");
     let spec = document.group("spec");
-    for field in ["mode", "value", "selector"] {
+    for field in ["mode", "value", "selector", "containerNames"] {
         if let Some((line, path)) = spec.find(field) {
             imported.cannot(line, path, PODS);
         }
     }
+    let duration = match spec.word("duration").map(|text| text.parse::<Duration>()) {
+        None => here.duration,
+        Some(Ok(duration)) => duration,
+        Some(Err(error)) => return imported.cannot(spec.line(), "spec.duration", error.to_string()),
+    };
+    let Some(Said {
+        traffic,
+        fault,
+        device,
+    }) = say(&spec, imported)
+    else {
+        return;
+    };
+    for (line, path) in spec.rest() {
+        imported.cannot(line, path, "it is not known here, or not what the action does");
+    }
+    let mut target = here.target.clone();
+    if let Some(device) = device {
+        target = target.with_interfaces([device]);
+    }
+    let name = named(&name.unwrap_or_default());
+    let spec_of_ours = json!({"target": target, "traffic": traffic, "fault": fault});
+    imported.add(spec.line(), &name, spec_of_ours, duration);
+}
+
+fn network(spec: &Fields<'_>, imported: &mut Imported) -> Option<Said> {
     let mut traffic = json!({});
     match spec.word("direction").as_deref() {
         None | Some("to") => {}
@@ -64,28 +108,15 @@ fn one(document: &Fields<'_>, here: &Here, imported: &mut Imported) {
             "the other pods are not named in this version: write their addresses as `traffic.remote.cidrs`",
         );
     }
-    remote(&spec, &mut traffic, imported);
+    remote(spec, &mut traffic, imported);
     if let Some((line, path)) = spec.find("targetDevice") {
         imported.cannot(line, path, "a fault acts at the target alone");
     }
-    let mut target = here.target.clone();
-    if let Some(device) = spec.word("device") {
-        target = target.with_interfaces([device]);
-    }
-    let duration = match spec.word("duration").map(|text| text.parse::<Duration>()) {
-        None => here.duration,
-        Some(Ok(duration)) => duration,
-        Some(Err(error)) => return imported.cannot(spec.line(), "spec.duration", error.to_string()),
-    };
-    let Some(fault) = fault(&spec, imported) else {
-        return;
-    };
-    for (line, path) in spec.rest() {
-        imported.cannot(line, path, "it is not known here, or not what the action does");
-    }
-    let name = named(&name.unwrap_or_default());
-    let spec_of_ours = json!({"target": target, "traffic": traffic, "fault": fault});
-    imported.add(spec.line(), &name, spec_of_ours, duration);
+    Some(Said {
+        traffic,
+        fault: fault(spec, imported)?,
+        device: spec.word("device"),
+    })
 }
 
 /// Addresses outside of the cluster.

@@ -77,5 +77,6 @@ pub fn xdp_can_do(spec: &Fault) -> bool {
     write(spec, &mut rule);
     let only_loses = rule.faults & !(fault::PARTITION | fault::DROP) == 0;
     let waits = spec.delay.is_some() || spec.reorder.is_some() || spec.bandwidth.is_some();
-    only_loses && !waits && rule.flags & flags::SIGNAL_LOCAL == 0
+    let looks = spec.http.is_some() || spec.dns.is_some();
+    only_loses && !waits && !looks && rule.flags & flags::SIGNAL_LOCAL == 0
 }

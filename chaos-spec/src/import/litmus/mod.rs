@@ -1,5 +1,7 @@
 //! LitmusChaos: the experiments of a `ChaosEngine`. Its times are whole milliseconds and seconds, its chances per cent.
 
+mod requests;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use crate::parse::node::Node;
 use crate::{Diagnostics, Duration};
 
 /// How Litmus gets to its pods, and not what it does there.
-const MEANS: [&str; 16] = [
+const MEANS: [&str; 17] = [
     "ANSIBLE_RUNTIME",
     "CHAOS_NAMESPACE",
     "CHAOS_SERVICE_ACCOUNT",
@@ -23,6 +25,7 @@ const MEANS: [&str; 16] = [
     "LIB_IMAGE",
     "LIB_IMAGE_PULL_POLICY",
     "POD_NAME",
+    "PROXY_PORT",
     "SET_HELPER_DATA",
     "SOCKET_PATH",
     "STATUS_CHECK_DELAY",
@@ -105,54 +108,18 @@ fn one(experiment: &Node, here: &Here, imported: &mut Imported) {
             Some((name, (value, line(variable))))
         })
         .collect();
-    let mut take = |variable: &str| {
-        env.remove(variable)
-            .map(|(value, _)| value)
-            .filter(|value| !value.is_empty())
-    };
-    let words = match name.as_str() {
-        "pod-network-latency" => {
-            let latency = take("NETWORK_LATENCY").unwrap_or_else(|| "2000".to_owned());
-            let jitter = take("JITTER").filter(|jitter| jitter != "0");
-            let mut words = vec!["delay".to_owned(), format!("{latency}ms")];
-            words.extend(jitter.map(|jitter| format!("{jitter}ms")));
-            Some(words)
-        }
-        "pod-network-loss" => chance("loss", take("NETWORK_PACKET_LOSS_PERCENTAGE")),
-        "pod-network-corruption" => chance("corrupt", take("NETWORK_PACKET_CORRUPTION_PERCENTAGE")),
-        "pod-network-duplication" => chance("duplicate", take("NETWORK_PACKET_DUPLICATION_PERCENTAGE")),
-        "pod-network-rate-limit" | "pod-network-partition" => None,
-        other => {
-            let why = if other.starts_with("pod-http") || other.starts_with("pod-dns") {
-                "not in this version"
-            } else {
-                "this is no fault of a network, or not known here"
-            };
-            return imported.cannot(line(experiment), format!("experiment {other}"), why);
-        }
-    };
     let at = line(experiment);
     let mut traffic = json!({});
-    let fault = match (words, name.as_str()) {
-        (Some(words), _) => {
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            netem::options(at, &words, imported)
-        }
-        (None, "pod-network-rate-limit") => {
-            let rate = take("NETWORK_BANDWIDTH").unwrap_or_else(|| "1mbit".to_owned());
-            let burst = take("BURST").unwrap_or_else(|| "2kb".to_owned());
-            netem::tbf(at, &["rate", &rate, "burst", &burst], imported)
-        }
-        (None, _) => {
-            traffic["direction"] = match take("POLICY_TYPES").as_deref() {
-                Some("ingress") => json!("ingress"),
-                Some("egress") => json!("egress"),
-                _ => json!("both"),
+    let fault = match requests::say(&name, at, &mut env, &mut traffic, imported) {
+        requests::Said::Fault(fault) => fault,
+        requests::Said::Not => return,
+        requests::Said::Unknown => {
+            let Some(fault) = packets(&name, at, &mut env, &mut traffic, imported) else {
+                return;
             };
-            Some(json!({"partition": {}}))
+            fault
         }
     };
-    let Some(fault) = fault else { return };
     remote(&name, &mut env, &mut traffic, imported);
     let mut target = here.target.clone();
     if let Some((device, _)) = env.remove("NETWORK_INTERFACE") {
@@ -167,12 +134,63 @@ fn one(experiment: &Node, here: &Here, imported: &mut Imported) {
     imported.add(at, &named(&name), spec, duration);
 }
 
-fn chance(option: &str, value: Option<String>) -> Option<Vec<String>> {
+/// The value of a variable, which is then said.
+fn take(env: &mut Env, variable: &str) -> Option<String> {
+    let (value, _) = env.remove(variable)?;
+    Some(value).filter(|value| !value.is_empty())
+}
+
+/// What packets suffer.
+fn packets(
+    name: &str,
+    at: usize,
+    env: &mut Env,
+    traffic: &mut Value,
+    imported: &mut Imported,
+) -> Option<Value> {
+    let mut take = |variable: &str| take(env, variable);
+    let words = match name {
+        "pod-network-latency" => {
+            let latency = take("NETWORK_LATENCY").unwrap_or_else(|| "2000".to_owned());
+            let jitter = take("JITTER").filter(|jitter| jitter != "0");
+            let mut words = vec!["delay".to_owned(), format!("{latency}ms")];
+            words.extend(jitter.map(|jitter| format!("{jitter}ms")));
+            words
+        }
+        "pod-network-loss" => chance("loss", take("NETWORK_PACKET_LOSS_PERCENTAGE")),
+        "pod-network-corruption" => chance("corrupt", take("NETWORK_PACKET_CORRUPTION_PERCENTAGE")),
+        "pod-network-duplication" => chance("duplicate", take("NETWORK_PACKET_DUPLICATION_PERCENTAGE")),
+        "pod-network-rate-limit" => {
+            let rate = take("NETWORK_BANDWIDTH").unwrap_or_else(|| "1mbit".to_owned());
+            let burst = take("BURST").unwrap_or_else(|| "2kb".to_owned());
+            return netem::tbf(at, &["rate", &rate, "burst", &burst], imported);
+        }
+        "pod-network-partition" => {
+            traffic["direction"] = match take("POLICY_TYPES").as_deref() {
+                Some("ingress") => json!("ingress"),
+                Some("egress") => json!("egress"),
+                _ => json!("both"),
+            };
+            return Some(json!({"partition": {}}));
+        }
+        other => {
+            let why = "this is no fault of a network, or not known here";
+            imported.cannot(at, format!("experiment {other}"), why);
+            return None;
+        }
+    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    netem::options(at, &words, imported)
+}
+
+fn chance(option: &str, value: Option<String>) -> Vec<String> {
+    vec![option.to_owned(), share(value)]
+}
+
+/// Per cent, with its sign; all of it when nothing is written.
+fn share(value: Option<String>) -> String {
     let value = value.unwrap_or_else(|| "100".to_owned());
-    Some(vec![
-        option.to_owned(),
-        percent(&value).unwrap_or_else(|| "0%".to_owned()),
-    ])
+    percent(&value).unwrap_or_else(|| "0%".to_owned())
 }
 
 /// Addresses, names and ports.

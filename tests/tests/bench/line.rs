@@ -1,0 +1,63 @@
+//! A saturated wire path with nothing to do, beside one without a daemon.
+
+use chaos_bench::{Better, Row, Target};
+use chaos_tests::bulk::{Stream, streams};
+use chaos_tests::{Skip, require_program};
+use serde_json::json;
+
+use crate::paths::Bed;
+use crate::run::{Run, in_turns};
+
+pub(crate) fn measure(run: &mut Run) -> Result<(), Skip> {
+    require_program("iperf3")?;
+    let (rounds, seconds) = if run.is_quick() { (2, 2) } else { (5, 4) };
+    for (line, count) in [("kernel", 1), ("kernel", 8), ("user", 1), ("user", 8)] {
+        let bed = Bed::with(&["--line", line]);
+        let parallel = count.to_string();
+        // A veth has a queue for each CPU that sends: a sender that moves overtakes itself, with or without a daemon.
+        let words = ["-C", "cubic", "-P", &parallel, "-A", "0"];
+        let mut ours: Vec<Stream> = Vec::new();
+        let mut theirs: Vec<Stream> = Vec::new();
+        let pairs = in_turns(
+            rounds,
+            || {
+                let stream = bed.under(&json!({"drop": {"chance": "0%"}}), || {
+                    streams(&bed.net, &words, seconds)
+                });
+                ours.push(stream);
+                stream.mbit
+            },
+            || {
+                let stream = streams(&bed.net, &words, seconds);
+                theirs.push(stream);
+                stream.mbit
+            },
+        );
+        let name = if count == 1 {
+            format!("{line} line, 1 stream")
+        } else {
+            format!("{line} line, {count} streams")
+        };
+        let mut row = Row::new(&*name, "Mbit/s", Better::Higher, "no fault", &pairs);
+        if line == "kernel" {
+            row = row.target(Target::RatioAtLeast(0.4));
+        }
+        run.row(row);
+        let again: Vec<(f64, f64)> = ours
+            .iter()
+            .zip(&theirs)
+            .map(|(ours, theirs)| (ours.again, theirs.again))
+            .collect();
+        run.row(
+            Row::new(
+                format!("{name}: sent again"),
+                "segments",
+                Better::Lower,
+                "no fault",
+                &again,
+            )
+            .target(Target::OverAtMost(0.0)),
+        );
+    }
+    Ok(())
+}
