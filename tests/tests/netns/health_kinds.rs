@@ -52,16 +52,16 @@ fn a_grpc_server_that_dies_ends_the_fault() {
     let ctl = daemon.ctl();
     let lossy = |name: &str| FaultFile::on_netns(name, &net.client.netns, json!({"drop": {"chance": "1%"}}));
     let grpc = |service: &str| json!({"grpc": {"address": "127.0.0.1:2379", "service": service}, "interval": "50ms"});
+    // It listens at once, but answers nobody before it has elected itself and written that to the disk.
+    eventually(Duration::from_secs(30), "etcd serves", || {
+        ctl.try_apply(&[lossy("lossy").health(json!([grpc("")]))]).code == 0
+    });
     let unknown = ctl.try_apply(&[lossy("unknown").health(json!([grpc("shop.Orders")]))]);
     assert_eq!(unknown.code, 12, "{unknown}");
     assert!(
         unknown.stderr.contains("the service is not known to the server"),
         "{unknown}"
     );
-    // It elects itself first.
-    eventually(Duration::from_secs(10), "etcd serves", || {
-        ctl.try_apply(&[lossy("lossy").health(json!([grpc("")]))]).code == 0
-    });
     eventually(SOON, "samples", || {
         health(&ctl.fault("lossy"), 0)["samples"].as_u64() > Some(5)
     });

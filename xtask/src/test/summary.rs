@@ -1,9 +1,12 @@
 //! Counts out of libtest's output, and the table at the end of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::vm;
+
+/// More failures than this are no accident of the machine, and none is tried again.
+const AGAIN_AT_MOST: usize = 2;
 
 /// What a layer's output says so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,12 @@ pub(crate) struct Tally {
     ignored: u64,
     /// Tests that printed `SKIP <test>: <reason>`; libtest counts them as passed.
     skips: BTreeMap<String, String>,
+    /// The tests that libtest lists as failed.
+    failures: BTreeSet<String>,
+    /// Whether the list of failures is being read: it begins anew at each heading, and ends with the result.
+    listing: bool,
+    /// Tests that failed among the others, and passed by themselves.
+    again: BTreeSet<String>,
     /// Failed before or outside any test: a compile error, a crash, a missing target.
     broke: bool,
 }
@@ -64,6 +73,15 @@ impl Tally {
             self.passed += passed;
             self.failed += failed;
             self.ignored += ignored;
+            self.listing = false;
+        } else if line == "failures:" {
+            // The first one is above what the tests printed, the last one above their names.
+            self.failures.clear();
+            self.listing = true;
+        } else if self.listing
+            && let Some(name) = line.strip_prefix("    ").filter(|name| is_a_name(name))
+        {
+            self.failures.insert(name.to_owned());
         } else if let Some((test, reason)) = parse_skip(line) {
             self.skips.insert(test.to_owned(), reason.to_owned());
         }
@@ -72,6 +90,25 @@ impl Tally {
     /// To be called with the command's own verdict.
     pub(super) fn finish(&mut self, success: bool) {
         self.broke = !success && self.failed == 0;
+    }
+
+    /// The tests that failed, if a machine that stood still for a moment may be why: few, and each of them known by
+    /// its name.
+    pub(super) fn worth_another_run(&self) -> Vec<String> {
+        let known = !self.broke && self.failures.len() as u64 == self.failed;
+        if known && self.failures.len() <= AGAIN_AT_MOST {
+            self.failures.iter().cloned().collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// `test`, which had failed, passed when it ran alone.
+    pub(super) fn passed_alone(&mut self, test: &str) {
+        self.failed -= 1;
+        self.passed += 1;
+        self.failures.remove(test);
+        self.again.insert(test.to_owned());
     }
 
     pub(crate) fn add_passed(&mut self) {
@@ -106,6 +143,11 @@ impl Tally {
         self.failed + u64::from(self.broke)
     }
 
+    /// Something ran, and nothing of it failed.
+    pub(super) fn is_a_success(&self) -> bool {
+        self.refusal().is_none()
+    }
+
     /// Why the run as a whole is not a success, if it is not.
     fn refusal(&self) -> Option<String> {
         if self.failed() > 0 {
@@ -128,6 +170,8 @@ fn total(outcomes: &[Outcome]) -> Tally {
                 .iter()
                 .map(|(test, why)| (format!("{layer}: {test}"), why.clone())),
         );
+        sum.again
+            .extend(tally.again.iter().map(|test| format!("{layer}: {test}")));
     }
     sum
 }
@@ -155,6 +199,12 @@ fn table(outcomes: &[Outcome]) -> String {
     for (test, reason) in &sum.skips {
         let _ = writeln!(text, "skipped {test}: {reason}");
     }
+    for test in &sum.again {
+        let _ = writeln!(
+            text,
+            "run again {test}: failed among the others (see above), passed alone"
+        );
+    }
     let _ = writeln!(
         text,
         "{} passed, {} failed, {} skipped",
@@ -174,6 +224,11 @@ fn parse_result(line: &str) -> Option<(u64, u64, u64)> {
             .find_map(|part| part.trim().strip_suffix(what)?.trim().parse::<u64>().ok())
     };
     Some((count("passed")?, count("failed")?, count("ignored")?))
+}
+
+/// Whether a line of libtest's list of failures is the name of one.
+fn is_a_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
 }
 
 /// `SKIP <test>: <reason>`, alone or behind libtest's `test <name> ... `, which has no newline yet.
@@ -245,6 +300,43 @@ mod tests {
         );
         assert_eq!(tally(&[], true).refusal().as_deref(), Some("no test ran"));
         assert_eq!(tally(&[OK], true).refusal(), None);
+    }
+
+    #[test]
+    fn few_failures_are_worth_another_run_and_stay_told() {
+        let output = [
+            "failures:",
+            "",
+            "---- delay::late stdout ----",
+            "    printed::by::it",
+            "",
+            "failures:",
+            "    delay::late",
+            "    health::slow",
+            "",
+            BAD,
+        ];
+        let mut sum = tally(&output, false);
+        assert_eq!(sum.worth_another_run(), ["delay::late", "health::slow"]);
+        sum.passed_alone("delay::late");
+        assert_eq!((sum.passed(), sum.failed()), (4, 1));
+        sum.passed_alone("health::slow");
+        assert_eq!(sum.refusal(), None);
+        let text = table(&[Outcome::new("netns", sum)]);
+        assert!(
+            text.contains("run again netns: delay::late: failed among the others"),
+            "{text}"
+        );
+        assert!(text.ends_with("5 passed, 0 failed, 1 skipped\n"), "{text}");
+    }
+
+    #[test]
+    fn failures_without_names_or_too_many_are_not_tried_again() {
+        assert!(tally(&[BAD], false).worth_another_run().is_empty());
+        let three =
+            "test result: FAILED. 0 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 9s";
+        let output = ["failures:", "    a", "    b", "    c", "", three];
+        assert!(tally(&output, false).worth_another_run().is_empty());
     }
 
     #[test]
