@@ -156,7 +156,9 @@ pub(super) fn ensure(purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
+/// Installs packages; lists that are missing, or name what the mirror has replaced since, are brought up to date first.
 fn install(packages: &[&str]) -> Result<()> {
+    let mut is_fresh = false;
     for package in packages {
         let policy = capture(
             Command::new("apt-cache")
@@ -164,13 +166,29 @@ fn install(packages: &[&str]) -> Result<()> {
                 .env("LC_ALL", "C"),
         )?;
         if !policy.contains("Candidate:") || policy.contains("Candidate: (none)") {
-            step("apt-get update");
-            run(Command::new("apt-get").args(["-qq", "update"]))?;
+            update_lists()?;
+            is_fresh = true;
             break;
         }
     }
     let _policy = ServicesHeld::new(Path::new("/usr/sbin/policy-rc.d"))?;
     step(format_args!("apt-get install {}", packages.join(" ")));
+    match apt_install(packages) {
+        Err(error) if !is_fresh => {
+            note(format_args!("{error}"));
+            update_lists()?;
+            apt_install(packages)
+        }
+        done => done,
+    }
+}
+
+fn update_lists() -> Result<()> {
+    step("apt-get update");
+    run(Command::new("apt-get").args(["-qq", "update"]))
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
     run(Command::new("apt-get")
         .args([
             "-qq",
