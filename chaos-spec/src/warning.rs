@@ -88,8 +88,9 @@ impl WarningKind {
 
     fn message(&self) -> String {
         match self {
-            Self::SuperPackets => "the hook sees TCP before it is cut into wire packets; a super-packet is hit when any of its \
-                wire packets would be, and then as a whole: hits come at the asked rate, but take more than one packet each"
+            Self::SuperPackets => "the hook sees packets before they are cut into wire packets, and cannot cut some of these itself; such a \
+                super-packet is hit when any of its wire packets would be, and then as a whole: hits come at the asked rate, \
+                but take more than one packet each"
                 .to_owned(),
             Self::FollowingEmptyCgroup { path } => {
                 format!("cgroup {path} has no process yet; the fault follows whatever is started in it")
@@ -144,7 +145,7 @@ impl WarningKind {
     fn advice(&self) -> &'static str {
         match self {
             Self::SuperPackets => {
-                "for single-packet losses inside a burst, lower the sender's GSO size or use UDP"
+                "for single losses inside a burst, have wire packets made before the device: ip link set dev DEVICE gso_max_segs 1"
             }
             Self::FollowingEmptyCgroup { .. } => "check the path if something should be running there",
             Self::IcmpIngressNotAttributable => {

@@ -18,7 +18,6 @@ mod daemon;
 mod disk;
 pub mod dns;
 mod fault;
-pub mod flood;
 mod link;
 mod netns;
 pub mod oneway;

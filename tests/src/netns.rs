@@ -140,6 +140,16 @@ impl Netns {
 
     /// A counter of the TCP stack inside, such as `RetransSegs` or `TCPOFOQueue`; 0 when this kernel has none.
     pub fn tcp_count(&self, name: &str) -> u64 {
+        self.count("Tcp", name)
+    }
+
+    /// The same of UDP over IPv4, such as `RcvbufErrors`.
+    pub fn udp_count(&self, name: &str) -> u64 {
+        self.count("Udp:", name)
+    }
+
+    /// A counter in the lines that begin with `protocol`.
+    fn count(&self, protocol: &str, name: &str) -> u64 {
         let text = self.enter(|| {
             ["snmp", "netstat"]
                 .map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default())
@@ -148,7 +158,7 @@ impl Netns {
         let lines: Vec<&str> = text.lines().collect();
         lines
             .chunks(2)
-            .filter(|pair| pair[0].starts_with("Tcp"))
+            .filter(|pair| pair[0].starts_with(protocol))
             .flat_map(|pair| pair[0].split(' ').zip(pair.get(1).unwrap_or(&"").split(' ')))
             .find(|(counter, _)| *counter == name)
             .and_then(|(_, value)| value.parse().ok())

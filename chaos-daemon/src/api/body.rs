@@ -27,6 +27,9 @@ const MOST_DISCARDED: usize = 128 << 20;
 /// Bodies that are read at the same time: what they cost together is bounded, however many callers there are.
 pub(super) const TURNS: usize = 2;
 
+/// Bytes of a body that takes no more than a millisecond.
+const SMALL: usize = 8 << 10;
+
 /// What a client sent to be applied or planned.
 #[derive(Debug)]
 pub(super) struct Submitted {
@@ -118,7 +121,7 @@ fn too_large() -> Refusal {
 /// # Errors
 /// Broken form (400 with the place), wrong content (422 with all of it), or another media type (415).
 pub(super) async fn faults(turns: &Semaphore, headers: HeaderMap, body: Bytes) -> Result<Submitted, Refusal> {
-    in_turn(turns, move || read(&headers, &body)).await
+    in_turn(turns, body.len(), move || read(&headers, &body)).await
 }
 
 /// Reads an experiment with its faults, in JSON.
@@ -131,7 +134,10 @@ pub(super) async fn run(
     body: Bytes,
 ) -> Result<RunSubmission, Refusal> {
     const FORM: &str = "an experiment is sent as application/json: {\"experiment\": {…}, \"faults\": [{…}]}";
-    in_turn(turns, move || json(&headers, &body, FORM, parse_run_body)).await
+    in_turn(turns, body.len(), move || {
+        json(&headers, &body, FORM, parse_run_body)
+    })
+    .await
 }
 
 /// Reads a schedule with its experiment and faults, in JSON.
@@ -144,15 +150,22 @@ pub(super) async fn schedule(
     body: Bytes,
 ) -> Result<ScheduleSubmission, Refusal> {
     const FORM: &str = "a schedule is sent as application/json: {\"schedule\": {…}, \"run\": {…}}";
-    in_turn(turns, move || json(&headers, &body, FORM, parse_schedule_body)).await
+    in_turn(turns, body.len(), move || {
+        json(&headers, &body, FORM, parse_schedule_body)
+    })
+    .await
 }
 
 /// Away from the threads that serve: the largest body takes a second and sixty times its size, and a halt must not wait
-/// for it.
+/// for it. A small one is read at once, since to wake another thread takes longer.
 async fn in_turn<T: Send + 'static>(
     turns: &Semaphore,
+    length: usize,
     read: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
+    if length <= SMALL {
+        return read();
+    }
     let gone = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending");
     let _turn = turns.acquire().await.map_err(|_| gone(()))?;
     tokio::task::spawn_blocking(read).await.map_err(|_| gone(()))?

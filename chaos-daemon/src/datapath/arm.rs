@@ -7,7 +7,7 @@ use std::{
 };
 
 use chaos_ebpf_common::{
-    abi::{AddressKey, Counters, Hook, Rule, State, trie_bits},
+    abi::{AddressKey, Hook, Rule, trie_bits},
     loss::beginning,
 };
 use chaos_spec::{TargetKind, api::Line};
@@ -85,6 +85,7 @@ impl Datapath {
     /// Nothing has changed.
     pub fn arm(&mut self, arms: &[Arm]) -> Result<Vec<super::Armed>, DatapathError> {
         let armed = self.arm_all(arms);
+        self.watch_exit();
         self.close_lines();
         armed
     }
@@ -540,50 +541,6 @@ impl Datapath {
         self.faults
             .get(&record.arm.id)
             .is_some_and(|current| current.places.iter().any(|p| p.state == place.state))
-    }
-
-    fn new_fault_slot(&mut self) -> Result<u32, DatapathError> {
-        let slot = self.free_faults.take()?;
-        let cpus =
-            aya::util::nr_cpus().map_err(|(path, e)| DatapathError::system(format!("read {path}"), e))?;
-        let zero = aya::maps::PerCpuValues::try_from(vec![Counters::default(); cpus])
-            .map_err(|e| DatapathError::system("prepare counters", e))?;
-        let cleared = self
-            .maps
-            .counters
-            .set(slot, zero, 0)
-            .map_err(|e| DatapathError::map("COUNTERS", e))
-            .and_then(|()| {
-                self.maps
-                    .spent
-                    .set(slot, 0, 0)
-                    .map_err(|e| DatapathError::map("SPENT", e))
-            })
-            .and_then(|()| {
-                self.maps
-                    .flows_spent
-                    .set(slot, 0, 0)
-                    .map_err(|e| DatapathError::map("FLOWS_SPENT", e))
-            });
-        if let Err(error) = cleared {
-            self.free_faults.give(slot);
-            return Err(error);
-        }
-        Ok(slot)
-    }
-
-    /// Each place of a fault draws from its own part of the sequence, or both directions would decide alike.
-    fn new_state(&mut self, ordinal: u64, chain: u64) -> Result<u32, DatapathError> {
-        let state = self.free_states.take()?;
-        let value = State {
-            sequence: ordinal << 48,
-            chain,
-        };
-        if let Err(error) = self.maps.states.set(state, value, 0) {
-            self.free_states.give(state);
-            return Err(DatapathError::map("STATES", error));
-        }
-        Ok(state)
     }
 }
 

@@ -1,6 +1,9 @@
 //! The namespaces in which programs sit: opened for the first rule, closed after the last.
 
-use super::{Datapath, DatapathError, space::Space};
+use super::{
+    Datapath, DatapathError,
+    space::{Space, TcMode},
+};
 use crate::target::Netns;
 
 impl Datapath {
@@ -25,8 +28,19 @@ impl Datapath {
             return Err(DatapathError::map("KNOWN_NETNS", error));
         }
         self.spaces.insert(index, space);
-        self.exit_watch.begin();
+        if self.capabilities.tc == TcMode::Clsact {
+            // Filters do not end with the process.
+            self.exit_watch.begin();
+        }
         Ok(index)
+    }
+
+    /// Watches the end of this process while anything is attached. Links end with it in any case, so a fault does not wait
+    /// for this: to patch a tracepoint in takes the kernel a millisecond or more.
+    pub(super) fn watch_exit(&mut self) {
+        if !self.spaces.is_empty() {
+            self.exit_watch.begin();
+        }
     }
 
     /// Lets go of a namespace in which no rule is any more.

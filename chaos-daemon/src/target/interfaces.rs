@@ -4,6 +4,7 @@ use chaos_spec::WarningKind;
 
 use super::error::listing;
 use super::link::{self, Link};
+use super::visitor::Visitor;
 use super::{Interface, Netns, Place, TargetError};
 
 /// How strictly to look: a new fault is refused for what a running one has to live with.
@@ -13,9 +14,16 @@ pub(super) enum Strictness {
     Running,
 }
 
+/// Namespaces with all their interfaces.
+pub(super) type Listed = Vec<(Netns, Vec<Link>)>;
+
 /// Every interface of every namespace. One that vanished meanwhile is left out.
-fn list(namespaces: Vec<Netns>, strictness: Strictness) -> Result<Vec<(Netns, Vec<Link>)>, TargetError> {
-    let found = Netns::visit(&namespaces.iter().collect::<Vec<_>>(), |_| link::list())?;
+///
+/// # Errors
+/// One cannot be looked into; for a new fault, one is gone.
+pub(super) fn list(namespaces: Vec<Netns>, strictness: Strictness) -> Result<Listed, TargetError> {
+    static VISITOR: Visitor = Visitor::new();
+    let found = VISITOR.visit(&namespaces, link::list)?;
     let mut all = Vec::with_capacity(found.len());
     for (netns, links) in namespaces.into_iter().zip(found) {
         match links {
@@ -39,11 +47,10 @@ fn list(namespaces: Vec<Netns>, strictness: Strictness) -> Result<Vec<(Netns, Ve
 /// For a new fault: a name that is nowhere, an interface that is down, one whose frames cannot be parsed, the host's own
 /// loopback, or nothing that is up. A running fault only loses such interfaces.
 pub(super) fn places(
-    namespaces: Vec<Netns>,
+    all: Listed,
     names: &[String],
     strictness: Strictness,
 ) -> Result<(Vec<Place>, Vec<WarningKind>), TargetError> {
-    let all = list(namespaces, strictness)?;
     let mut warnings = Vec::new();
     if strictness == Strictness::New && !all.is_empty() {
         if names.is_empty() {

@@ -16,6 +16,7 @@ pub mod names;
 mod netns;
 mod outline;
 mod process;
+mod visitor;
 mod watch;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use chaos_spec::{Target, TargetKind, WarningKind};
 
@@ -119,8 +121,10 @@ pub fn resolve(target: &Target, interfaces: &[String]) -> Result<Resolved, Targe
         .map_err(|reason| TargetError::Vanished { reason })?;
     let namespaces = seen.namespaces();
     found.warnings.extend(emptiness(target, &namespaces));
-    let watch = Box::new(Watch::begin(found.anchor, names, &namespaces, seen));
-    let (places, warnings) = interfaces::places(namespaces, names, Strictness::New)?;
+    let begun = Instant::now();
+    let listed = interfaces::list(namespaces, Strictness::New)?;
+    let watch = Box::new(Watch::begin(found.anchor, names, begun, &listed, seen));
+    let (places, warnings) = interfaces::places(listed, names, Strictness::New)?;
     found.warnings.extend(warnings);
     Ok(Resolved {
         identity: found.identity,
@@ -146,9 +150,17 @@ pub fn check(target: &Target, interfaces: &[String], last: &Resolved) -> Livenes
     }
     let follow = || {
         let namespaces = seen.namespaces();
-        let watch = Box::new(Watch::begin(last.watch.anchor.clone(), names, &namespaces, seen));
         let empty = emptiness(target, &namespaces);
-        let (places, _) = interfaces::places(namespaces, names, Strictness::Running)?;
+        let begun = Instant::now();
+        let listed = interfaces::list(namespaces, Strictness::Running)?;
+        let watch = Box::new(Watch::begin(
+            last.watch.anchor.clone(),
+            names,
+            begun,
+            &listed,
+            seen,
+        ));
+        let (places, _) = interfaces::places(listed, names, Strictness::Running)?;
         if let Some(reason) = lost_devices(names, &last.places, &places) {
             return Ok(Liveness::Gone(reason));
         }

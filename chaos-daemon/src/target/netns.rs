@@ -145,20 +145,6 @@ impl Netns {
         })?
     }
 
-    /// Runs `f` in each of the namespaces in turn, on one thread.
-    pub(super) fn visit<T: Send>(
-        namespaces: &[&Self],
-        f: impl Fn(&Self) -> T + Send + Sync,
-    ) -> Result<Vec<Result<T, TargetError>>, TargetError> {
-        on_fresh_thread(|| {
-            let one = |netns: &&Self| {
-                netns.enter()?;
-                Ok(f(netns))
-            };
-            namespaces.iter().map(one).collect()
-        })
-    }
-
     /// Moves the calling thread. Only for threads that end afterwards or know the way back.
     pub fn enter(&self) -> Result<(), TargetError> {
         let here = namespace_id(Path::new("/proc/thread-self/ns/net"));

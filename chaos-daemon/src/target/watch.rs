@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::Netns;
 use super::cgroup::Cgroup;
 use super::glance::{Glance, glance};
+use super::link::Link;
 use super::process::Process;
 
 /// (dev, inode) of a network namespace.
@@ -133,26 +134,33 @@ impl Seen {
 }
 
 impl Watch {
-    /// Remembers how things are. To be called before the interfaces are listed: what changes in between is then seen by
-    /// the next check. `namespaces` are those of `seen`.
-    pub(super) fn begin(anchor: Anchor, names: &[String], namespaces: &[Netns], seen: Seen) -> Self {
-        let begun = Instant::now();
+    /// Remembers how things were when the interfaces of the namespaces in `seen` were `listed`, which began at `begun`.
+    /// A namespace that is not among them is left out, so the next check finds one too many and looks again.
+    pub(super) fn begin(
+        anchor: Anchor,
+        names: &[String],
+        begun: Instant,
+        listed: &[(Netns, Vec<Link>)],
+        seen: Seen,
+    ) -> Self {
         let mut pids: HashMap<NetnsId, Vec<u32>> = seen
             .0
             .into_iter()
             .map(|(netns, pids)| (netns.id(), pids))
             .collect();
-        let spot = |netns: &Netns| {
+        let spot = |(netns, links): &(Netns, Vec<Link>)| {
             let pids = pids.remove(&netns.id()).unwrap_or_default();
+            let all = links
+                .iter()
+                .map(|Link { interface, .. }| (interface.name.clone(), interface.index));
             let spot = Spot {
                 netns: netns.clone(),
-                links: only(names, &*glance(netns, begun)?),
+                links: only(names, &all.collect()),
                 witness: pids.into_iter().find_map(|pid| Process::find(pid).ok()),
             };
-            // One that cannot be looked into is left out, so the next check finds one too many and looks again.
-            Some((netns.id(), spot))
+            (netns.id(), spot)
         };
-        let spots = namespaces.iter().filter_map(spot).collect();
+        let spots = listed.iter().map(spot).collect();
         Self { anchor, begun, spots }
     }
 

@@ -2,7 +2,8 @@
 //! registers; whatever is less plain is left to the careful way, which begins anew.
 
 use chaos_ebpf_common::{
-    abi::{Rule, Scope, control},
+    abi::{Netns, Rule, Scope, control, loss},
+    clock::lease_held,
     flow::Flow,
     frame::{Packet, plain},
     front::{self, Known},
@@ -11,9 +12,13 @@ use chaos_ebpf_common::{
 };
 
 use crate::{
+    action::{self, Loses},
+    guard::guarded,
+    hook::treat::over,
     maps::{CELL_FRONT, Control, RULES, known},
     search::in_trie,
     skb::{Window, any},
+    work::now,
 };
 
 /// What a glance tells.
@@ -79,6 +84,26 @@ pub fn glance(control: Control, sight: &Sight, scope: Scope) -> Glance {
         Glance::Nobody
     };
     certain(control, epoch, glance)
+}
+
+/// Whether a packet that one rule names is lost; nothing when that rule does more than lose by chance, or a safety net
+/// says no: the careful way then counts and tells.
+#[inline(always)]
+pub fn loses(control: Control, netns: &Netns, seen: &Seen, wire_packets: u32) -> Option<Loses> {
+    // A chain's steps would go too deep from here (see `action::Next::Reset`).
+    if seen.rule.drop.model != loss::CHANCE
+        || !action::only_loses(seen.rule)
+        || guarded(control, &seen.packet, &seen.flow, netns)
+    {
+        return None;
+    }
+    let now = now();
+    if !lease_held(control.read(control::LEASE), now)
+        || over(seen.rule, now, control.read(control::BOOT_OFFSET))
+    {
+        return None;
+    }
+    Some(action::lose_by_chance(seen.rule, wire_packets))
 }
 
 /// The same packet, of which the verifier knows nothing: else it would walk all that follows once for each protocol.

@@ -3,25 +3,24 @@
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use aya_log_ebpf::debug;
 use chaos_ebpf_common::{
-    abi::{Hook, applications, control, fault, flags, loss, stat},
-    clock::lease_held,
+    abi::{Hook, applications, fault, flags, stat},
     flow::Flow,
 };
 
 use crate::{
     action::{self, Next, cut, line},
     application::call,
-    guard::{guarded, note_guards},
+    guard::note_guards,
     hook::{
-        glance::{Glance, Sight, glance},
+        glance::{Glance, Sight, glance, loses},
         parse::{Outcome, Source, parse},
-        treat::{over, treat},
+        treat::treat,
     },
     maps::{Control, NETNS, NETNS_INDEX, count},
     scope::{Sole, add_receiver, add_sender, add_sender_to},
     search::search,
     skb::{Mark, Skb, Window},
-    work::{Work, now, work},
+    work::{Work, work},
 };
 
 const NEXT: i32 = action::STAYS;
@@ -95,21 +94,14 @@ fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
         Glance::Unsure => return UNSURE,
     };
     let wire_packets = skb.wire_packets();
-    // A chain's steps would go too deep from here (see `Next::Reset`), and so would cutting.
-    if seen.rule.drop.model != loss::CHANCE
-        || !action::only_loses(seen.rule)
-        || seen.rule.flags & flags::CUT != 0 && wire_packets > 1
-        || guarded(control, &seen.packet, &seen.flow, netns)
-    {
+    if seen.rule.flags & flags::CUT != 0 && wire_packets > 1 {
+        // Cutting goes too deep from here.
         return UNSURE;
     }
-    let now = now();
-    if !lease_held(control.read(control::LEASE), now)
-        || over(seen.rule, now, control.read(control::BOOT_OFFSET))
-    {
+    let Some(loss) = loses(control, netns, &seen, wire_packets) else {
         return UNSURE;
-    }
-    match action::after(action::lose_by_chance(seen.rule, wire_packets), HOOK) {
+    };
+    match action::after(loss, HOOK) {
         Next::End(verdict) => verdict,
         _ => NEXT,
     }

@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use chaos_ebpf_common::{
-    abi::{Hook, Netns, control, loss, stat},
+    abi::{Hook, control, stat},
     clock::{deadline_over, lease_held},
     flow::Flow,
 };
@@ -15,10 +15,9 @@ use crate::{
     action::{self, Loses},
     each::{GO, STOP, each},
     flows::admits,
-    guard::{guarded, note_guards},
-    hook::glance::{Glance, Seen, Sight, glance},
+    guard::note_guards,
+    hook::glance::{Glance, Sight, glance, loses},
     hook::parse::{Outcome, Source, parse},
-    hook::treat::over,
     maps::{Control, NETNS, NETNS_INDEX, RULES, count},
     search::search,
     skb::Window,
@@ -60,30 +59,12 @@ fn at_a_glance(ctx: *mut xdp_md) -> u32 {
     };
     match glance(control, &sight, scope) {
         Glance::Nobody => PASS,
-        Glance::One(seen) => plainly(control, netns, &seen),
+        Glance::One(seen) => match loses(control, netns, &seen, 1) {
+            Some(Loses::Not) => PASS,
+            Some(_) => xdp_action::XDP_DROP,
+            None => UNSURE,
+        },
         Glance::Unsure => UNSURE,
-    }
-}
-
-/// The verdict on a packet that one rule names; [`UNSURE`] when that does more than lose by chance, or a safety net has
-/// a say, as in tc.
-#[inline(always)]
-fn plainly(control: Control, netns: &Netns, seen: &Seen) -> u32 {
-    if seen.rule.drop.model != loss::CHANCE
-        || !action::only_loses(seen.rule)
-        || guarded(control, &seen.packet, &seen.flow, netns)
-    {
-        return UNSURE;
-    }
-    let now = now();
-    if !lease_held(control.read(control::LEASE), now)
-        || over(seen.rule, now, control.read(control::BOOT_OFFSET))
-    {
-        return UNSURE;
-    }
-    match action::lose_by_chance(seen.rule, 1) {
-        Loses::Not => PASS,
-        _ => xdp_action::XDP_DROP,
     }
 }
 

@@ -13,8 +13,8 @@ use super::payload;
 use super::protocol::{Asked, Probed, Sample, Sent, SinkReport};
 use crate::monotonic_nanos;
 
-/// Room for a hundred thousand small datagrams, so that none is lost for want of a reader.
-const BUFFER: usize = 128 << 20;
+/// Room for hundreds of thousands of datagrams, so that none is lost for want of a reader.
+const BUFFER: usize = 1 << 30;
 
 /// Counts what arrives.
 pub(super) struct Sink(Mutex<SinkReport>);

@@ -5,7 +5,7 @@ use chaos_tests::bulk::{Stream, stream};
 use chaos_tests::{Skip, is_emulated, require_program};
 use serde_json::json;
 
-use crate::paths::{Bed, require_netem};
+use crate::paths::{self, Bed, require_netem};
 use crate::run::{Run, in_turns};
 
 /// Payload in full frames: 1448 of 1514 bytes.
@@ -62,21 +62,7 @@ pub(crate) fn measure(run: &mut Run) -> Result<(), Skip> {
                 row.remark("the peer's own")
             });
         }
-        let again: Vec<(f64, f64)> = ours
-            .iter()
-            .zip(&theirs)
-            .map(|(ours, theirs)| (ours.again, theirs.again))
-            .collect();
-        run.row(
-            Row::new(
-                format!("{rate} Mbit/s: sent again"),
-                "segments",
-                Better::Lower,
-                peer,
-                &again,
-            )
-            .target(Target::OverAtMost(0.0)),
-        );
+        paths::sent_again(run, &format!("{rate} Mbit/s"), peer, &ours, &theirs);
     }
     Ok(())
 }

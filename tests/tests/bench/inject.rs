@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
+use aya::programs::TcAttachType;
 use chaos_bench::{Better, Row, Target};
-use chaos_tests::{FaultFile, Skip, Ticker, eventually, monotonic_nanos, require_tcx, settled, until};
+use chaos_tests::{
+    FaultFile, ForeignTcx, Pair, Skip, Ticker, eventually, monotonic_nanos, require_tcx, settled, until,
+};
 use serde_json::{Value, json};
 
 use crate::paths::{self, Bed, Times};
@@ -24,7 +27,11 @@ const AFTER: u64 = 200_000_000;
 pub(crate) fn measure(run: &mut Run) -> Result<(), Skip> {
     require_tcx()?;
     let trials = if run.is_quick() { 10 } else { 100 };
-    first(run, trials);
+    first(run, trials, "first fault of a namespace");
+    let elsewhere = Pair::new();
+    let other = ForeignTcx::attach(&elsewhere.client.device, TcAttachType::Egress);
+    first(run, trials, "first fault of a namespace, tc in use elsewhere");
+    drop(other);
     further(run, trials);
     change(run, trials);
     many(run);
@@ -96,8 +103,9 @@ fn qdisc(bed: &Bed, verb: &str) {
 
 const TC: &str = "tc: clsact and a BPF filter";
 
-/// The first fault of a namespace: programs are given to it, and attached.
-fn first(run: &mut Run, trials: usize) {
+/// The first fault of a namespace: programs are given to it, and attached. When nobody on the host uses tc, the kernel
+/// looks at its hooks only once the first link is made, a grace period of RCU later (`tcx_skeys_inc`).
+fn first(run: &mut Run, trials: usize, name: &'static str) {
     let bed = Bed::with(&[]);
     let fault = bed.fault("cut", json!({"partition": {}})).traffic(udp(PORT));
     // It loads programs for the next namespace ahead, beside its work: so many it has then.
@@ -127,7 +135,7 @@ fn first(run: &mut Run, trials: usize) {
         },
     );
     let times = Times {
-        name: "first fault of a namespace",
+        name,
         against: TC,
         within: Some(5.0),
         remark: "two runs of tc, from their start".to_owned(),

@@ -5,7 +5,7 @@ use chaos_tests::bulk::{Stream, streams};
 use chaos_tests::{Skip, require_program};
 use serde_json::json;
 
-use crate::paths::Bed;
+use crate::paths::{self, Bed};
 use crate::run::{Run, in_turns};
 
 pub(crate) fn measure(run: &mut Run) -> Result<(), Skip> {
@@ -43,21 +43,7 @@ pub(crate) fn measure(run: &mut Run) -> Result<(), Skip> {
             row = row.target(Target::RatioAtLeast(0.4));
         }
         run.row(row);
-        let again: Vec<(f64, f64)> = ours
-            .iter()
-            .zip(&theirs)
-            .map(|(ours, theirs)| (ours.again, theirs.again))
-            .collect();
-        run.row(
-            Row::new(
-                format!("{name}: sent again"),
-                "segments",
-                Better::Lower,
-                "no fault",
-                &again,
-            )
-            .target(Target::OverAtMost(0.0)),
-        );
+        paths::sent_again(run, &name, "no fault", &ours, &theirs);
     }
     Ok(())
 }

@@ -2,15 +2,19 @@
 
 use chaos_bench::{Better, Row, Target};
 use chaos_tests::bulk::{Stream, streams};
-use chaos_tests::flood::{Flood, flood};
-use chaos_tests::{Skip, is_emulated, require_program};
+use chaos_tests::workload::{Flood, Handing};
+use chaos_tests::{Skip, Workload, is_emulated, require_program, settled};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 use crate::paths::{Bed, middle, require_netem};
 use crate::run::{Run, in_turns};
 
 /// Datagrams of a flood, each as large as a frame carries.
 const SIZE: usize = 1472;
+const PORT: u16 = 7001;
+/// Longer than anything is on its way.
+const SILENCE: Duration = Duration::from_millis(500);
 
 pub(crate) fn measure(run: &mut Run) -> Result<(), Skip> {
     let peers = if is_emulated() {
@@ -145,6 +149,15 @@ fn tcp(run: &mut Run, peer: Peer) {
     }
 }
 
+/// What came of as many datagrams as one sender makes.
+#[derive(Clone, Copy)]
+struct Flooded {
+    /// Payload that arrived, Mbit/s of the time that the sender took.
+    mbit: f64,
+    /// Share of those sent.
+    lost: f64,
+}
+
 fn udp(run: &mut Run, peer: Peer) {
     let (rounds, count) = match (is_emulated(), run.is_quick()) {
         (true, _) => (3, 20_000),
@@ -152,8 +165,30 @@ fn udp(run: &mut Run, peer: Peer) {
         _ => (9, 200_000),
     };
     let bed = Bed::with(&[]);
-    let measure = || flood(&bed.net, count, SIZE);
-    let (mut ours, mut theirs): (Vec<Flood>, Vec<Flood>) = Default::default();
+    let client = Workload::start(&bed.net.client.netns, None);
+    let server = Workload::start(&bed.net.server.netns, None);
+    let to = bed.net.server.at(PORT);
+    let sink = server.udp_count(to, SIZE, false);
+    let counted = || server.udp_counted(sink).datagrams;
+    let measure = || {
+        let overflows = || bed.net.server.netns.udp_count("RcvbufErrors");
+        let before = (counted(), overflows());
+        let sent = client.udp_flood(&Flood {
+            to,
+            size: SIZE,
+            rate: u64::MAX,
+            count,
+            flows: 1,
+            handing: Handing::Messages(1),
+        });
+        let came = settled(SILENCE, counted) - before.0;
+        assert_eq!(overflows(), before.1, "the receiver's buffer had room");
+        Flooded {
+            mbit: (came * SIZE as u64) as f64 * 8e3 / sent.nanos as f64,
+            lost: 1.0 - came as f64 / count as f64,
+        }
+    };
+    let (mut ours, mut theirs): (Vec<Flooded>, Vec<Flooded>) = Default::default();
     let pairs = in_turns(
         rounds,
         || {
@@ -167,7 +202,7 @@ fn udp(run: &mut Run, peer: Peer) {
             flood.mbit
         },
     );
-    let lost = |floods: &[Flood]| 100.0 * middle(floods.iter().map(|flood| flood.lost));
+    let lost = |floods: &[Flooded]| 100.0 * middle(floods.iter().map(|flood| flood.lost));
     run.row(
         Row::new("UDP", "Mbit/s", Better::Higher, peer.words(), &pairs)
             .target(Target::RatioAtLeast(1.0))

@@ -1,6 +1,7 @@
 //! What benchmarks of real traffic share.
 
 use chaos_bench::{Better, Row, Target, quantile};
+use chaos_tests::bulk::Stream;
 use chaos_tests::{
     Api, Chaosctl, Daemon, FaultFile, Pair, Since, Skip, is_emulated, require_feature, settled,
 };
@@ -103,6 +104,17 @@ pub(crate) fn times(run: &mut Run, times: &Times<'_>, pairs: &[(f64, f64)]) {
         row = row.target(Target::AtMost(*bound));
     }
     run.row(row);
+}
+
+/// A row of the segments that TCP sent again, which are to be no more than the peer's.
+pub(crate) fn sent_again(run: &mut Run, name: &str, against: &str, ours: &[Stream], theirs: &[Stream]) {
+    let again: Vec<(f64, f64)> = ours
+        .iter()
+        .zip(theirs)
+        .map(|(ours, theirs)| (ours.again, theirs.again))
+        .collect();
+    let name = format!("{name}: sent again");
+    run.row(Row::new(name, "segments", Better::Lower, against, &again).target(Target::OverAtMost(0.0)));
 }
 
 /// The value in the middle of some.
