@@ -15,12 +15,14 @@ use chaos_daemon::observe::{Audit, History, log};
 use chaos_daemon::safety::{HostLock, Journal, clock, privileges};
 use chaos_daemon::schedules::Schedules;
 use chaos_daemon::signals::Signals;
+use chaos_daemon::sys::memory;
 use tokio::sync::watch;
 
 /// How long the start and the end wait for the audit log.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
+    memory::keep_little();
     let config = match Config::from_args() {
         Ok(config) => config,
         Err(error) => {

@@ -207,6 +207,15 @@ impl Daemon {
             .unwrap_or_else(|| panic!("no end after SIGTERM: {}", self.log()))
     }
 
+    /// Ends it in order.
+    ///
+    /// # Panics
+    /// When its status is not 0.
+    pub fn stop_well(&mut self) {
+        let status = self.stop();
+        self.assert_ended_well(status);
+    }
+
     /// Starts it again with the same socket, state and arguments.
     pub fn start_again(&mut self) {
         self.begin_again();
@@ -283,17 +292,20 @@ impl Drop for Daemon {
         }
         self.print_log_of_a_failed_test();
         if !thread::panicking() && !self.killed {
-            let status = status.expect("the daemon ends within 10 s of SIGTERM");
-            assert!(
-                status.success(),
-                "the daemon exits 0 on SIGTERM, not {status}: {}",
-                self.log()
-            );
+            self.assert_ended_well(status.expect("the daemon ends within 10 s of SIGTERM"));
         }
     }
 }
 
 impl Daemon {
+    fn assert_ended_well(&self, status: ExitStatus) {
+        assert!(
+            status.success(),
+            "the daemon exits 0 on SIGTERM, not {status}: {}",
+            self.log()
+        );
+    }
+
     fn print_log_of_a_failed_test(&self) {
         if thread::panicking() {
             println!("--- the daemon's log ---\n{}--- end of the log ---", self.log());

@@ -175,12 +175,7 @@ impl Bed {
 impl Drop for Bed {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            let status = self.daemon.stop();
-            assert!(
-                status.success(),
-                "the daemon exits 0 on SIGTERM, not {status}: {}",
-                self.daemon.log()
-            );
+            self.daemon.stop_well();
             self.assert_untouched();
         }
     }

@@ -178,12 +178,7 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            let status = self.daemon.stop();
-            assert!(
-                status.success(),
-                "the daemon exits 0 on SIGTERM, not {status}: {}",
-                self.daemon.log()
-            );
+            self.daemon.stop_well();
             self.assert_untouched();
         }
     }
