@@ -168,7 +168,9 @@ fn stream(bed: &Bed, direction: &str, to: SocketAddr) {
     assert!(swapped <= noise, "{told}");
     // A probe for a loss, now and then, is no loss (`TCPLossProbes`).
     assert!(again <= view.packets("matched") / 1_000 + 4, "{told}");
-    assert!(view.warnings().is_empty(), "{:?}", view.warnings());
+    let mut warnings = view.warnings();
+    warnings.retain(|kind| *kind != "ClsactFallback");
+    assert!(warnings.is_empty(), "{warnings:?}");
 }
 
 #[test]
