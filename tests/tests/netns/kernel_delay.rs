@@ -139,7 +139,9 @@ fn stream(bed: &Bed, direction: &str, to: SocketAddr) {
         ]
     };
     let opened = bed.client.tcp_open(None, to, patience);
-    assert!((20_000..60_000).contains(&opened.micros), "{opened:?}");
+    assert!(opened.micros >= 20_000, "{opened:?}");
+    // The first packets of an emulated processor take as long as they like.
+    assert!(is_emulated() || opened.micros < 60_000, "{opened:?}");
     let before = counts();
     let mut took = 0;
     for _ in 0..4 {
