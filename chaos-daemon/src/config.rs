@@ -60,7 +60,7 @@ pub enum LineChoice {
     /// The best that this host has.
     #[default]
     Auto,
-    /// The programs in the kernel alone: what has to wait is refused.
+    /// The kernel alone: what can wait only in a thread is refused.
     Kernel,
     /// A TAP device and a thread of the daemon.
     User,

@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;
@@ -273,6 +273,8 @@ pub mod flags {
     pub const LINE_BULK: u8 = 1 << 3;
     /// The fault acts on [`super::Rule::max_flows`] flows only.
     pub const MAX_FLOWS: u8 = 1 << 4;
+    /// The kernel line can carry it out.
+    pub const WAIT: u8 = 1 << 5;
     /// Super-packets are cut at the hook when one of their wire packets is hit; see [`crate::cut`].
     pub const CUT: u8 = 1 << 7;
 }
@@ -352,7 +354,7 @@ pub struct Rule {
     pub faults: u32,
     /// Set number in the `ADDRS` trie.
     pub address_set: u32,
-    /// Index into `HTTP` or `DNS`.
+    /// Index into `HTTP`, `DNS` or `WAITS`.
     pub application: u32,
     /// Always 0.
     pub _pad2: u32,
@@ -588,5 +590,7 @@ pub const fn trie_bits(bits: u32) -> u32 {
 
 mod application;
 mod layout;
+mod waiting;
 
 pub use application::*;
+pub use waiting::*;

@@ -4,6 +4,8 @@
 //! normal whatever the correlation, each then read as a quantile of the asked distribution. So correlation
 //! changes the order of the delays, never their distribution; netem's weighted mean narrows it.
 
+use core::hint::black_box;
+
 use crate::rng::{Stream, draw};
 
 /// Entries of a table.
@@ -12,6 +14,8 @@ pub const TABLE: usize = 4096;
 pub const ONE: i64 = 1 << 16;
 /// A [`Shape`] reaches from `-REACH` to `REACH` standard deviations.
 const REACH: i64 = 4 * ONE;
+/// No longer than three years, in nanoseconds: what is drawn of it fits into 64 bits.
+const LONGEST: u64 = 1 << 56;
 
 /// Quantiles of the standard normal distribution in units of [`ONE`]: entry `i` at (i + ½) / 4096.
 pub type Normal = [i32; TABLE];
@@ -34,6 +38,7 @@ pub struct Delay {
 
 /// Delay number `sequence` in nanoseconds, and the memory of the chain afterwards. `memory` is the last normal
 /// number in units of [`ONE`], from 0.
+#[inline(always)]
 pub fn sample(
     delay: &Delay,
     normal: &Normal,
@@ -49,17 +54,31 @@ pub fn sample(
     let number = (memory * delay.correlation + fresh * delay.freshness) / ONE;
     let place = (number + REACH).clamp(0, 2 * REACH - 1) as u64;
     let offset = at(shape, place, 19);
-    let shift = i128::from(offset) * i128::from(delay.jitter) / i128::from(ONE);
-    let wait = (i128::from(delay.latency) + shift).max(0);
-    (u64::try_from(wait).unwrap_or(u64::MAX), number)
+    // In two parts, for the kernel has no numbers of 128 bits.
+    let jitter = if delay.jitter < LONGEST {
+        delay.jitter
+    } else {
+        LONGEST
+    } as i64;
+    let latency = if delay.latency < LONGEST {
+        delay.latency
+    } else {
+        LONGEST
+    } as i64;
+    let wait = latency + offset * (jitter / ONE) + offset * (jitter % ONE) / ONE;
+    (if wait < 0 { 0 } else { wait as u64 }, number)
 }
 
 /// Reads a table at `place` / 2^`bits` of its width, between its entries along a straight line.
+#[inline(always)]
 fn at(table: &[i32; TABLE], place: u64, bits: u32) -> i64 {
     // In units of 1/256 of an entry; half an entry to the left, because entries are centres.
     let fine = (place << 20 >> bits) as i64 - 128;
-    let index = (fine >> 8).clamp(0, TABLE as i64 - 1) as usize;
-    let next = ((fine >> 8) + 1).clamp(0, TABLE as i64 - 1) as usize;
-    let (a, b) = (i64::from(table[index]), i64::from(table[next]));
+    let entry = |place: i64| {
+        // Said twice, and the compiler does not know: kernels before 6.8 do not see it of what was compared.
+        let inside = black_box(place.clamp(0, TABLE as i64 - 1)) as usize;
+        table[inside & (TABLE - 1)] as i64
+    };
+    let (a, b) = (entry(fine >> 8), entry((fine >> 8) + 1));
     a + (b - a) * (fine & 255) / 256
 }

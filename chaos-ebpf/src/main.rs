@@ -5,6 +5,8 @@
 //! | `chaos_egress`, `chaos_ingress` | tc (TCX or clsact) | every fault |
 //! | `chaos_look`, `chaos_act`, `chaos_answer` | called by those | faults that look into the payload |
 //! | `chaos_back` | tc ingress of a line's device | sends packets on that come back from the line |
+//! | `chaos_wait` | called by the first | lets a packet wait on the kernel line |
+//! | `chaos_turn`, `chaos_resume` | tc ingress of the far and the near end of a kernel line | send packets on that have waited |
 //! | `chaos_xdp` | native XDP | `partition` and `drop` of packets that arrive |
 //! | `chaos_tag` | cgroup/sock_create | notes who opened a socket, so that arriving packets can be told apart |
 //! | `chaos_exit` | raw tracepoint sched_process_exit | ends every fault when the daemon's process does |
@@ -30,6 +32,7 @@ use aya_ebpf::{
     programs::{RawTracePointContext, SockContext, TcContext, XdpContext},
 };
 use chaos_ebpf_common::abi::Hook;
+use skb::Skb;
 
 /// Packets that leave a target.
 #[classifier]
@@ -64,6 +67,27 @@ pub fn chaos_act(ctx: TcContext) -> i32 {
 #[inline(always)]
 pub fn chaos_answer(ctx: TcContext) -> i32 {
     application::answer(&ctx)
+}
+
+/// A packet that waits, and that the kernel can keep meanwhile.
+#[classifier]
+#[inline(always)]
+pub fn chaos_wait(ctx: TcContext) -> i32 {
+    action::wait::run(Skb::new(ctx.skb.skb))
+}
+
+/// Packets that have waited, where nobody else sees them.
+#[classifier]
+#[inline(always)]
+pub fn chaos_turn(ctx: TcContext) -> i32 {
+    Skb::new(ctx.skb.skb).let_arrive_beyond()
+}
+
+/// The same packets, back where they came from.
+#[classifier]
+#[inline(always)]
+pub fn chaos_resume(ctx: TcContext) -> i32 {
+    hook::back::resume(Skb::new(ctx.skb.skb))
 }
 
 /// Packets that come back from a line to arrive.

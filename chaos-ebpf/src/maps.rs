@@ -9,11 +9,12 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use chaos_ebpf_common::abi::{
-    AddressKey, BudgetedFlow, Cell, CellKey, Counters, Daemon, Dns, FlowKey, FragmentKey, Front, Http, Line,
-    LineKey, MAX_FLOWS, NETNS_MAX, Netns, RequestKey, RequestMemory, Rule, Scope, ScopeKey, State, Tag,
-    applications, control, stat,
+    AddressKey, BudgetedFlow, Cable, Cell, CellKey, Counters, Daemon, Dns, FlowKey, FragmentKey, Front, Http,
+    Line, LineKey, MAX_FLOWS, NETNS_MAX, Netns, RequestKey, RequestMemory, Rule, Scope, ScopeKey, State, Tag,
+    Wait, applications, control, stat, waits,
 };
 use chaos_ebpf_common::cut::PIECE_ROOM;
+use chaos_ebpf_common::delay::Shape;
 use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
 use chaos_ebpf_common::guard::PORT_SLOTS;
 use core::ffi::c_void;
@@ -94,6 +95,18 @@ pub static NEWCOMERS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 /// Lines, by device.
 #[map]
 pub static LINES: HashMap<LineKey, Line> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+/// How long packets wait on the kernel line, by rule.
+#[map]
+pub static WAITS: Array<Wait> = Array::with_max_entries(waits::RULES, 0);
+/// How their jitter is spread.
+#[map]
+pub static SHAPES: Array<Shape> = Array::with_max_entries(waits::SHAPES, 0);
+/// When the last packet leaves of a flow that keeps its order there.
+#[map]
+pub static LAST_DUE: LruHashMap<u64, u64> = LruHashMap::with_max_entries(waits::FLOWS, 0);
+/// The kernel line, by device.
+#[map]
+pub static CABLES: HashMap<LineKey, Cable> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 /// Cookies of namespaces that have programs.
 #[map]
 pub static KNOWN_NETNS: HashMap<u64, u32> = HashMap::with_max_entries(NETNS_MAX, BPF_F_NO_PREALLOC);

@@ -3,8 +3,9 @@
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_INGRESS, bpf_sock},
     helpers::{
-        bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_head,
-        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
+        bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer,
+        bpf_set_hash, bpf_set_hash_invalid, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_skb_pull_data, bpf_skb_set_tstamp, bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
 };
 use chaos_ebpf_common::{cut::PIECE_ROOM, frame::Frame};
@@ -25,6 +26,10 @@ pub enum Mark {
     /// A copy that becomes one wire packet of the super-packet it was taken of.
     Piece = 0xc600,
 }
+
+/// What `bpf_skb_set_tstamp` may be told of a time (include/uapi/linux/bpf.h).
+const BPF_SKB_TSTAMP_UNSPEC: u32 = 0;
+const BPF_SKB_TSTAMP_DELIVERY_MONO: u32 = 1;
 
 /// Offset mask: the verifier wants a bound for offsets into a packet, and no header lies further in.
 const OFFSET: u32 = 0x3fff;
@@ -368,6 +373,76 @@ impl Skb {
     pub fn mark(self, mark: Mark) {
         // SAFETY: as in `take_mark`.
         unsafe { core::ptr::write_volatile(&raw mut (*self.raw).tc_index, mark as u32) }
+    }
+
+    /// Writes the field that marks are kept in.
+    #[inline(always)]
+    pub fn set_index(self, index: u16) {
+        // SAFETY: as in `take_mark`.
+        unsafe { core::ptr::write_volatile(&raw mut (*self.raw).tc_index, index as u32) }
+    }
+
+    /// Reads it.
+    #[inline(always)]
+    pub fn index(self) -> u16 {
+        // SAFETY: as in `field!`.
+        unsafe { core::ptr::read_volatile(&raw const (*self.raw).tc_index) as u16 }
+    }
+
+    /// What others note of it.
+    #[inline(always)]
+    pub fn set_user_mark(self, mark: u32) {
+        // SAFETY: as in `field!`; tc programs may write the mark.
+        unsafe { core::ptr::write_volatile(&raw mut (*self.raw).mark, mark) }
+    }
+
+    /// Puts a VLAN tag around the outermost.
+    #[inline(always)]
+    pub fn tag(self, kind: u16, control: u16) -> bool {
+        // SAFETY: a helper on our own context.
+        unsafe { bpf_skb_vlan_push(self.raw, kind.to_be(), control) == 0 }
+    }
+
+    /// Has a queue that knows how to wait keep it until then, CLOCK_MONOTONIC nanoseconds.
+    #[inline(always)]
+    pub fn stamp(self, due: u64) -> bool {
+        // SAFETY: a helper on our own context.
+        unsafe { bpf_skb_set_tstamp(self.raw, due, BPF_SKB_TSTAMP_DELIVERY_MONO) == 0 }
+    }
+
+    /// Has nobody keep it.
+    #[inline(always)]
+    pub fn unstamp(self) {
+        // SAFETY: as above.
+        unsafe { bpf_skb_set_tstamp(self.raw, 0, BPF_SKB_TSTAMP_UNSPEC) };
+    }
+
+    /// Which packets a queue, and the processors behind it, keep in their order.
+    #[inline(always)]
+    pub fn set_hash(self, hash: u32) {
+        // SAFETY: as above.
+        unsafe { bpf_set_hash(self.raw, hash) };
+    }
+
+    /// Has the kernel ask the packet itself for that.
+    #[inline(always)]
+    pub fn forget_hash(self) {
+        // SAFETY: as above.
+        unsafe { bpf_set_hash_invalid(self.raw) };
+    }
+
+    /// Sends a copy out of another device: 0, or a negative error number.
+    #[inline(always)]
+    pub fn copy_to(self, ifindex: u32) -> i64 {
+        // SAFETY: as above.
+        deeper(|| unsafe { bpf_clone_redirect(self.raw, ifindex, 0) })
+    }
+
+    /// Lets the packet arrive at the other end of its cable; the value is the program's verdict.
+    #[inline(always)]
+    pub fn let_arrive_beyond(self) -> i32 {
+        // SAFETY: as in `hand_to`.
+        unsafe { bpf_redirect_peer(self.ifindex(), 0) as i32 }
     }
 
     /// Sends a marked copy out of the device, or into it as if it had arrived.

@@ -53,7 +53,7 @@ pub use snapshot::Snapshot;
 pub use stall::{Stopwatch, moved, stalled, stalls, watch_for_stalls};
 pub use stats::{Bounds, binomial_999, lag1_correlation};
 pub use ticker::{Ticker, Ticks};
-pub use topology::{Host, Pair, Router};
+pub use topology::{Host, Pair, Router, require_fq};
 pub use wait::{
     boot_nanos, eventually, eventually_some, is_emulated, is_full_run, monotonic_nanos, patience, settled,
     until, within,

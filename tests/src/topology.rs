@@ -1,8 +1,10 @@
 //! The networks that tests run on.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
-use crate::{Device, Netns, veth};
+use crate::{Device, Netns, Since, Skip, require_feature, veth};
 
 /// A namespace with one device, one IPv4 and one IPv6 address.
 #[derive(Clone, Debug)]
@@ -118,4 +120,22 @@ impl Router {
             ports: [c, s, t],
         }
     }
+}
+
+/// Whether the kernel has the queue by which the kernel line lets packets wait: asks for one.
+///
+/// # Errors
+/// It has none.
+pub fn require_fq() -> Result<(), Skip> {
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    let works = WORKS.get_or_init(|| {
+        Netns::new().enter(|| {
+            Command::new("tc")
+                .args(["qdisc", "add", "dev", "lo", "root", "fq"])
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        })
+    });
+    require_feature("fq", Since::Config("CONFIG_NET_SCH_FQ"), *works)
 }

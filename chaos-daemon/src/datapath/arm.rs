@@ -10,13 +10,14 @@ use chaos_ebpf_common::{
     abi::{AddressKey, Hook, Rule, trie_bits},
     loss::beginning,
 };
-use chaos_spec::{TargetKind, api::Line};
+use chaos_spec::TargetKind;
 
 use super::{
     Arm, Datapath, DatapathError, FaultId, applications, descriptors,
     index::{Name, Who},
     line::LineCounters,
-    preview,
+    preview, waits,
+    ways::Way,
 };
 use crate::{
     plan::{self, Context, Draft, Filing, LinePlan, TriePrefix},
@@ -38,6 +39,7 @@ pub(super) struct Armed {
     pub rules: Vec<ArmedRule>,
     tagged: Option<PathBuf>,
     application: Option<applications::Place>,
+    wait: Option<waits::Place>,
     /// What its lines have counted.
     pub lined: Arc<LineCounters>,
     /// Its lines know that its rules have ended.
@@ -56,14 +58,17 @@ pub(super) struct ArmedPlace {
     /// Index into `STATES`.
     state: u32,
     /// How its packets travel that the hook cannot treat as they are.
-    pub line: Option<Line>,
+    pub way: Way,
     pub label: String,
 }
 
 impl Armed {
     /// Namespaces whose lines, where there are any, have to know of it.
     pub fn lined_spaces(&self) -> HashSet<u32> {
-        let lined = self.places.iter().filter(|place| place.line.is_some());
+        let lined = self
+            .places
+            .iter()
+            .filter(|place| place.way.thread || place.way.line.is_some());
         lined.map(|place| place.space).collect()
     }
 }
@@ -255,6 +260,7 @@ impl Datapath {
             rules: Vec::new(),
             tagged: None,
             application: None,
+            wait: None,
             lined: self
                 .faults
                 .get(&arm.id)
@@ -282,6 +288,7 @@ impl Datapath {
                 draft.rule.application = place.index();
             }
         }
+        record.wait = self.put_wait(drafts)?;
         let arm = record.arm.clone();
         let arriving = arm.spec.traffic.direction.has_ingress();
         record.tagged = self
@@ -327,29 +334,6 @@ impl Datapath {
         Ok(())
     }
 
-    /// XDP for what XDP can do, unless a fault created earlier looks at the same packets in tc: XDP comes
-    /// before tc, and faults act in the order of their creation.
-    pub(super) fn arriving_hook(&self, arm: &Arm, place: &Place, space: u32) -> Hook {
-        let can = self.capabilities.xdp_on(&place.interfaces)
-            && arm.target.identity == Identity::Whole
-            && plan::xdp_can_do(&arm.spec.fault);
-        if !can {
-            return Hook::Ingress;
-        }
-        let before = self.faults.get(&arm.id);
-        let was = before.and_then(|old| {
-            old.places
-                .iter()
-                .find(|p| p.space == space && p.hook != Hook::Egress)
-                .map(|p| p.hook)
-        });
-        match was {
-            Some(hook) => hook,
-            None if self.index.armed(space, Hook::Ingress) => Hook::Ingress,
-            None => Hook::Xdp,
-        }
-    }
-
     fn stage_hook(
         &mut self,
         record: &mut Armed,
@@ -391,24 +375,24 @@ impl Datapath {
                 return Err(error);
             }
         };
-        let line = drafts.iter().find_map(|draft| draft.line_at(hook));
-        if line == Some(Line::User)
-            && let Err(error) = self.hold_lines(space, &place.interfaces, hook)
-        {
-            if inherited.is_none() {
-                self.free_states.give(state);
+        let way = match self.hold_way(&record.arm, drafts, space, &place.interfaces, hook) {
+            Ok(way) => way,
+            Err(error) => {
+                if inherited.is_none() {
+                    self.free_states.give(state);
+                }
+                if let Some(open) = self.spaces.get_mut(&space) {
+                    open.let_go(&place.interfaces, hook, &mut self.journal);
+                }
+                return Err(error);
             }
-            if let Some(open) = self.spaces.get_mut(&space) {
-                open.let_go(&place.interfaces, hook, &mut self.journal);
-            }
-            return Err(error);
-        }
+        };
         record.places.push(ArmedPlace {
             space,
             hook,
             interfaces: place.interfaces.clone(),
             state,
-            line,
+            way,
             label: place.netns.label.clone(),
         });
         let who = match record.identity {
@@ -436,7 +420,7 @@ impl Datapath {
                     state,
                     ifindex: *ifindex,
                     unguard: self.guards.lifted(&record.arm.spec.safety.unguard),
-                    ..draft.rule_at(hook)
+                    ..draft.rule_at(hook, way.cable)
                 };
                 let armed = self.stage_rule(name, rule, draft)?;
                 record.rules.push(armed);
@@ -509,9 +493,7 @@ impl Datapath {
         self.end_lined(std::slice::from_mut(&mut record), &[]);
         self.let_through(std::slice::from_mut(&mut record));
         for place in &record.places {
-            if place.line == Some(Line::User) {
-                self.let_go_lines(place.space, &place.interfaces);
-            }
+            self.let_go_way(place);
             if place.state != u32::MAX && !self.state_in_use(&record, place) {
                 self.free_states.give(place.state);
             }
@@ -527,6 +509,9 @@ impl Datapath {
         }
         if let Some(place) = record.application {
             self.free_application(place);
+        }
+        if let Some(place) = record.wait {
+            self.free_wait(place);
         }
         if whole {
             self.free_faults.give(record.slot);

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use chaos_spec::api::Line;
-
 use super::{
     Datapath, DatapathError, FaultId,
     arm::{Armed, ArmedPlace},
@@ -32,9 +30,7 @@ impl Datapath {
         let same = |place: &ArmedPlace| {
             place.space == first.space && place.hook == first.hook && place.interfaces == first.interfaces
         };
-        is_due
-            && first.line != Some(Line::User)
-            && places.all(|place| same(place) && place.line != Some(Line::User))
+        is_due && !first.way.thread && places.all(|place| same(place) && !place.way.thread)
     }
 
     /// Makes the link with which these faults begin.

@@ -3,6 +3,7 @@
 use chaos_spec::api::Capability;
 
 use super::LineUse;
+use super::cable::Far;
 use super::space::TcMode;
 use crate::sys::tap::Tap;
 use crate::{sys::bpf, target::Interface};
@@ -44,6 +45,10 @@ pub struct Capabilities {
     pub tc: TcMode,
     /// Why there is no user line, if there is none.
     pub no_line: Option<&'static str>,
+    /// Why packets do not wait in the kernel, if they do not.
+    pub no_waits: Option<&'static str>,
+    /// The user line was ruled out.
+    pub kernel_only: bool,
     /// Why the hook does not cut super-packets, if it does not.
     pub no_cuts: Option<&'static str>,
 }
@@ -61,7 +66,11 @@ impl Capabilities {
     }
 
     /// Asks the kernel.
-    pub fn probe(attach: Attach, xdp: XdpUse, line: LineUse) -> Result<Self, super::DatapathError> {
+    pub fn probe(
+        attach: Attach,
+        xdp: XdpUse,
+        line: LineUse,
+    ) -> Result<(Self, Option<Far>), super::DatapathError> {
         let tcx = bpf::has_tcx();
         let tc = match attach {
             Attach::Tcx if !tcx => {
@@ -76,9 +85,7 @@ impl Capabilities {
         };
         let no_line = match line {
             LineUse::Never => Some("the daemon was started with --line never"),
-            LineUse::Kernel => Some(
-                "the daemon was started with --line kernel, and the kernel line lets nothing wait; start it with --line auto",
-            ),
+            LineUse::Kernel => Some("the daemon was started with --line kernel (--line auto has more)"),
             _ if !Tap::available() => Some(
                 "this kernel has no TUN/TAP, or /dev/net/tun is missing or closed to the daemon (modprobe tun; in a container, pass the device)",
             ),
@@ -97,13 +104,20 @@ impl Capabilities {
             LineUse::User => Some("the daemon was started with --line user"),
             LineUse::Never => Some("the daemon was started with --line never"),
         };
-        Ok(Self {
+        let (far, no_waits) = match no_cuts.map_or_else(Far::open, Err) {
+            Ok(far) => (Some(far), None),
+            Err(why) => (None, Some(why)),
+        };
+        let found = Self {
             tcx,
             xdp,
             tc,
             no_line,
+            no_waits,
+            kernel_only: line == LineUse::Kernel,
             no_cuts,
-        })
+        };
+        Ok((found, far))
     }
 
     /// For `doctor` and `/v1/node`.
@@ -136,6 +150,11 @@ impl Capabilities {
                 "line-kernel",
                 self.no_cuts.is_none(),
                 self.no_cuts.unwrap_or("for drop, duplicate and corrupt of what leaves: a super-packet (GSO) of which a wire packet is hit is cut at the hook"),
+            ),
+            entry(
+                "line-kernel-delay",
+                self.no_waits.is_none(),
+                self.no_waits.unwrap_or("for delay alone, up to 2 s, on Ethernet devices: a veth pair whose queue (fq) keeps each packet until its time"),
             ),
             entry(
                 "line-user",

@@ -30,6 +30,7 @@ impl Datapath {
         if exact.peek().is_some() && self.cuts(arm) {
             exact.for_each(|draft| draft.rule.flags |= flags::CUT);
         }
+        let no_waits = self.fit_to_kernel(arm, drafts);
         // What comes back to a loopback is routed anew, and 127.0.0.0/8 is then taken for a forgery
         // (net/ipv4/route.c, `ip_route_input_slow`).
         let looped = arm
@@ -40,14 +41,21 @@ impl Datapath {
             .any(|i| i.loopback);
         let loopback =
             looped.then_some("packets of a loopback cannot come back from a line; name another interface");
-        let Some(why) = self.capabilities.no_line.or(loopback) else {
+        let why = match (self.capabilities.no_line, no_waits) {
+            // Asked for the kernel line alone, one wants to know what it lacks.
+            (Some(forced), Some(why)) if self.capabilities.kernel_only => {
+                Some(format!("{forced}; there {why}"))
+            }
+            (no_line, _) => no_line.or(loopback).map(str::to_owned),
+        };
+        let Some(why) = why else {
             return Ok(());
         };
-        for draft in drafts {
+        for draft in drafts.iter_mut().filter(|draft| !draft.waits()) {
             if draft.rule.flags & flags::LINE != 0 {
                 return Err(DatapathError::Unsupported {
                     what: "a fault that makes packets wait, or leaves their checksums wrong,".to_owned(),
-                    why: why.to_owned(),
+                    why,
                 });
             }
             draft.rule.flags &= !flags::LINE_BULK;
@@ -125,6 +133,7 @@ impl Datapath {
 
     /// Waits until lines that nobody uses any more are gone.
     pub(super) fn close_lines(&mut self) {
+        self.forget_near_ends();
         let (spaces, closing): (HashSet<u32>, Vec<_>) = std::mem::take(&mut self.closing).into_iter().unzip();
         line::close(closing, &mut self.maps);
         for space in spaces {

@@ -8,6 +8,7 @@
 mod applications;
 mod arm;
 mod attach;
+mod cable;
 mod capabilities;
 mod clsact;
 mod descriptors;
@@ -20,6 +21,7 @@ mod lease;
 mod ledger;
 mod line;
 mod lines;
+mod netlink;
 mod object;
 mod own;
 mod preview;
@@ -28,6 +30,8 @@ mod space;
 mod spaces;
 mod spare;
 mod tags;
+mod waits;
+mod ways;
 
 use std::{
     collections::HashMap,
@@ -59,6 +63,7 @@ use self::{
     space::Space,
     spare::Spare,
     tags::Tags,
+    waits::Waits,
 };
 use crate::{
     safety::{guard::GuardList, journal::Journal},
@@ -176,6 +181,7 @@ pub struct Datapath {
     exit_watch: ExitWatch,
     spaces: HashMap<u32, Space>,
     spare: Spare,
+    waits: Waits,
     faults: HashMap<FaultId, Record>,
     /// Lines that nobody uses any more, with their namespaces.
     closing: Vec<(u32, line::Closing)>,
@@ -198,7 +204,7 @@ impl Datapath {
         for undone in clsact::reap(&mut journal) {
             tracing::warn!(undone, "left behind by a previous daemon, undone now");
         }
-        let capabilities = Capabilities::probe(options.attach, options.xdp, options.line)?;
+        let (capabilities, far) = Capabilities::probe(options.attach, options.xdp, options.line)?;
         let rules = options.max_faults.saturating_mul(4);
         let Opened { object, maps, exit } = Object::open(
             Sizes {
@@ -222,6 +228,7 @@ impl Datapath {
             exit_watch,
             spaces: HashMap::new(),
             spare: Spare::default(),
+            waits: Waits::new(far),
             faults: HashMap::new(),
             closing: Vec::new(),
             epoch: 1,
@@ -363,8 +370,9 @@ impl Datapath {
         let lost = self
             .spaces
             .values()
-            .filter_map(|space| space.line.as_ref())
-            .map(Line::lost)
+            .map(|space| {
+                space.line.as_ref().map_or(0, Line::lost) + space.cables.lost(space.index, &self.maps)
+            })
             .sum();
         let counted = NAMES.into_iter().map(|(name, slot)| {
             let cpus = self
@@ -382,7 +390,14 @@ impl Datapath {
         let Some(record) = self.faults.get(&id) else {
             return 0;
         };
-        let lost = |space: &u32| Some(self.spaces.get(space)?.line.as_ref()?.lost());
+        let lost = |space: &u32| {
+            let open = self.spaces.get(space)?;
+            let waiting = match record.is_cabled(*space) {
+                true => open.cables.lost(*space, &self.maps),
+                false => 0,
+            };
+            Some(open.line.as_ref().map_or(0, Line::lost) + waiting)
+        };
         record.lined_spaces().iter().filter_map(lost).sum()
     }
 

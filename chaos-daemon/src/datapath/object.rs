@@ -9,9 +9,10 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::abi::{
-    ABI_VERSION, AddressKey, Cell, CellKey, Counters, Daemon, Dns, FlowKey, Front, Http, Line, LineKey,
-    Netns, Rule, Scope, ScopeKey, State, Tag, applications, control,
+    ABI_VERSION, AddressKey, Cable, Cell, CellKey, Counters, Daemon, Dns, FlowKey, Front, Http, Line,
+    LineKey, Netns, Rule, Scope, ScopeKey, State, Tag, Wait, applications, control,
 };
+use chaos_ebpf_common::delay::Shape;
 
 use super::{DatapathError, exit::this_process, ledger::Ledger};
 use crate::sys::{bpf, bpffs::Bpffs, shared::Words};
@@ -20,7 +21,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
 
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
-const SHARED: [&str; 30] = [
+const SHARED: [&str; 34] = [
     "CONTROL",
     "NETNS",
     "SCOPES",
@@ -43,6 +44,10 @@ const SHARED: [&str; 30] = [
     "NEWCOMERS",
     "KNOWN_NETNS",
     "LINES",
+    "CABLES",
+    "WAITS",
+    "SHAPES",
+    "LAST_DUE",
     "HTTP",
     "DNS",
     "REQUESTS",
@@ -77,6 +82,9 @@ pub struct Maps {
     pub newcomers: RingBuf<MapData>,
     pub known_netns: HashMap<MapData, u64, u32>,
     pub lines: HashMap<MapData, LineKey, Line>,
+    pub cables: HashMap<MapData, LineKey, Cable>,
+    pub waits: Array<MapData, Wait>,
+    pub shapes: Array<MapData, Shape>,
     pub http: Array<MapData, Http>,
     pub dns: Array<MapData, Dns>,
     pub programs: ProgramArray<MapData>,
@@ -199,6 +207,20 @@ impl Loader {
                 program::<SchedClassifier>(&mut ebpf, "chaos_answer")?,
             ),
         ])
+    }
+
+    /// The programs of all kernel lines: what sends packets into them, and what turns them at the far end.
+    pub fn waits(&self) -> Result<[ProgramFd; 2], DatapathError> {
+        let mut ebpf = self.load(0)?;
+        Ok([
+            program::<SchedClassifier>(&mut ebpf, "chaos_wait")?,
+            program::<SchedClassifier>(&mut ebpf, "chaos_turn")?,
+        ])
+    }
+
+    /// The program at the near end of the kernel lines of the namespace with this index.
+    pub fn resume(&self, index: u32) -> Result<ProgramFd, DatapathError> {
+        program::<SchedClassifier>(&mut self.load(index)?, "chaos_resume")
     }
 
     /// The XDP program of the namespace with this index.
@@ -336,6 +358,9 @@ impl Maps {
             newcomers: take!("NEWCOMERS"),
             known_netns: take!("KNOWN_NETNS"),
             lines: take!("LINES"),
+            cables: take!("CABLES"),
+            waits: take!("WAITS"),
+            shapes: take!("SHAPES"),
             http: take!("HTTP"),
             dns: take!("DNS"),
             programs: take!("PROGRAMS"),

@@ -41,7 +41,8 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
                 (_, TcMode::Tcx) => Mode::Tcx,
                 (_, TcMode::Clsact) => Mode::Clsact,
             };
-            let line = drafts.iter().find_map(|draft| draft.line_at(hook));
+            let way = datapath.way(arm, &drafts, space.map(|space| space.index), hook)?;
+            let line = way.line;
             for interface in &place.interfaces {
                 planned
                     .attachments
@@ -58,7 +59,19 @@ pub(super) fn plan(datapath: &Datapath, arm: &Arm) -> Result<PlannedFault, Datap
                         });
                     }
                 }
-                if line == Some(Line::User) && !entrances.contains(&(place.netns.inode, interface.index)) {
+                if way.cable {
+                    let what = format!(
+                        "a veth device ({OURS}N) with fq in {} for {}, its far end in a namespace of the daemon",
+                        place.netns.label, interface.name
+                    );
+                    if planned.host_changes.iter().all(|change| change.what != what) {
+                        planned.host_changes.push(HostChange {
+                            what,
+                            undone_by: "the end of the fault, or the end of the daemon's process".to_owned(),
+                        });
+                    }
+                }
+                if way.thread && !entrances.contains(&(place.netns.inode, interface.index)) {
                     entrances.push((place.netns.inode, interface.index));
                     planned.host_changes.push(HostChange {
                         what: format!(
@@ -165,7 +178,7 @@ pub(super) fn answer(datapath: &Datapath, record: &Record) -> super::Armed {
         let Some(space) = datapath.spaces.get(&place.space) else {
             continue;
         };
-        let line = place.line;
+        let line = place.way.line;
         for interface in &place.interfaces {
             let Some(mode) = space.mode(interface.index, place.hook) else {
                 continue;

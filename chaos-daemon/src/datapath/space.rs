@@ -15,6 +15,8 @@ use super::{
     clsact::{self, Filter, Qdisc},
     line::Line,
     object::{Object, Programs},
+    waits::Cables,
+    ways::Tenants,
 };
 use crate::{
     safety::journal::Journal,
@@ -70,8 +72,12 @@ pub struct Space {
     pub netns: Netns,
     pub programs: Programs,
     xdp: Option<ProgramFd>,
-    /// The line, once a fault has needed one.
+    /// The user line, once a fault has needed one.
     pub line: Option<Line>,
+    /// The kernel line, of devices on which faults need it.
+    pub cables: Cables,
+    /// How the faults of each hook travel.
+    pub tenants: HashMap<Hook, Tenants>,
     places: HashMap<(u32, Hook), Place>,
     /// clsact qdiscs of ours, by device.
     qdiscs: HashMap<u32, Qdisc>,
@@ -90,6 +96,8 @@ impl Space {
             programs,
             xdp: None,
             line: None,
+            cables: Cables::default(),
+            tenants: HashMap::new(),
             places: HashMap::new(),
             qdiscs: HashMap::new(),
         })

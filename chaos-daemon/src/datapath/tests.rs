@@ -19,6 +19,10 @@ fn the_verifier_takes_every_program() {
     let datapath = Datapath::open(&options, journal).unwrap();
     println!("open: {:?}", start.elapsed());
     let start = std::time::Instant::now();
+    datapath.object.loader.waits().unwrap();
+    datapath.object.loader.resume(7).unwrap();
+    println!("kernel line: {:?}", start.elapsed());
+    let start = std::time::Instant::now();
     datapath.object.loader.xdp(7).unwrap();
     println!("xdp: {:?}", start.elapsed());
 }

@@ -1,7 +1,7 @@
 //! What the line does, beyond what a rule can say.
 
 use chaos_ebpf_common::{
-    abi::{Rule, fault, flags},
+    abi::{Rule, fault, flags, waits},
     delay::{Delay, ONE},
     rng::Stream,
 };
@@ -161,6 +161,21 @@ fn in_runs(
 }
 
 impl LinePlan {
+    /// Why the kernel line cannot carry a rule of this plan out; `None`: it can.
+    pub fn not_in_kernel(&self, rule: &Rule) -> Option<&'static str> {
+        let Some(plan) = &self.delay else {
+            return Some("only `delay` waits there");
+        };
+        if rule.faults != fault::DELAY {
+            return Some("only `delay` alone waits there");
+        }
+        if plan.delay.jitter > 0 && matches!(plan.jitter, Jitter::Netem { .. }) {
+            return Some("jitter as netem draws it is for the user line");
+        }
+        let longest = plan.delay.latency.saturating_add(plan.delay.jitter);
+        (longest > waits::LONGEST).then_some("packets wait no longer than 2 s there, jitter included")
+    }
+
     /// Whether the line has to see each wire packet by itself.
     pub fn needs_wire_packets(&self, rule: &Rule) -> bool {
         rule.faults & (fault::DROP | fault::DUPLICATE | fault::CORRUPT | fault::REORDER | fault::BANDWIDTH)

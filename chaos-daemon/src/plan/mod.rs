@@ -87,9 +87,12 @@ impl Draft {
     }
 
     /// Its rule at a hook. Super-packets that leave are cut there, those that arrive are not: what has arrived stands in
-    /// a queue of the kernel, and pieces would have to go behind it.
-    pub fn rule_at(&self, hook: Hook) -> Rule {
+    /// a queue of the kernel, and pieces would have to go behind it. `cable`: its packets go by the kernel line.
+    pub fn rule_at(&self, hook: Hook, cable: bool) -> Rule {
         let mut rule = self.rule;
+        if !cable {
+            rule.flags &= !flags::WAIT;
+        }
         if hook != Hook::Egress {
             rule.flags &= !flags::CUT;
         } else if rule.flags & flags::CUT != 0 {
@@ -98,10 +101,21 @@ impl Draft {
         rule
     }
 
+    /// Whether its packets wait on the kernel line.
+    pub fn waits(&self) -> bool {
+        self.rule.flags & flags::WAIT != 0
+    }
+
+    /// Has them wait on the user line.
+    pub fn use_thread(&mut self) {
+        self.rule.flags &= !flags::WAIT;
+    }
+
     /// What carries packets for it, at a hook, when the hook cannot treat them as they are.
     pub fn line_at(&self, hook: Hook) -> Option<Line> {
         match hook {
             Hook::Xdp => None,
+            _ if self.waits() => Some(Line::Kernel),
             Hook::Egress if self.rule.flags & flags::CUT != 0 => Some(Line::Kernel),
             _ => (self.rule.flags & (flags::LINE | flags::LINE_BULK) != 0).then_some(Line::User),
         }

@@ -16,14 +16,22 @@ pub struct Bpffs(OwnedFd);
 impl Bpffs {
     /// Makes one. Needs Linux 5.2 and CAP_SYS_ADMIN.
     pub fn new() -> io::Result<Self> {
-        let context = fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        fsconfig_create(&context)?;
-        let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-        Ok(Self(root))
+        detached("bpf").map(Self)
     }
 
     /// Path of an entry, valid in this process.
     pub fn path(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.0.as_raw_fd()))
     }
+}
+
+/// The root of a new file system of a kind that is mounted nowhere.
+pub(super) fn detached(kind: &str) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    Ok(fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )?)
 }

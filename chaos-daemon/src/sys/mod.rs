@@ -7,4 +7,5 @@ pub mod memory;
 pub mod packet;
 pub mod shared;
 pub mod socket;
+pub mod sysfs;
 pub mod tap;

@@ -68,12 +68,7 @@ impl Tap {
             .to_string_lossy()
             .into_owned();
         let ifindex = nix::net::if_::if_nametoindex(name.as_str())?;
-        // Else the kernel would send router solicitations into the line.
-        let quiet = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
-        match std::fs::write(&quiet, "1") {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        without_ipv6(&name)?;
         let tap = Self { fd, name, ifindex };
         let number = |value: u32| libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
         tap.configure(libc::SIOCSIFMTU, |r| r.ifr_ifru.ifru_mtu = number(mtu))?;
@@ -151,6 +146,17 @@ impl Tap {
 impl AsFd for Tap {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Has the kernel send no router solicitations out of a new device of the calling thread's namespace.
+///
+/// # Errors
+/// It has IPv6, and does not let go of it.
+pub fn without_ipv6(name: &str) -> io::Result<()> {
+    match std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1") {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

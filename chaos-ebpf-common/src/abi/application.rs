@@ -29,8 +29,10 @@ pub mod applications {
     pub const ACT: u32 = 1;
     /// Answers in the server's stead.
     pub const ANSWER: u32 = 2;
+    /// Lets a packet wait on the kernel line.
+    pub const WAIT: u32 = 3;
     /// Number of programs.
-    pub const PROGRAMS: u32 = 3;
+    pub const PROGRAMS: u32 = 4;
 }
 
 /// What becomes of a request or a question that is hit.

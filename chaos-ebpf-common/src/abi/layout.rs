@@ -28,6 +28,8 @@ const _: () = {
     assert!(size_of::<DnsName>() == 264);
     assert!(size_of::<Records>() == 232);
     assert!(size_of::<Dns>() == 4728);
+    assert!(size_of::<Wait>() == 40);
+    assert!(size_of::<Cable>() == 24);
     assert!(size_of::<RequestKey>() == 24);
     assert!(size_of::<RequestMemory>() == 24);
 };
@@ -60,6 +62,8 @@ mod pod {
         super::FragmentKey,
         super::FlowKey,
         super::AddressKey,
+        super::Wait,
+        super::Cable,
         super::Http,
         super::Dns
     );

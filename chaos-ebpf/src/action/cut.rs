@@ -320,6 +320,7 @@ pub fn enter(skb: Skb) -> i32 {
     work.flow = above.flow;
     work.wire_packets = 1;
     work.netns_index = above.netns_index;
+    work.hook = Hook::Egress as u32;
     // Also those that are lost are made, so that it is known of the first whether they can be.
     let Some(end) = make(skb, above) else {
         above.cuts.failed.set(1);
@@ -340,7 +341,7 @@ pub fn enter(skb: Skb) -> i32 {
     if made.lost {
         vanish()
     } else if above.notes.any() {
-        line::enter_piece(skb, &above.notes)
+        line::enter_piece(skb, made.treated.work, &above.notes)
     } else {
         STAYS
     }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use chaos_ebpf_common::{
     abi::{
         FOLLOWS, HELD_BACK, Hook, LINE_RULES, Line, LineKey, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, fault,
-        stat,
+        flags, stat,
     },
     line::{ETH_SERVICE, GATE, GATE_MAJOR, MAGIC, NOTE_LEN, gate_class},
 };
@@ -16,10 +16,14 @@ use core::cell::Cell;
 
 use super::{SHOT, STAYS, Treated};
 use crate::{
-    maps::{LINES, NETNS_INDEX, SPENT, count},
+    maps::{LINES, NETNS_INDEX, RULES, SPENT, count},
     skb::{Mark, Skb, vanish},
-    work::outer,
+    work::{Work, outer},
 };
+
+/// What [`send`] and [`enter_piece`] say when the kernel line can carry out all that was noted, which a program of its
+/// own does; no verdict.
+pub const WAIT: i32 = i32::MIN + 3;
 
 /// Rules of the packet at hand that are carried out on the line.
 #[repr(C)]
@@ -27,6 +31,8 @@ pub struct Notes {
     count: Cell<u32>,
     /// Where the packet itself waits while a copy travels: a class of the gate, or 0.
     class: Cell<u32>,
+    /// Non-zero: some rule is for the user line.
+    by_thread: Cell<u32>,
     slots: [Cell<u32>; LINE_RULES],
 }
 
@@ -39,12 +45,36 @@ impl Notes {
     pub fn clear(&self) {
         self.count.set(0);
         self.class.set(0);
+        self.by_thread.set(0);
     }
 
     /// Whether there are any.
     #[inline(always)]
     pub fn any(&self) -> bool {
         self.count.get() > 0
+    }
+
+    /// How many there are.
+    #[inline(always)]
+    pub fn count(&self) -> u32 {
+        self.count.get()
+    }
+
+    /// One of them.
+    #[inline(always)]
+    pub fn rule(&self, i: u32) -> Option<&'static Rule> {
+        RULES.get(self.slots.get(i as usize)?.get())
+    }
+
+    /// Makes these the same as others.
+    #[inline(always)]
+    fn be(&self, others: &Notes) {
+        self.count.set(others.count.get());
+        let mut i = 0;
+        while i < LINE_RULES {
+            self.slots[i].set(others.slots[i].get());
+            i += 1;
+        }
     }
 
     /// One more.
@@ -65,6 +95,9 @@ impl Notes {
 pub fn add(treated: &Treated<'_>, rule: &Rule, slot: u32) {
     let notes = &treated.work.notes;
     notes.add(slot);
+    if rule.flags & flags::WAIT == 0 {
+        notes.by_thread.set(1);
+    }
     if rule.faults & fault::BANDWIDTH != 0 && treated.leaving() && notes.class.get() == 0 && in_budget(rule) {
         notes.class.set(gate_class(rule.state) as u32);
     }
@@ -73,7 +106,9 @@ pub fn add(treated: &Treated<'_>, rule: &Rule, slot: u32) {
 /// Notes a rule for which the packet follows one that waits: it goes on when that does.
 #[inline(always)]
 pub fn add_following(treated: &Treated<'_>, slot: u32) {
-    treated.work.notes.add(slot | FOLLOWS);
+    let notes = &treated.work.notes;
+    notes.add(slot | FOLLOWS);
+    notes.by_thread.set(1);
 }
 
 /// Whether a fault may still act.
@@ -85,10 +120,13 @@ fn in_budget(rule: &Rule) -> bool {
     matches!(SPENT.get(rule.fault), Some(spent) if *spent < rule.budget)
 }
 
-/// Sends the packet into the line of its device: the verdict of the program, [`STAYS`] when there is no way.
+/// Sends the packet into the line of its device: the verdict of the program, [`STAYS`] when there is no way, or [`WAIT`].
 #[inline(never)]
 pub fn send(treated: &Treated<'_>) -> i32 {
     let (skb, notes) = (treated.skb, &treated.work.notes);
+    if notes.by_thread.get() == 0 {
+        return WAIT;
+    }
     let class = notes.class.get();
     // The gate is nobody's device.
     let netns = treated.work.netns_index;
@@ -116,7 +154,11 @@ pub fn enter_copy(skb: Skb) -> i32 {
 
 /// A packet that was cut out of one with these notes.
 #[inline(never)]
-pub fn enter_piece(skb: Skb, notes: &Notes) -> i32 {
+pub fn enter_piece(skb: Skb, work: &Work, notes: &Notes) -> i32 {
+    if notes.by_thread.get() == 0 {
+        work.notes.be(notes);
+        return WAIT;
+    }
     enter(skb, NETNS_INDEX.load(), Hook::Egress as u32, notes, 0)
 }
 

@@ -11,6 +11,7 @@ mod reject;
 pub mod reset;
 pub mod tally;
 pub mod turn;
+pub mod wait;
 
 use chaos_ebpf_common::{
     abi::{Hook, Netns, Rule, fault, flags},

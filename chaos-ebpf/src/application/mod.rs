@@ -26,7 +26,7 @@ use core::cell::Cell;
 pub use head::Buffer;
 
 use crate::{
-    action::{STAYS, Treated},
+    action::{STAYS, Treated, line},
     hook::treat::treat,
     maps::{Control, NETNS, PROGRAMS, count},
     skb::{Skb, opaque},
@@ -99,10 +99,10 @@ pub fn look(ctx: &TcContext) -> i32 {
 #[inline(always)]
 pub fn act(ctx: &TcContext) -> i32 {
     let said = carry_out(Skb::new(ctx.skb.skb));
-    if said == ANSWER {
-        call(ctx, applications::ANSWER)
-    } else {
-        said
+    match said {
+        ANSWER => call(ctx, applications::ANSWER),
+        line::WAIT => call(ctx, applications::WAIT),
+        said => said,
     }
 }
 

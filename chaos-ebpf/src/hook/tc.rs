@@ -36,10 +36,10 @@ pub fn run<const HOOK: u32>(ctx: &TcContext) -> i32 {
         said => said,
     };
     // From here, because a program may be replaced by another only where its stack is not deep.
-    if said == LOOK {
-        call(ctx, applications::LOOK)
-    } else {
-        said
+    match said {
+        LOOK => call(ctx, applications::LOOK),
+        line::WAIT => call(ctx, applications::WAIT),
+        said => said,
     }
 }
 

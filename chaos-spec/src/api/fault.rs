@@ -132,7 +132,8 @@ pub struct Attachment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Line {
-    /// The program at the hook, which cuts super-packets into the wire packets that they stand for.
+    /// The kernel alone: the program at the hook cuts super-packets into the wire packets that they stand for, and packets
+    /// wait in a queue of a device that is gone with the daemon's process.
     Kernel,
     /// A TAP device and a thread of the daemon: gone with its process.
     User,
@@ -150,7 +151,7 @@ impl Line {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Kernel => {
-                "nothing waits, so super-packets are cut at the hook when one of their wire packets is hit"
+                "super-packets are cut at the hook when one of their wire packets is hit; what does nothing but wait does so in a queue of the kernel (fq)"
             }
             Self::User => {
                 "a TAP device and a thread, because packets wait, have wrong checksums, or arrive as super-packets"

@@ -283,7 +283,7 @@ fn the_choice_is_said_and_can_be_forced() {
             "{doctor}"
         );
         let answer = chaos_tests::Api::of(&bed.daemon)
-            .apply(&[bed.on_client("late", json!({"delay": {"latency": "10ms"}}))]);
+            .apply(&[bed.on_client("late", json!({"delay": {"latency": "3s"}}))]);
         if ["kernel", "never"].contains(&line) {
             assert_eq!(answer.status, 422, "{answer:?}");
             assert!(

@@ -32,7 +32,8 @@ pub(crate) fn lines(netns: &Netns) -> usize {
 #[test]
 fn closing_the_line_of_one_device_touches_no_packet_of_another() {
     need!(require_tcx());
-    let mut bed = Bed::new();
+    // The kernel line lets nothing go before its time.
+    let mut bed = Bed::with(&["--line", "user"]);
     let (c1, s1) = veth((&bed.net.client.netns, "c1"), (&bed.net.server.netns, "s1"));
     let (here, there) = (Ipv4Addr::new(10, 78, 0, 1), Ipv4Addr::new(10, 78, 0, 2));
     c1.add_v4(here, 24);

@@ -48,7 +48,7 @@ pub(crate) enum Choice {
 }
 
 /// Each shows one thing that differs between kernels: the attaching, the packet path, the way a fault ends.
-const FAST: [&str; 10] = [
+const FAST: [&str; 11] = [
     "clsact::a_killed_daemon_leaves_filters_that_do_nothing_and_the_next_one_removes_them",
     "clsact::a_line_makes_packets_wait_and_goes_with_its_daemon",
     "clsact::faults_of_both_directions_act_beside_a_filter_of_somebody_else",
@@ -58,6 +58,7 @@ const FAST: [&str; 10] = [
     "ending::a_budget_is_spent_to_the_packet",
     "ending::a_killed_daemon_lets_go_within_twenty_milliseconds_and_leaves_nothing",
     "ending::three_seconds_are_three_seconds",
+    "kernel_delay::sixty_questions_come_back_as_late_as_asked_in_both_directions",
     "partition::a_partition_from_one_host_leaves_the_way_to_another",
 ];
 

@@ -27,6 +27,19 @@ pub struct Closing {
     pub(super) link: Option<bpf::Link>,
 }
 
+impl Closing {
+    /// Of something that no thread of a line holds.
+    pub fn of(open: Open) -> Self {
+        let (back, door) = mpsc::channel();
+        let _ = back.send(open);
+        Self {
+            keys: Vec::new(),
+            door: Mutex::new(door),
+            link: None,
+        }
+    }
+}
+
 /// Closes devices, once their threads have let go of them, and waits until they are gone, but not for ever.
 pub fn close(closing: Vec<Closing>, maps: &mut Maps) {
     if closing.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use super::super::netlink::{At, RTM_NEWQDISC, Route, TC_H_ROOT, attribute};
 
 /// Major number of the bucket's handle, which packets carry in their priority.
 pub use chaos_ebpf_common::line::GATE_MAJOR as MAJOR;
@@ -13,17 +13,9 @@ const CLASS_PACKETS: u32 = 1 << 18;
 /// Bytes that a class may send before others have their turn; given because the kernel would complain of its own.
 const QUANTUM: u32 = 65_536;
 
-/// Numbers of linux/rtnetlink.h and linux/netlink.h.
-const RTM_NEWQDISC: u16 = 36;
+/// Numbers of linux/rtnetlink.h and linux/pkt_sched.h.
 const RTM_NEWTCLASS: u16 = 40;
 const RTM_DELTCLASS: u16 = 41;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_CREATE: u16 = 0x400;
-const NLMSG_ERROR: u16 = 2;
-const TCA_KIND: u16 = 1;
-const TCA_OPTIONS: u16 = 2;
-const TC_H_ROOT: u32 = u32::MAX;
 const TCA_HTB_PARMS: u16 = 1;
 const TCA_HTB_INIT: u16 = 2;
 const TCA_HTB_RATE64: u16 = 6;
@@ -34,7 +26,7 @@ const ETHERNET: u8 = 1;
 /// The bucket of one device.
 #[derive(Debug)]
 pub struct Htb {
-    socket: Socket,
+    route: Route,
     ifindex: u32,
 }
 
@@ -44,10 +36,8 @@ impl Htb {
     /// # Errors
     /// The kernel has no HTB, or refuses.
     pub fn put_on(ifindex: u32) -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        let htb = Self { socket, ifindex };
+        let route = Route::open()?;
+        let htb = Self { route, ifindex };
         // struct tc_htb_glob: version, rate2quantum, default class, debug, direct packets.
         let global: Vec<u8> = [3_u32, 10, 0, 0, 0].map(u32::to_ne_bytes).concat();
         let options = attribute(TCA_HTB_INIT, &global);
@@ -95,60 +85,20 @@ impl Htb {
     /// # Errors
     /// There is none.
     pub fn remove(&self, minor: u16) -> io::Result<()> {
-        self.ask(RTM_DELTCLASS, 0, MAJOR << 16 | u32::from(minor), 0, &[])
+        let at = self.at(MAJOR << 16 | u32::from(minor), 0);
+        self.route.ask_of_queue(RTM_DELTCLASS, 0, at, &[])
     }
 
     fn create(&self, message: u16, handle: u32, parent: u32, kind: &[u8], options: &[u8]) -> io::Result<()> {
-        let attributes = [attribute(TCA_KIND, kind), attribute(TCA_OPTIONS, options)].concat();
-        self.ask(message, NLM_F_CREATE, handle, parent, &attributes)
+        self.route
+            .create_queue(message, self.at(handle, parent), kind, options)
     }
 
-    fn ask(&self, message: u16, flags: u16, handle: u32, parent: u32, attributes: &[u8]) -> io::Result<()> {
-        // struct nlmsghdr: length, type, flags, sequence, port; struct tcmsg: family, ifindex, handle, parent, info.
-        const HEADERS: usize = 16 + 20;
-        let mut bytes = Vec::with_capacity(HEADERS + attributes.len());
-        bytes.extend(((HEADERS + attributes.len()) as u32).to_ne_bytes());
-        bytes.extend(message.to_ne_bytes());
-        bytes.extend((NLM_F_REQUEST | NLM_F_ACK | flags).to_ne_bytes());
-        for number in [0, 0, 0, self.ifindex, handle, parent, 0] {
-            bytes.extend(u32::to_ne_bytes(number));
+    fn at(&self, handle: u32, parent: u32) -> At {
+        At {
+            ifindex: self.ifindex,
+            handle,
+            parent,
         }
-        bytes.extend(attributes);
-        self.socket.send(&bytes, 0)?;
-        let (answer, _) = self.socket.recv_from_full()?;
-        match (answer.get(4..6), answer.get(16..20)) {
-            (Some(kind), Some(code)) if u16::from_ne_bytes([kind[0], kind[1]]) == NLMSG_ERROR => {
-                match i32::from_ne_bytes([code[0], code[1], code[2], code[3]]) {
-                    0 => Ok(()),
-                    code => Err(io::Error::from_raw_os_error(code.saturating_neg())),
-                }
-            }
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-}
-
-/// A netlink attribute, padded to four bytes.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = value.len() + 4;
-    let mut bytes = Vec::with_capacity(length.next_multiple_of(4));
-    bytes.extend((length as u16).to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(length.next_multiple_of(4), 0);
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_are_padded_and_say_their_length_without_the_padding() {
-        assert_eq!(attribute(1, b"htb\0"), [8, 0, 1, 0, b'h', b't', b'b', 0]);
-        assert_eq!(
-            attribute(1, b"pfifo\0"),
-            [10, 0, 1, 0, b'p', b'f', b'i', b'f', b'o', 0, 0, 0]
-        );
     }
 }

@@ -41,7 +41,6 @@ pub use counters::LineCounters;
 pub use rules::{Ended, LineRule};
 
 use self::{
-    closing::Open,
     gate::Gate,
     rules::Rules,
     thread::{Order, Worker},
@@ -111,7 +110,7 @@ pub enum Back<'a> {
 
 impl Back<'_> {
     /// Attaches it in the calling thread's namespace.
-    fn attach(&mut self, entrance: &str) -> io::Result<Option<bpf::Link>> {
+    pub fn attach(&mut self, entrance: &str) -> io::Result<Option<bpf::Link>> {
         match self {
             Self::Link(program) => {
                 let index = nix::net::if_::if_nametoindex(entrance)?;
@@ -278,12 +277,9 @@ impl Line {
     /// Begins to close the gate when it holds nobody.
     pub fn close_idle_gate(&mut self, index: u32) -> Option<Closing> {
         let gate = self.gate.take_if(|gate| gate.is_idle())?;
-        let (back, door) = mpsc::channel::<Open>();
-        let _ = back.send(Box::new(gate));
         Some(Closing {
             keys: vec![key(index, GATE)],
-            door: Mutex::new(door),
-            link: None,
+            ..Closing::of(Box::new(gate))
         })
     }
 

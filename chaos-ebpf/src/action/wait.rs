@@ -1,0 +1,205 @@
+//! The way into the kernel line: a copy of the packet, with the time at which it is to go on, leaves by a cable whose near
+//! end has an `fq` queue; the packet itself goes nowhere. A copy, because `fq` would keep the packet in the name of its
+//! socket, which sends no more while too much of it is kept (TCP Small Queues).
+//!
+//! Between the two ends lies another namespace, where the kernel takes marks off. So the mark travels in a VLAN tag and
+//! `tc_index`, and the type of that tag says in which direction the packet was going.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use chaos_ebpf_common::{
+    abi::{Cable, Hook, LineKey, Wait, stat, waits},
+    delay::{Delay, sample},
+    line::{ETH_CUSTOMER, ETH_SERVICE},
+};
+
+use super::{SHOT, STAYS, tally::Tally};
+use crate::{
+    atomic::{compare_exchange, fetch_add},
+    each::{GO, STOP, each},
+    maps::{CABLES, LAST_DUE, SHAPES, WAITS, count},
+    skb::{Skb, vanish},
+    work::{Work, at_hand},
+};
+
+/// Bits of a hash that the queue looks at (`orphan_mask`, which the daemon sets). One half of the numbers is for flows,
+/// the other for packets that keep no order: each in a flow of its own, or it would wait for those before it.
+const FREE: u32 = 1 << 19;
+const FREE_NUMBERS: u32 = (1 << 17) - 1;
+/// Error numbers of linux/errno.h: the packet did not get as far as the queue.
+const ENOMEM: i64 = -12;
+const EINVAL: i64 = -22;
+/// How often a number that other processors change, too, is tried to be raised.
+const TRIES: u32 = 4;
+
+/// What a packet comes to.
+struct Waiting<'a> {
+    work: &'a Work,
+    nanos: u64,
+    in_order: bool,
+    /// Its number among those of the last rule that keeps no order.
+    number: u64,
+}
+
+/// The program. The packet's notes are those of the program that called it.
+#[inline(always)]
+pub fn run(skb: Skb) -> i32 {
+    let Some(work) = at_hand() else { return STAYS };
+    let Some(cable) = cable_of(work.netns_index, skb.ifindex()) else {
+        count(stat::HELPER_FAILED);
+        return STAYS;
+    };
+    let mut waiting = Waiting {
+        work,
+        nanos: 0,
+        in_order: true,
+        number: 0,
+    };
+    each(work.notes.count(), one, &mut waiting);
+    // SAFETY: a helper without arguments.
+    let mut due = unsafe { bpf_ktime_get_ns() } + waiting.nanos;
+    let hash = if waiting.in_order {
+        let place = (work.netns_index << 1 | work.hook) as u64;
+        let flow = work.flow.number() ^ place << 40;
+        due = behind(flow, due);
+        flow as u32 & (FREE - 1)
+    } else {
+        waiting.number as u32 & FREE_NUMBERS | FREE
+    };
+    enter(skb, cable, due, hash)
+}
+
+/// Adds what one rule makes of the packet.
+extern "C" fn one(i: u32, waiting: &mut Waiting<'_>) -> i64 {
+    let Some(rule) = waiting.work.notes.rule(i) else {
+        return STOP;
+    };
+    let Some(wait) = WAITS.get(rule.application) else {
+        return STOP;
+    };
+    let tally = Tally::open(rule, waiting.work.wire_packets);
+    // All wire packets of one wait alike, and that is no loss.
+    tally.count(|counters, n| {
+        if n > 1 {
+            counters.aggregated = counters.aggregated.wrapping_sub(n);
+        }
+    });
+    if !tally.spend() {
+        return GO;
+    }
+    tally.count(|counters, n| counters.delayed += n);
+    if wait.keeps_order == 0 {
+        waiting.in_order = false;
+        waiting.number = tally.sequence;
+    }
+    waiting.nanos += if wait.jitter == 0 {
+        wait.latency
+    } else {
+        drawn(wait, &tally)
+    };
+    GO
+}
+
+/// How long a packet waits whose wait is left to chance.
+#[inline(never)]
+fn drawn(wait: &Wait, tally: &Tally<'_>) -> u64 {
+    let (Some(normal), Some(shape), Some(memory)) =
+        (SHAPES.get(waits::NORMAL), SHAPES.get(wait.shape), tally.chain())
+    else {
+        return wait.latency;
+    };
+    let delay = Delay {
+        latency: wait.latency,
+        jitter: wait.jitter,
+        correlation: wait.correlation,
+        freshness: wait.freshness,
+    };
+    // SAFETY: a map value; volatile, because other CPUs write it.
+    let before = unsafe { core::ptr::read_volatile(memory) } as i64;
+    let (nanos, after) = sample(&delay, normal, shape, tally.rule.seed, tally.sequence, before);
+    // SAFETY: as above.
+    unsafe { core::ptr::write_volatile(memory, after as u64) };
+    nanos
+}
+
+/// The same time, or that of the last packet of the flow, if that is later.
+#[inline(always)]
+fn behind(flow: u64, due: u64) -> u64 {
+    let Some(last) = LAST_DUE.get_ptr_mut(&flow) else {
+        let _ = LAST_DUE.insert(&flow, &due, 0);
+        return due;
+    };
+    raise(last, due)
+}
+
+/// Raises a number that is smaller, and gives back what it is then.
+#[inline(always)]
+fn raise(number: *mut u64, to: u64) -> u64 {
+    let mut tries = 0;
+    while tries < TRIES {
+        // SAFETY: an aligned map value; volatile, because other CPUs write it.
+        let before = unsafe { core::ptr::read_volatile(number) };
+        if before >= to {
+            return before;
+        }
+        // SAFETY: as above.
+        if unsafe { compare_exchange(number, before, to) } {
+            return to;
+        }
+        tries += 1;
+    }
+    to
+}
+
+/// Sends the packet into the cable.
+#[inline(always)]
+fn enter(skb: Skb, cable: *mut Cable, due: u64, hash: u32) -> i32 {
+    let Some(work) = at_hand() else { return STAYS };
+    let leaving = work.hook == Hook::Egress as u32;
+    let mark = skb.user_mark();
+    let kind = if leaving { ETH_CUSTOMER } else { ETH_SERVICE };
+    // Before the tag, under which the kernel would not know what it stamps.
+    if !skb.stamp(due) {
+        count(stat::HELPER_FAILED);
+        return STAYS;
+    }
+    if !skb.tag(kind, (mark >> 16) as u16) {
+        skb.unstamp();
+        count(stat::HELPER_FAILED);
+        return STAYS;
+    }
+    skb.set_index(mark as u16);
+    skb.set_hash(hash);
+    // Or the queue would let those pass that steer the network (`fq_classify`).
+    skb.choose_class(0);
+    // SAFETY: fields of a map value.
+    let (near, lost, until) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*cable).ifindex),
+            &raw mut (*cable).lost,
+            &raw mut (*cable).until,
+        )
+    };
+    raise(until, due);
+    match skb.copy_to(near) {
+        0 => {}
+        ENOMEM | EINVAL => {
+            skb.untag();
+            skb.unstamp();
+            skb.forget_hash();
+            skb.set_index(0);
+            count(stat::HELPER_FAILED);
+            return STAYS;
+        }
+        // SAFETY: an aligned map value.
+        _ => unsafe {
+            fetch_add(lost, work.wire_packets as u64);
+        },
+    }
+    if leaving { vanish() } else { SHOT }
+}
+
+/// The cable of a device of a namespace, which is named by its index; of a near end, the device.
+#[inline(always)]
+pub fn cable_of(netns: u32, ifindex: u32) -> Option<*mut Cable> {
+    CABLES.get_ptr_mut(&LineKey { netns, ifindex })
+}
