@@ -132,7 +132,7 @@ fn stream(bed: &Bed, direction: &str, to: SocketAddr) {
     };
     let counts = || {
         [
-            count("RetransSegs"),
+            from.tcp_count("RetransSegs"),
             count("InCsumErrors"),
             receiver.tcp_count("TCPOFOQueue"),
             from.tcp_count("TCPOFOQueue"),
@@ -154,7 +154,7 @@ fn stream(bed: &Bed, direction: &str, to: SocketAddr) {
     let [again, broken, swapped, beside] = std::array::from_fn(|i| after[i] - before[i]);
     let view = bed.delete("late");
     let told = format!(
-        "{direction} {to}: {took} µs, {again} again, {swapped} out of order and {beside} of those that did not wait, {} matched, {} lost by the line",
+        "{direction} {to}: {took} µs, {again} sent again, {swapped} out of order and {beside} of those that did not wait, {} matched, {} lost by the line",
         view.packets("matched"),
         lost(bed)
     );
