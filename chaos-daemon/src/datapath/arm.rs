@@ -63,7 +63,12 @@ pub(super) struct ArmedPlace {
 }
 
 impl Armed {
-    /// Namespaces whose lines, where there are any, have to know of it.
+    /// Namespaces whose lines, where there are any, have to know of it: an older fault of the same packets may be there.
+    pub fn spaces(&self) -> HashSet<u32> {
+        self.places.iter().map(|place| place.space).collect()
+    }
+
+    /// Namespaces whose lines its packets go by.
     pub fn lined_spaces(&self) -> HashSet<u32> {
         let lined = self
             .places

@@ -147,7 +147,7 @@ impl Datapath {
 
     /// Tells lines of the rules that a fault brings.
     pub(super) fn put_lined(&mut self, record: &mut Armed) {
-        for space in record.lined_spaces() {
+        for space in record.spaces() {
             let Some(open) = self.spaces.get_mut(&space) else {
                 continue;
             };
@@ -164,10 +164,7 @@ impl Datapath {
 
     /// Waits until the lines act by all rules that they were told of.
     pub(super) fn settle_lines(&self, staged: &[(FaultId, Armed)]) {
-        let spaces: HashSet<u32> = staged
-            .iter()
-            .flat_map(|(_, record)| record.lined_spaces())
-            .collect();
+        let spaces: HashSet<u32> = staged.iter().flat_map(|(_, record)| record.spaces()).collect();
         let lines = spaces
             .iter()
             .filter_map(|space| self.spaces.get(space)?.line.as_ref());
@@ -181,7 +178,7 @@ impl Datapath {
         let successors: HashMap<FaultId, &Armed> = staged.iter().map(|(id, record)| (*id, record)).collect();
         let mut ended: HashMap<u32, Vec<Ended>> = HashMap::new();
         for record in ending.iter().filter(|record| !record.off_line) {
-            for space in record.lined_spaces() {
+            for space in record.spaces() {
                 let next = successors.get(&record.arm.id);
                 ended.entry(space).or_default().push(Ended {
                     slots: lined_slots(record, space).collect(),

@@ -61,7 +61,8 @@ pub struct BandwidthPlan {
 /// Bytes of a burst when none is written: ten full packets.
 const BURST: u64 = 15_140;
 
-/// Reads a spec; `None` when the hook can do all of it by itself. Marks the rule accordingly.
+/// Reads a spec; `None` when nothing of it can come behind an older fault that makes packets wait. Marks the rule when it
+/// needs a line by itself.
 pub(super) fn plan(spec: &Fault, rule: &mut Rule) -> Option<LinePlan> {
     let plan = LinePlan {
         duplicate: spec.duplicate.as_ref().and_then(|copy| {
@@ -125,7 +126,7 @@ pub(super) fn plan(spec: &Fault, rule: &mut Rule) -> Option<LinePlan> {
         rule.flags |= flags::LINE;
     } else if rule.faults & by_chance != 0 && rule.flags & flags::SIGNAL_LOCAL == 0 {
         rule.flags |= flags::LINE_BULK;
-    } else {
+    } else if rule.faults & (fault::PARTITION | by_chance) == 0 {
         return None;
     }
     Some(plan)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chaos_tests::Output;
+use chaos_tests::{Output, eventually};
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
@@ -128,6 +128,40 @@ fn delays_add_up_and_each_can_go_by_itself() {
 }
 
 /// A copy waits as long as its packet; it would be no duplicate of a slow link otherwise.
+/// A cut is a cut, also of packets that an older fault has sent by the line.
+#[test]
+fn a_later_fault_loses_what_an_earlier_delay_holds() {
+    let bed = Bed::new();
+    const COUNT: u64 = 50;
+    let faults = [
+        json!({"partition": {}}),
+        json!({"drop": {"chance": "100%"}}),
+        json!({"drop": {"chance": "100%", "signal": "local"}}),
+    ];
+    for (fault, port) in faults.iter().zip((PORT + 1..).step_by(4)) {
+        for leg in bed.ways(port) {
+            if fault["drop"]["signal"] == "local" && leg.direction == "ingress" {
+                // There is no sender to tell.
+                continue;
+            }
+            let told = format!("{fault}, {} {}", leg.direction, leg.to);
+            let sink = bed.server.udp_sink(leg.to);
+            let came = || bed.server.sink_report(sink).sequences.len() as u64;
+            bed.ctl
+                .apply(&[bed.on_leg(&leg, "late", json!({"delay": {"latency": "20ms"}}))]);
+            bed.ctl.apply(&[bed.on_leg(&leg, "cut", fault.clone())]);
+            bed.client.udp_send(leg.to, COUNT);
+            bed.wait_for_packets("late", "delayed", COUNT);
+            bed.wait_for_packets("cut", "dropped", COUNT);
+            assert_eq!(came(), 0, "{told}: nothing comes");
+            bed.delete("cut");
+            bed.client.udp_send(leg.to, COUNT);
+            eventually(SOON, &told, || came() == COUNT);
+            bed.delete("late");
+        }
+    }
+}
+
 #[test]
 fn a_copy_of_a_delayed_packet_is_as_late_as_the_packet() {
     let bed = Bed::new();
