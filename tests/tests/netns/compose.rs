@@ -154,7 +154,7 @@ fn a_later_fault_loses_what_an_earlier_delay_holds() {
             bed.wait_for_packets("late", "delayed", COUNT);
             bed.wait_for_packets("cut", "dropped", COUNT);
             assert_eq!(came(), 0, "{told}: nothing comes");
-            bed.delete("cut");
+            bed.ctl.delete("cut");
             bed.client.udp_send(leg.to, COUNT);
             eventually(SOON, &told, || came() == COUNT);
             bed.delete("late");
