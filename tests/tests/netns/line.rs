@@ -123,10 +123,10 @@ pub(crate) fn saturate(bed: &Bed, streams: u32) -> Saturated {
     let (seconds, streams) = (seconds().to_string(), streams.to_string());
     let address = bed.net.server.v4.to_string();
     let before = counts();
-    // On one CPU: each CPU has a queue of its own for what a veth receives, so a sender that moves overtakes itself,
-    // with or without a daemon.
+    // Both ends on one CPU: each CPU has a queue of its own for what a veth receives, so a sender overtakes itself, with or
+    // without a daemon, when it moves, or when an acknowledgement has it send from the receiver's CPU.
     let argv = [
-        "taskset", "-c", "0", "iperf3", "-c", &address, "-C", "cubic", "-t", &seconds, "-P", &streams, "-J",
+        "iperf3", "-c", &address, "-A", "0,0", "-C", "cubic", "-t", &seconds, "-P", &streams, "-J",
     ];
     let done = Process::spawn(&bed.net.client.netns, None, &argv).finish(Duration::from_secs(90));
     let report: Value =
