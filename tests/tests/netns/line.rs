@@ -110,8 +110,17 @@ pub(crate) fn seconds() -> u64 {
     if is_full_run() { 60 } else { 8 }
 }
 
+/// Where the two ends of a stream run, as iperf3 takes it.
+pub(crate) mod cpus {
+    /// Both on one CPU. Each CPU has a queue of its own for what a veth receives, so a sender overtakes itself, with or
+    /// without a daemon, when it moves, or when an acknowledgement has it send from the receiver's CPU: not here.
+    pub(crate) const ONE: &str = "0,0";
+    /// The receiver wherever there is room: what two CPUs come to.
+    pub(crate) const ANY: &str = "0";
+}
+
 /// Streams as fast as the machine can, for as long as the promise says in a full run.
-pub(crate) fn saturate(bed: &Bed, streams: u32) -> Saturated {
+pub(crate) fn saturate(bed: &Bed, streams: u32, cpus: &str) -> Saturated {
     let (client, server) = (&bed.net.client.netns, &bed.net.server.netns);
     let counts = || {
         [
@@ -123,10 +132,8 @@ pub(crate) fn saturate(bed: &Bed, streams: u32) -> Saturated {
     let (seconds, streams) = (seconds().to_string(), streams.to_string());
     let address = bed.net.server.v4.to_string();
     let before = counts();
-    // Both ends on one CPU: each CPU has a queue of its own for what a veth receives, so a sender overtakes itself, with or
-    // without a daemon, when it moves, or when an acknowledgement has it send from the receiver's CPU.
     let argv = [
-        "iperf3", "-c", &address, "-A", "0,0", "-C", "cubic", "-t", &seconds, "-P", &streams, "-J",
+        "iperf3", "-c", &address, "-A", cpus, "-C", "cubic", "-t", &seconds, "-P", &streams, "-J",
     ];
     let done = Process::spawn(&bed.net.client.netns, None, &argv).finish(Duration::from_secs(90));
     let report: Value =
@@ -153,7 +160,7 @@ fn a_line_with_nothing_to_do_loses_and_swaps_nothing_on_a_saturated_link() {
     bed.ctl.apply(&[bed
         .on_client("never", json!({"drop": {"chance": "0%"}}))
         .lasting("5m")]);
-    let found = saturate(&bed, 1);
+    let found = saturate(&bed, 1, cpus::ONE);
     println!("{found:?}");
     assert_eq!((found.again, found.swapped), (0, 0), "{found:?}");
     // Two dozen in eight seconds come without a line as well, when the machine is busy.
@@ -174,12 +181,12 @@ fn packets_that_no_fault_names_do_not_see_an_idle_line() {
     let bed = Bed::new();
     let (client, server) = (&bed.net.client.netns, &bed.net.server.netns);
     let _iperf = Process::spawn(server, None, &["iperf3", "-s"]).listens(server, 5201);
-    let healthy = saturate(&bed, 1);
+    let healthy = saturate(&bed, 1, cpus::ANY);
     bed.ctl.apply(&[bed
         .on_client("idle", json!({"delay": {"latency": "10ms"}}))
         .traffic(json!({"direction": "both", "protocol": "udp", "remote": {"ports": [9]}}))
         .lasting("5m")]);
-    let found = saturate(&bed, 1);
+    let found = saturate(&bed, 1, cpus::ANY);
     println!("{found:?}, without: {healthy:?}");
     assert!(found.mbit > healthy.mbit / 2.0, "{found:?}, without: {healthy:?}");
     let line: Value =
