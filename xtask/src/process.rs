@@ -78,6 +78,21 @@ pub(crate) fn cargo(ws: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
+/// `cargo test` of one program of the crate `chaos-tests`, optimized; more arguments may follow.
+pub(crate) fn cargo_test(ws: &Workspace, program: &str) -> Result<Command> {
+    let mut command = cargo(ws)?;
+    command.args([
+        "test",
+        "--locked",
+        "--release",
+        "-p",
+        "chaos-tests",
+        "--test",
+        program,
+    ]);
+    Ok(command)
+}
+
 /// Sets the library path of a child: `first`, then what the user had.
 pub(crate) fn set_library_path(command: &mut Command, ws: &Workspace, first: &[PathBuf]) {
     let dirs: Vec<PathBuf> = first

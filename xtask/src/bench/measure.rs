@@ -101,19 +101,9 @@ fn command(ws: &Workspace, name: &str, words: &[String]) -> Result<Command> {
     build::binaries(ws)?;
     setup::programs_for(Purpose::Tests)?;
     step(name);
-    let mut command = process::cargo(ws)?;
+    let mut command = process::cargo_test(ws, name)?;
     command
-        .args([
-            "test",
-            "--release",
-            "--locked",
-            "-p",
-            "chaos-tests",
-            "--test",
-            name,
-            "--",
-            "--nocapture",
-        ])
+        .args(["--", "--nocapture"])
         .args(words)
         .env("CHAOS_BIN_DIR", ws.release_bins());
     Ok(command)

@@ -64,18 +64,20 @@ impl Layer {
     }
 
     fn command(self, ws: &Workspace, filter: &[String]) -> Result<Command> {
-        let mut command = process::cargo(ws)?;
-        command.args(["test", "--locked"]);
-        match self {
+        let mut command = match self {
             Self::Unit => {
-                command.args(["--workspace", "--exclude", "chaos-tests", "--no-fail-fast", "--"]);
+                let mut command = process::cargo(ws)?;
+                command.args(["test", "--locked", "--workspace", "--exclude", "chaos-tests"]);
+                command.args(["--no-fail-fast", "--"]);
+                command
             }
             Self::Testrun | Self::Netns | Self::Crash | Self::Vm => {
+                let mut command = process::cargo_test(ws, self.name())?;
                 // --show-output: the reasons of skipped tests are in the output of tests that passed.
-                command.args(["--release", "-p", "chaos-tests", "--test", self.name(), "--"]);
-                command.args(["--test-threads=1", "--show-output"]);
+                command.args(["--", "--test-threads=1", "--show-output"]);
+                command
             }
-        }
+        };
         command.args(filter).env("CHAOS_BIN_DIR", ws.release_bins());
         Ok(command)
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::{capture, cargo, describe, step};
+use crate::process::{capture, cargo_test, describe, step};
 use crate::{build, workspace::Workspace};
 
 /// Programs on this machine, and their names in the guest.
@@ -21,18 +21,8 @@ impl Binaries {
     pub(super) fn build(ws: &Workspace, program: &'static str) -> Result<Self> {
         build::binaries(ws)?;
         step("building the tests");
-        let mut command = cargo(ws)?;
-        command.args([
-            "test",
-            "--release",
-            "--locked",
-            "-p",
-            "chaos-tests",
-            "--test",
-            program,
-            "--no-run",
-        ]);
-        command.arg("--message-format=json-render-diagnostics");
+        let mut command = cargo_test(ws, program)?;
+        command.args(["--no-run", "--message-format=json-render-diagnostics"]);
         let tests = built_test(&mut command, program)?;
         let bin = |name: &str| ws.release_bins().join(name);
         Ok(Self {
