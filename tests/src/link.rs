@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::process::succeeds;
+use crate::process::{run, succeeds};
 use crate::{Netns, Since, Skip, eventually, require_feature};
 
 /// One end of a cable that a test made. There is no other way to come by one, so no test can name a device of the
@@ -55,6 +55,21 @@ impl Device {
             .as_u64()
             .and_then(|n| u32::try_from(n).ok())
             .expect("every link has an index")
+    }
+
+    /// Has what arrives here received by one processor a flow, whichever processor sent it (RPS). Else a veth swaps what
+    /// two processors send for one socket.
+    pub fn steer(&self) {
+        let cpus = std::thread::available_parallelism()
+            .map_or(1, std::num::NonZero::get)
+            .min(32);
+        let mask = (1_u64 << cpus) - 1;
+        let command = format!(
+            "echo {mask:x} > /sys/class/net/{}/queues/rx-0/rps_cpus",
+            self.name
+        );
+        // There, sysfs shows the namespace.
+        run(&["ip", "netns", "exec", self.netns.name(), "sh", "-c", &command]);
     }
 
     /// Puts a clsact qdisc on it, with an egress filter of somebody else that lets all pass.

@@ -10,8 +10,9 @@ use chaos_ebpf_common::abi::{Hook, flags};
 use super::{
     Arm, Datapath, DatapathError, FaultId,
     arm::{Armed, ArmedRule},
-    clsact,
-    line::{self, Back, Ended, Line, LineRule, Receipt},
+    closing, clsact,
+    line::{Ended, Line, LineRule, Receipt},
+    resume::Resume,
     space::TcMode,
 };
 use crate::{
@@ -96,8 +97,8 @@ impl Datapath {
             }
         };
         let mut back = match (hook, self.capabilities.tc) {
-            (Hook::Ingress, TcMode::Tcx) => Some(Back::Link(&open.programs.back)),
-            (Hook::Ingress, TcMode::Clsact) => Some(Back::Filter(Box::new(
+            (Hook::Ingress, TcMode::Tcx) => Some(Resume::Link(&open.programs.back)),
+            (Hook::Ingress, TcMode::Clsact) => Some(Resume::Filter(Box::new(
                 self.object.classifier(&open.programs.back)?,
             ))),
             _ => None,
@@ -131,11 +132,11 @@ impl Datapath {
             .extend(closing.into_iter().map(|closing| (space, closing)));
     }
 
-    /// Waits until lines that nobody uses any more are gone.
+    /// Begins to take away the lines that nobody uses any more; see [`Datapath::leaving`].
     pub(super) fn close_lines(&mut self) {
         self.forget_near_ends();
         let (spaces, closing): (HashSet<u32>, Vec<_>) = std::mem::take(&mut self.closing).into_iter().unzip();
-        line::close(closing, &mut self.maps);
+        self.leaving = closing::close(closing, &mut self.maps);
         for space in spaces {
             let left = self.spaces.get(&space).and_then(|open| open.line.as_ref());
             let left = left.map_or(0, Line::len);

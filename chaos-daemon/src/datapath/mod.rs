@@ -10,6 +10,7 @@ mod arm;
 mod attach;
 mod cable;
 mod capabilities;
+mod closing;
 mod clsact;
 mod descriptors;
 mod error;
@@ -25,6 +26,7 @@ mod netlink;
 mod object;
 mod own;
 mod preview;
+mod resume;
 mod slots;
 mod space;
 mod spaces;
@@ -47,6 +49,7 @@ use chaos_spec::{
 use ipnet::IpNet;
 
 pub use capabilities::{Attach, Capabilities, XdpUse};
+pub use closing::Leaving;
 pub use error::DatapathError;
 pub use lease::Lease;
 pub use own::{OwnFlow, OwnFlows};
@@ -55,6 +58,7 @@ pub use space::ProgramFds;
 use self::{
     applications::Applications,
     arm::Armed as Record,
+    closing::Closing,
     exit::ExitWatch,
     index::Index,
     line::Line,
@@ -184,7 +188,9 @@ pub struct Datapath {
     waits: Waits,
     faults: HashMap<FaultId, Record>,
     /// Lines that nobody uses any more, with their namespaces.
-    closing: Vec<(u32, line::Closing)>,
+    closing: Vec<(u32, Closing)>,
+    /// Of the last change.
+    leaving: Leaving,
     epoch: u64,
     guards: guard::Guards,
     free_spaces: Slots,
@@ -231,6 +237,7 @@ impl Datapath {
             waits: Waits::new(far),
             faults: HashMap::new(),
             closing: Vec::new(),
+            leaving: Leaving::default(),
             epoch: 1,
             guards: guard::Guards::default(),
             free_spaces: Slots::new("network namespaces", 0, NETNS_MAX),
@@ -288,6 +295,11 @@ impl Datapath {
         let map = self.maps.own_flows.take();
         let map = map.ok_or_else(|| DatapathError::map("OWN_FLOWS", "somebody has it already"))?;
         Ok(OwnFlows::new(map, Arc::clone(&self.maps.control)))
+    }
+
+    /// The devices that the last call to [`Datapath::arm`] or [`Datapath::disarm`] has begun to take away.
+    pub fn leaving(&mut self) -> Leaving {
+        std::mem::take(&mut self.leaving)
     }
 
     /// What [`Datapath::arm`] would do.

@@ -1,28 +1,30 @@
 //! Rules that wait on the kernel line: what its program reads of them, and the cables it sends their packets into.
 
-use std::{collections::HashMap, sync::Arc, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aya::programs::ProgramFd;
 use chaos_ebpf_common::abi::{Cable as CableEntry, LineKey, Wait, applications, waits};
-use nix::time::{ClockId, clock_gettime};
 
 use super::{
     Datapath, DatapathError,
     cable::{Cable, Ends, Far},
-    line::Closing,
+    closing::Closing,
     object::Maps,
     slots::Slots,
     space::TcMode,
 };
 use crate::{
     plan::{self, Draft, Jitter},
+    safety::clock::monotonic_ns,
     target::Interface,
 };
 
 /// What a packet may be late by, beyond its time, before it is out of the line, nanoseconds.
 const LATENESS: u64 = 50_000_000;
-/// How long an end may wait for the last packets; after that they have a thread of their own to wait for them.
-const MOMENT: Duration = Duration::from_millis(150);
 
 /// Where the rules of one version of a fault have what they say of waiting.
 #[derive(Clone, Copy, Debug)]
@@ -249,15 +251,11 @@ impl Datapath {
         let empty = until.saturating_add(LATENESS);
         self.waits.late.push((back, empty));
         let left = Duration::from_nanos(empty.saturating_sub(monotonic_ns()));
-        let lingering = Lingering { left, _cable: cable };
-        if left <= MOMENT {
-            self.closing.push((space, Closing::of(Box::new(lingering))));
-            return;
-        }
-        let hand = thread::Builder::new().name("chaos-linger".to_owned());
-        if let Err(error) = hand.spawn(move || drop(lingering)) {
-            tracing::debug!(%error, "no thread to wait for the last packets of a kernel line: they are lost");
-        }
+        let closing = Closing {
+            empty: Instant::now().checked_add(left),
+            ..Closing::of(Box::new(cable))
+        };
+        self.closing.push((space, closing));
     }
 
     /// Forgets the near ends of cables in which nothing waits any more.
@@ -272,24 +270,6 @@ impl Datapath {
             !over
         });
     }
-}
-
-/// A cable that goes once the packets in it are out.
-struct Lingering {
-    left: Duration,
-    _cable: Cable,
-}
-
-impl Drop for Lingering {
-    fn drop(&mut self) {
-        thread::sleep(self.left);
-    }
-}
-
-/// As `bpf_ktime_get_ns`.
-fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn key(netns: u32, ifindex: u32) -> LineKey {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::EngineError;
 use super::watch::TargetKey;
-use crate::datapath::FaultId;
+use crate::datapath::{FaultId, Leaving};
 use crate::safety::health::{Checks, Watching};
 use crate::safety::{Caller, GuardList};
 use crate::target::Resolved;
@@ -55,7 +55,7 @@ pub(super) enum Command {
     Apply {
         faults: Vec<Prepared>,
         caller: Caller,
-        reply: Reply<Result<Vec<FaultView>, EngineError>>,
+        reply: Reply<(Result<Vec<FaultView>, EngineError>, Leaving)>,
     },
     Plan {
         faults: Vec<Prepared>,
@@ -75,7 +75,7 @@ pub(super) enum Command {
     Delete {
         name: String,
         caller: Caller,
-        reply: Reply<Option<FaultView>>,
+        reply: Reply<(Option<FaultView>, Leaving)>,
     },
     /// Ends all faults; the refusal of new ones is in force before this is sent.
     Halt {

@@ -12,7 +12,7 @@ use chaos_spec::api::{Attachment, Capability, Hook, Mode, Packets, PlannedFault}
 use chaos_spec::{Chance, Drop as Loss, Fault, FaultSpec, NetworkFault, Target, WarningKind};
 
 use super::{Engine, EngineOptions, Kernel, Resolve};
-use crate::datapath::{Arm, Armed, DatapathError, FaultId};
+use crate::datapath::{Arm, Armed, DatapathError, FaultId, Leaving};
 use crate::observe::{Audit, History};
 use crate::safety::clock::boot_ns;
 use crate::safety::health::Guardian;
@@ -108,6 +108,10 @@ impl Kernel for Fake {
         state.armed.retain(|id, _| !ids.contains(id));
         state.gone.retain(|(id, _)| !ids.contains(id));
         Ok(())
+    }
+
+    fn leaving(&mut self) -> Leaving {
+        Leaving::default()
     }
 
     fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError> {

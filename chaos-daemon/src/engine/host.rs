@@ -9,7 +9,7 @@ use chaos_spec::api::{Capability, Packets, PlannedFault};
 use chaos_spec::{Target, WarningKind};
 
 use super::kernel::{Kernel, Resolve};
-use crate::datapath::{Arm, Armed, Datapath, DatapathError, FaultId, OwnFlows};
+use crate::datapath::{Arm, Armed, Datapath, DatapathError, FaultId, Leaving, OwnFlows};
 use crate::safety::GuardList;
 use crate::safety::health::Guardian;
 use crate::target::{self, Liveness, Resolved, TargetError};
@@ -52,6 +52,10 @@ impl Kernel for Datapath {
 
     fn disarm(&mut self, ids: &[FaultId]) -> Result<(), DatapathError> {
         Self::disarm(self, ids)
+    }
+
+    fn leaving(&mut self) -> Leaving {
+        Self::leaving(self)
     }
 
     fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chaos_spec::api::{Capability, Packets, PlannedFault};
 use chaos_spec::{Target, WarningKind};
 
-use crate::datapath::{Arm, Armed, DatapathError, FaultId};
+use crate::datapath::{Arm, Armed, DatapathError, FaultId, Leaving};
 use crate::safety::GuardList;
 use crate::safety::health::Guardian;
 use crate::target::{Liveness, Resolved, TargetError};
@@ -36,6 +36,9 @@ pub trait Kernel: Send + 'static {
     /// # Errors
     /// They act as before.
     fn disarm(&mut self, ids: &[FaultId]) -> Result<(), DatapathError>;
+
+    /// The devices that the last call to [`Kernel::arm`] or [`Kernel::disarm`] has begun to take away.
+    fn leaving(&mut self) -> Leaving;
 
     /// What [`Kernel::arm`] would do.
     ///

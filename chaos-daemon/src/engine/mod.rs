@@ -227,19 +227,21 @@ impl Engine {
                 ..AuditEntry::default()
             })
             .await?;
-        let views = self
+        let (views, leaving) = self
             .ask(PATIENCE, |reply| Command::Apply {
                 faults,
                 caller,
                 reply,
             })
-            .await??;
+            .await?;
+        let views = views?;
         for host in hosts {
             // It may have moved between the look-up and now, when nobody listened for this fault yet.
             if let Some(addresses) = self.shared.preparer.addresses(&host) {
                 self.tell(Command::Named { host, addresses });
             }
         }
+        leaving.gone().await;
         Ok(views)
     }
 
@@ -306,13 +308,14 @@ impl Engine {
     /// There is none of that name.
     pub async fn delete(&self, name: &str, caller: Caller) -> Result<FaultView, EngineError> {
         let wanted = name.to_owned();
-        let found = self
+        let (found, leaving) = self
             .ask(PATIENCE, |reply| Command::Delete {
                 name: wanted,
                 caller,
                 reply,
             })
             .await?;
+        leaving.gone().await;
         found.ok_or_else(|| EngineError::NoSuchFault(name.to_owned()))
     }
 

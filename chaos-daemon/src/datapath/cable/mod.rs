@@ -14,8 +14,8 @@ pub use far::Far;
 
 use super::{
     DatapathError,
-    line::Back,
     netlink::{NLM_F_CREATE, NLM_F_EXCL, RTM_DELLINK, RTM_NEWLINK, Route, attribute},
+    resume::Resume,
 };
 use crate::{
     sys::{bpf, tap::without_ipv6},
@@ -42,24 +42,24 @@ const IFF_NOARP: u32 = 0x80;
 
 /// The programs at the ends, and how they get there.
 pub struct Ends<'a> {
-    pub near: Back<'a>,
-    pub far: Back<'a>,
+    pub near: Resume<'a>,
+    pub far: Resume<'a>,
 }
 
 impl<'a> Ends<'a> {
     /// By TCX.
     pub fn links(near: &'a ProgramFd, far: &'a ProgramFd) -> Self {
         Self {
-            near: Back::Link(near),
-            far: Back::Link(far),
+            near: Resume::Link(near),
+            far: Resume::Link(far),
         }
     }
 
     /// By netlink.
     pub fn filters(near: SchedClassifier, far: SchedClassifier) -> Self {
         Self {
-            near: Back::Filter(Box::new(near)),
-            far: Back::Filter(Box::new(far)),
+            near: Resume::Filter(Box::new(near)),
+            far: Resume::Filter(Box::new(far)),
         }
     }
 }

@@ -5,7 +5,6 @@
 //!
 //! All of it hangs on descriptors of this process: whatever ends the process ends the line.
 
-mod closing;
 mod counters;
 mod frame;
 mod gate;
@@ -20,7 +19,6 @@ mod train;
 use std::{
     collections::HashMap,
     io,
-    os::fd::AsFd,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -29,14 +27,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::{ProgramFd, SchedClassifier};
 use chaos_ebpf_common::{
     abi::{Line as LineEntry, LineKey},
     line::{GATE, gate_class},
 };
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-pub use closing::{Closing, close};
 pub use counters::LineCounters;
 pub use rules::{Ended, LineRule};
 
@@ -45,7 +41,7 @@ use self::{
     rules::Rules,
     thread::{Order, Worker},
 };
-use super::{DatapathError, clsact, object::Maps};
+use super::{DatapathError, closing::Closing, object::Maps, resume::Resume};
 use crate::{
     plan::BandwidthPlan,
     sys::{bpf, packet::Sender, tap::Tap},
@@ -100,27 +96,6 @@ struct Device {
     link: Option<bpf::Link>,
 }
 
-/// The program at the far end, and how it gets there.
-pub enum Back<'a> {
-    /// By TCX.
-    Link(&'a ProgramFd),
-    /// By netlink, which leaves it to the device.
-    Filter(Box<SchedClassifier>),
-}
-
-impl Back<'_> {
-    /// Attaches it in the calling thread's namespace.
-    pub fn attach(&mut self, entrance: &str) -> io::Result<Option<bpf::Link>> {
-        match self {
-            Self::Link(program) => {
-                let index = nix::net::if_::if_nametoindex(entrance)?;
-                bpf::Link::device(program.as_fd(), index, bpf::Hook::TcxIngress).map(Some)
-            }
-            Self::Filter(program) => clsact::add_to_own(entrance, program).map(|()| None),
-        }
-    }
-}
-
 impl Line {
     /// Starts the thread; opens nothing yet.
     ///
@@ -156,7 +131,7 @@ impl Line {
         netns: &Netns,
         index: u32,
         interface: &Interface,
-        back: Option<&mut Back<'_>>,
+        back: Option<&mut Resume<'_>>,
         maps: &mut Maps,
     ) -> Result<(), DatapathError> {
         let refused = |e| {
@@ -235,6 +210,7 @@ impl Line {
             keys: vec![key(index, ifindex), key(index, device.entrance)],
             door: Mutex::new(door),
             link: device.link,
+            empty: None,
         })
     }
 

@@ -17,8 +17,8 @@ use nix::{
 use rustc_hash::FxHashMap;
 
 use super::{
+    super::closing::Open,
     BACKLOG,
-    closing::Open,
     counters::add,
     frame,
     pace::Pace,

@@ -130,6 +130,7 @@ impl<K: Kernel> Worker<K> {
             match command {
                 Ok(Command::Shutdown { reply }) => {
                     self.end_all(Reason::Deleted, "the daemon was stopped");
+                    self.parts.runtime.block_on(self.kernel.leaving().gone());
                     return Some(reply);
                 }
                 Ok(command) => self.obey(command),
@@ -175,7 +176,8 @@ impl<K: Kernel> Worker<K> {
                 if reply.is_closed() {
                     tracing::warn!("nobody waits for an apply by {caller} any more; it is not carried out");
                 } else {
-                    let _ = reply.send(self.apply(faults, &caller));
+                    let applied = self.apply(faults, &caller);
+                    let _ = reply.send((applied, self.kernel.leaving()));
                 }
             }
             Command::Plan { faults, reply } => {
@@ -204,7 +206,7 @@ impl<K: Kernel> Worker<K> {
                     tracing::info!(fault = name, "deleted by {caller}");
                     self.end(&[id], Reason::Deleted, &format!("deleted by {caller}"));
                 }
-                let _ = reply.send(self.get(&name));
+                let _ = reply.send((self.get(&name), self.kernel.leaving()));
             }
             Command::Halt { why, reply } => {
                 let ids = self.faults.active_ids();
