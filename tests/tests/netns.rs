@@ -81,6 +81,8 @@ mod http_many;
 mod http_unseen;
 #[path = "netns/http_wire.rs"]
 mod http_wire;
+#[path = "netns/kernel_cables.rs"]
+mod kernel_cables;
 #[path = "netns/kernel_delay.rs"]
 mod kernel_delay;
 #[path = "netns/kernel_line.rs"]

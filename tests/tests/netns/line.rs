@@ -14,7 +14,7 @@ use crate::bed::{Bed, SOON};
 const MILLI: u64 = 1_000_000;
 
 /// Names of all devices of a namespace.
-fn devices(netns: &Netns) -> Vec<String> {
+pub(crate) fn devices(netns: &Netns) -> Vec<String> {
     let links: Value = serde_json::from_str(&netns.ip("-j link")).expect("ip -j prints JSON");
     let links = links.as_array().expect("a list").iter();
     links
