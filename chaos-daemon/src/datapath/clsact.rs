@@ -13,13 +13,16 @@ use netlink_packet_route::tc as wire;
 use super::DatapathError;
 use crate::{
     safety::journal::{Change, Entry, Journal, PlaceNote},
-    target::{Interface, Netns},
+    target::{Interface, Netns, Queue},
 };
 
 /// Our place among the filters of a device: first.
 const PRIORITY: u16 = 1;
 /// A handle that the next start can tell from others'.
 const HANDLE: TcHandle = TcHandle::new(0, 0xc4a0);
+
+/// The parent of a clsact qdisc: `TC_H_CLSACT` of linux/pkt_sched.h.
+const AT_CLSACT: u32 = 0xffff_fff1;
 
 /// A filter of ours.
 pub struct Filter {
@@ -230,9 +233,9 @@ fn takes_egress(netns: &Netns, interface: &Interface) -> Result<(), DatapathErro
         what: format!("a clsact filter on {}", interface.name),
         why,
     };
-    let ifindex = interface.index as i32;
-    let kind = netns.run(move || on_runtime(kind_at_clsact(ifindex)))?;
-    match kind.map_err(failed)? {
+    let queues = Queue::all_of(netns)?;
+    let there = |queue: &Queue| queue.ifindex == interface.index && queue.parent == AT_CLSACT;
+    match queues.into_iter().find(there).map(|queue| queue.kind) {
         Some(kind) if kind != "clsact" => Err(failed(format!(
             "it has a qdisc `{kind}` in that place, which has no filters for what leaves; replace that one by clsact (it \
              has the same filters for what arrives), or use a kernel with TCX (Linux 6.6)"
@@ -244,60 +247,18 @@ fn takes_egress(netns: &Netns, interface: &Interface) -> Result<(), DatapathErro
 /// Whether what leaves by one of these devices may have to wait for the time that its socket says: then packets of
 /// no socket overtake those of the same flow (net/sched/sch_fq.c, `fq_classify`).
 pub fn pace(netns: &Netns, interfaces: &[Interface]) -> bool {
-    let indices: Vec<i32> = interfaces
-        .iter()
-        .map(|interface| interface.index as i32)
-        .collect();
-    let found = netns.run(move || {
-        on_runtime(async {
-            let all = qdiscs().await?;
-            let pacing = |kind: &str| matches!(kind, "fq" | "etf");
-            Ok(all
-                .iter()
-                .any(|(index, _, kind)| indices.contains(index) && pacing(kind)))
-        })
-    });
-    match found {
-        Ok(Ok(found)) => found,
+    let queues = Queue::all_of(netns).unwrap_or_else(|error| {
         // A kernel without queues to choose from.
-        Ok(Err(error)) => {
-            tracing::debug!(error, netns.label, "its queues cannot be listed");
-            false
-        }
-        Err(error) => {
-            tracing::debug!(%error, netns.label, "its queues cannot be listed");
-            false
-        }
-    }
-}
-
-/// The kind of the qdisc in the place of clsact.
-async fn kind_at_clsact(ifindex: i32) -> Result<Option<String>, rtnetlink::Error> {
-    let there = |(index, parent, _): &(i32, wire::TcHandle, String)| {
-        *index == ifindex && *parent == wire::TcHandle::CLSACT
+        tracing::debug!(%error, "no queues are known");
+        Vec::new()
+    });
+    let paced = |queue: &Queue| matches!(queue.kind.as_str(), "fq" | "etf");
+    let ours = |queue: &Queue| {
+        interfaces
+            .iter()
+            .any(|interface| interface.index == queue.ifindex)
     };
-    Ok(qdiscs().await?.into_iter().find(there).map(|(.., kind)| kind))
-}
-
-/// All qdiscs: their devices, what they hang on, and their kinds.
-async fn qdiscs() -> Result<Vec<(i32, wire::TcHandle, String)>, rtnetlink::Error> {
-    let (connection, handle, _) =
-        rtnetlink::new_connection().map_err(|e| rtnetlink::Error::NamespaceError(e.to_string()))?;
-    let connection = tokio::spawn(connection);
-    let mut found = handle.qdisc().get().execute().boxed();
-    let mut all = Vec::new();
-    while let Some(qdisc) = found.try_next().await? {
-        let kind = qdisc
-            .attributes
-            .into_iter()
-            .find_map(|attribute| match attribute {
-                wire::TcAttribute::Kind(kind) => Some(kind),
-                _ => None,
-            });
-        all.extend(kind.map(|kind| (qdisc.header.index, qdisc.header.parent, kind)));
-    }
-    connection.abort();
-    Ok(all)
+    queues.iter().any(|queue| paced(queue) && ours(queue))
 }
 
 /// Runs netlink requests where the calling thread is.

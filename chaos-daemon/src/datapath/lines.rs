@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use chaos_ebpf_common::abi::{Hook, flags};
+use chaos_ebpf_common::abi::{Hook, Rule, flags};
 
 use super::{
     Arm, Datapath, DatapathError, FaultId,
@@ -70,10 +70,26 @@ impl Datapath {
         if self.capabilities.no_cuts.is_some() {
             return false;
         }
+        if let Some(cut) = self.is_cut(arm) {
+            return cut;
+        }
         // The choice is open, and the user line keeps the order.
         let open = self.capabilities.no_line.is_none() && arm.spec.traffic.direction.has_egress();
         let paced = |place: &Place| clsact::pace(&place.netns, &place.interfaces);
         !(open && arm.target.places.iter().any(paced))
+    }
+
+    /// Whether it is so already: a fault that is changed where it is keeps its line, and nobody's order.
+    fn is_cut(&self, arm: &Arm) -> Option<bool> {
+        let before = self.faults.get(&arm.id)?;
+        let same = before.arm.target.places == arm.target.places
+            && before.arm.spec.traffic.direction == arm.spec.traffic.direction;
+        // Only of what leaves there was a choice.
+        let leaving = |armed: &&ArmedRule| armed.name.hook == Hook::Egress;
+        let chosen = |rule: Rule| rule.flags & (flags::CUT | flags::LINE_BULK) != 0;
+        let mut rules = before.rules.iter().filter(leaving).map(|armed| armed.rule);
+        let rule = rules.find(|rule| same && chosen(*rule))?;
+        Some(rule.flags & flags::CUT != 0)
     }
 
     /// Opens the lines of these devices for a fault at this hook, or counts one more user.

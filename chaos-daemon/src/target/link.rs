@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator,
-};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType};
 
 use super::Interface;
+use super::dump::{attribute, dump, text};
 
 /// Names of the devices that this daemon makes begin with this; no target includes them.
 pub const OURS: &str = "chaos-line";
@@ -22,10 +19,7 @@ fn is_ours(name: &str) -> bool {
     name.starts_with(OURS)
 }
 
-/// Numbers of linux/netlink.h, linux/rtnetlink.h, linux/if_link.h and linux/if.h.
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLM_F_DUMP_INTR: u16 = 16;
+/// Numbers of linux/rtnetlink.h, linux/if_link.h and linux/if.h.
 const RTM_NEWLINK: u16 = 16;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
@@ -83,69 +77,14 @@ pub(super) struct Link {
 
 /// All interfaces of the namespace that the calling thread is in, by index.
 pub(super) fn list() -> io::Result<Vec<Link>> {
-    // The kernel marks a dump that a change cut in two; it settles after a try or so.
-    for _ in 0..8 {
-        if let Some(links) = dump()? {
-            return Ok(links);
-        }
-    }
-    Err(io::Error::other(
-        "the interfaces change faster than they can be listed",
-    ))
-}
-
-/// `None`: the list changed while it was read.
-fn dump() -> io::Result<Option<Vec<Link>>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&request(), 0)?;
-    let mut links = Vec::new();
-    let mut whole = true;
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = datagram.as_slice();
-        while !rest.is_empty() {
-            let message = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?;
-            whole &= message.flags() & NLM_F_DUMP_INTR == 0;
-            match message.message_type() {
-                NLMSG_DONE => {
-                    links.sort_by_key(|link: &Link| link.interface.index);
-                    return Ok(whole.then_some(links));
-                }
-                NLMSG_ERROR => return Err(error_of(message.payload())),
-                RTM_NEWLINK => {
-                    links.extend(parse(message.payload()).filter(|link| !is_ours(&link.interface.name)));
-                }
-                _ => {}
-            }
-            // Messages are padded to four bytes.
-            let length = (message.length() as usize).next_multiple_of(4).min(rest.len());
-            rest = &rest[length..];
-        }
-    }
-}
-
-fn request() -> Vec<u8> {
     let mut link = LinkMessage::default();
     // Without the statistics of every CPU the answer is a third of the size.
     link.attributes
         .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_DUMP | NLM_F_REQUEST;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(RouteNetlinkMessage::GetLink(link)));
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    bytes
-}
-
-/// An error message begins with the negated errno.
-fn error_of(payload: &[u8]) -> io::Error {
-    match payload.first_chunk() {
-        Some(errno) => io::Error::from_raw_os_error(i32::from_ne_bytes(*errno).saturating_neg()),
-        None => io::ErrorKind::InvalidData.into(),
-    }
+    let mut links = dump(RouteNetlinkMessage::GetLink(link), RTM_NEWLINK, parse)?;
+    links.retain(|link| !is_ours(&link.interface.name));
+    links.sort_by_key(|link| link.interface.index);
+    Ok(links)
 }
 
 /// A `struct ifinfomsg` (16 bytes: family, padding, type, index, flags, change mask) and its attributes. Only the needed
@@ -168,21 +107,6 @@ fn parse(payload: &[u8]) -> Option<Link> {
         },
         link_type,
     })
-}
-
-fn attribute(attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    let mut all = NlasIterator::new(attributes).flatten();
-    let found = all.find(|attribute| attribute.kind() == kind)?;
-    let header = 4;
-    found
-        .into_inner()
-        .get(header..)
-        .map(|rest| &rest[..rest.len().min(found.value_length())])
-}
-
-fn text(value: &[u8]) -> String {
-    let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
-    String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
 /// Names and indexes of all interfaces of the calling thread's namespace, cheaper than [`list`]: what changes when one

@@ -8,6 +8,7 @@
 
 mod cgroup;
 mod container;
+mod dump;
 mod error;
 mod glance;
 mod interfaces;
@@ -16,6 +17,7 @@ pub mod names;
 mod netns;
 mod outline;
 mod process;
+mod queue;
 mod visitor;
 mod watch;
 
@@ -31,6 +33,7 @@ use chaos_spec::{Target, TargetKind, WarningKind};
 pub use self::error::TargetError;
 pub use self::netns::Netns;
 pub use link::OURS;
+pub use queue::Queue;
 
 use self::cgroup::Hierarchy;
 use self::interfaces::Strictness;
