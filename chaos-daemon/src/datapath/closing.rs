@@ -17,6 +17,8 @@ use crate::sys::bpf;
 
 /// How long the threads of lines may take to let go, and how long somebody waits until devices are gone.
 const LEISURE: Duration = Duration::from_millis(500);
+/// Who waits for a device waits no longer than this for packets that are still in it.
+const MOMENT: Duration = Duration::from_millis(200);
 /// Threads that close devices at the same time.
 const HANDS: usize = 32;
 
@@ -52,7 +54,7 @@ impl Closing {
 pub struct Leaving(Option<nobody::Receiver<Infallible>>);
 
 impl Leaving {
-    /// Waits until they are gone, but not for ever: those in which packets still wait go when these are out.
+    /// Waits until they are gone, but not for ever, and not for those in which packets wait for longer than a moment.
     pub async fn gone(self) {
         let Some(mut hands) = self.0 else { return };
         // The answer is that nobody is left who could say anything.
@@ -88,7 +90,8 @@ pub fn close(closing: Vec<Closing>, maps: &mut Maps) -> Leaving {
     if closing.is_empty() {
         return Leaving::default();
     }
-    let until = Instant::now() + LEISURE;
+    let start = Instant::now();
+    let until = start + LEISURE;
     let (told, leaving) = nobody::channel(1);
     let mut doors = Vec::with_capacity(closing.len());
     for Closing {
@@ -109,7 +112,7 @@ pub fn close(closing: Vec<Closing>, maps: &mut Maps) -> Leaving {
                 tracing::debug!(%error, "a line was not in its map");
             }
         }
-        let soon = empty.is_none_or(|empty| empty < until);
+        let soon = empty.is_none_or(|empty| empty < start + MOMENT);
         doors.push(Door {
             open,
             link,

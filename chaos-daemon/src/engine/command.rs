@@ -80,7 +80,7 @@ pub(super) enum Command {
     /// Ends all faults; the refusal of new ones is in force before this is sent.
     Halt {
         why: String,
-        reply: Reply<usize>,
+        reply: Reply<(usize, Leaving)>,
     },
     /// Puts a guard list into force.
     Guard {

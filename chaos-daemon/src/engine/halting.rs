@@ -84,7 +84,7 @@ impl Engine {
             self.keep_halt(again, caller.clone(), reason),
             self.ask(HALT_PATIENCE, |reply| Command::Halt { why, reply })
         );
-        let (kept, ended) = (kept?, ended?);
+        let (kept, (ended, leaving)) = (kept?, ended?);
         tracing::warn!(ended, "{message}");
         shared.events.publish(
             EventKind::Halted,
@@ -92,6 +92,7 @@ impl Engine {
             format!("{message}; {ended} faults ended"),
         );
         kept?;
+        leaving.gone().await;
         Ok(shared.halt.state())
     }
 

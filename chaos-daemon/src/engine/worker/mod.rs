@@ -212,7 +212,7 @@ impl<K: Kernel> Worker<K> {
                 let ids = self.faults.active_ids();
                 let over = self.stop(&ids, Reason::Halt, &why);
                 // Whoever pulls the brake hears of it at once; a thousand entries in the log come after it.
-                let _ = reply.send(ids.len());
+                let _ = reply.send((ids.len(), self.kernel.leaving()));
                 self.bury_all(over);
             }
             Command::Guard { list, reply } => {
