@@ -132,6 +132,8 @@ fn update(ws: &Workspace, new: &Groups) -> Result<()> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {NUMBERS}")),
     };
     all.extend(new.clone());
+    // A group that is not measured any more would be counted for ever.
+    all.retain(|name, _| GROUPS.contains(&name.as_str()));
     store(&numbers, &all)?;
     let page = ws.root().join(PAGE);
     let text = fs::read_to_string(&page).with_context(|| format!("cannot read {PAGE}"))?;
