@@ -21,9 +21,6 @@ const PRIORITY: u16 = 1;
 /// A handle that the next start can tell from others'.
 const HANDLE: TcHandle = TcHandle::new(0, 0xc4a0);
 
-/// The parent of a clsact qdisc: `TC_H_CLSACT` of linux/pkt_sched.h.
-const AT_CLSACT: u32 = 0xffff_fff1;
-
 /// A filter of ours.
 pub struct Filter {
     link: SchedClassifierLink,
@@ -234,7 +231,9 @@ fn takes_egress(netns: &Netns, interface: &Interface) -> Result<(), DatapathErro
         why,
     };
     let queues = Queue::all_of(netns)?;
-    let there = |queue: &Queue| queue.ifindex == interface.index && queue.parent == AT_CLSACT;
+    let there = |queue: &Queue| {
+        queue.ifindex == interface.index && wire::TcHandle::from(queue.parent) == wire::TcHandle::CLSACT
+    };
     match queues.into_iter().find(there).map(|queue| queue.kind) {
         Some(kind) if kind != "clsact" => Err(failed(format!(
             "it has a qdisc `{kind}` in that place, which has no filters for what leaves; replace that one by clsact (it \

@@ -4,7 +4,7 @@ use chaos_spec::WarningKind;
 
 use super::error::listing;
 use super::link::{self, Link};
-use super::visitor::Visitor;
+use super::visitor::LISTS;
 use super::{Interface, Netns, Place, TargetError};
 
 /// How strictly to look: a new fault is refused for what a running one has to live with.
@@ -22,8 +22,7 @@ pub(super) type Listed = Vec<(Netns, Vec<Link>)>;
 /// # Errors
 /// One cannot be looked into; for a new fault, one is gone.
 pub(super) fn list(namespaces: Vec<Netns>, strictness: Strictness) -> Result<Listed, TargetError> {
-    static VISITOR: Visitor = Visitor::new();
-    let found = VISITOR.visit(&namespaces, link::list)?;
+    let found = LISTS.visit(&namespaces, link::list)?;
     let mut all = Vec::with_capacity(found.len());
     for (netns, links) in namespaces.into_iter().zip(found) {
         match links {

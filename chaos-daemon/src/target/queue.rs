@@ -6,7 +6,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::TcMessage;
 
 use super::dump::{attribute, dump, text};
-use super::visitor::Visitor;
+use super::visitor::LISTS;
 use super::{Netns, TargetError};
 
 /// Numbers of linux/rtnetlink.h.
@@ -30,8 +30,7 @@ impl Queue {
     /// # Errors
     /// The namespace is gone, or the kernel does not tell.
     pub fn all_of(netns: &Netns) -> Result<Vec<Self>, TargetError> {
-        static VISITOR: Visitor = Visitor::new();
-        let looked = VISITOR.visit(std::slice::from_ref(netns), list)?;
+        let looked = LISTS.visit(std::slice::from_ref(netns), list)?;
         let failed = |source| TargetError::io(format!("list the queues of {}", netns.label), source);
         looked.into_iter().try_fold(Vec::new(), |mut all, queues| {
             all.extend(queues?.map_err(failed)?);

@@ -17,6 +17,9 @@ type Answer = Box<dyn FnOnce()>;
 /// What a look into one namespace came to.
 pub(super) type Looked<T> = Result<io::Result<T>, TargetError>;
 
+/// For lists that a request waits for. Watchers have a visitor of their own, so that nobody stands behind them.
+pub(super) static LISTS: Visitor = Visitor::new();
+
 /// Its thread, which the first look starts.
 pub(super) struct Visitor(Mutex<Option<mpsc::Sender<Job>>>);
 
