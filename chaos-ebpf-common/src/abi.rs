@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;

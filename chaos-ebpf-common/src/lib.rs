@@ -30,3 +30,4 @@ pub mod netem;
 pub mod reorder;
 pub mod reply;
 pub mod rng;
+pub mod way;

@@ -103,7 +103,7 @@ pub static WAITS: Array<Wait> = Array::with_max_entries(waits::RULES, 0);
 pub static SHAPES: Array<Shape> = Array::with_max_entries(waits::SHAPES, 0);
 /// When the last packet leaves of a flow that keeps its order there.
 #[map]
-pub static LAST_DUE: LruHashMap<u64, u64> = LruHashMap::with_max_entries(waits::FLOWS, 0);
+pub static LAST_STAMP: LruHashMap<u64, u64> = LruHashMap::with_max_entries(waits::FLOWS, 0);
 /// The kernel line, by device.
 #[map]
 pub static CABLES: HashMap<LineKey, Cable> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);

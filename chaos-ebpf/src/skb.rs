@@ -410,6 +410,19 @@ impl Skb {
         unsafe { bpf_skb_set_tstamp(self.raw, due, BPF_SKB_TSTAMP_DELIVERY_MONO) == 0 }
     }
 
+    /// Until when it was kept, while it still says so.
+    #[inline(always)]
+    pub fn stamped(self) -> Option<u64> {
+        // SAFETY: as in `field!`. A program that reads the type is told the time as it is.
+        unsafe {
+            let kind = core::ptr::read_volatile(&raw const (*self.raw).tstamp_type);
+            if u32::from(kind) != BPF_SKB_TSTAMP_DELIVERY_MONO {
+                return None;
+            }
+            Some(core::ptr::read_volatile(&raw const (*self.raw).tstamp))
+        }
+    }
+
     /// Has nobody keep it.
     #[inline(always)]
     pub fn unstamp(self) {

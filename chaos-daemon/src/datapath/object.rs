@@ -47,7 +47,7 @@ const SHARED: [&str; 34] = [
     "CABLES",
     "WAITS",
     "SHAPES",
-    "LAST_DUE",
+    "LAST_STAMP",
     "HTTP",
     "DNS",
     "REQUESTS",

@@ -42,4 +42,21 @@ pub struct Cable {
     pub lost: u64,
     /// When the last packet in it leaves, CLOCK_MONOTONIC nanoseconds.
     pub until: u64,
+    /// Unused in the entry of a near end.
+    pub way: Way,
+}
+
+/// How long packets have been on their way lately after they had waited; see [`crate::way`]. Nanoseconds, 0 as long as
+/// there is nothing to go by.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The least of this window.
+    pub least: u64,
+    /// The least of the window before.
+    pub before: u64,
+    /// Packets of this window.
+    pub packets: u64,
+    /// When it began, CLOCK_MONOTONIC.
+    pub since: u64,
 }

@@ -10,21 +10,26 @@ use chaos_ebpf_common::{
     abi::{Cable, Hook, LineKey, Wait, stat, waits},
     delay::{Delay, sample},
     line::{ETH_CUSTOMER, ETH_SERVICE},
+    way::{stamp, times},
 };
 
 use super::{SHOT, STAYS, tally::Tally};
 use crate::{
     atomic::{compare_exchange, fetch_add},
     each::{GO, STOP, each},
-    maps::{CABLES, LAST_DUE, SHAPES, WAITS, count},
+    maps::{CABLES, LAST_STAMP, SHAPES, WAITS, count},
     skb::{Skb, vanish},
     work::{Work, at_hand},
 };
 
 /// Bits of a hash that the queue looks at (`orphan_mask`, which the daemon sets). One half of the numbers is for flows,
-/// the other for packets that keep no order: each in a flow of its own, or it would wait for those before it.
+/// the other for packets that keep no order: each in a flow of its own, or it would wait for those before it. By the bits
+/// above them the far end spreads packets over the processors.
+const NUMBERS: u32 = (1 << 20) - 1;
 const FREE: u32 = 1 << 19;
 const FREE_NUMBERS: u32 = (1 << 17) - 1;
+/// An odd number whose multiples differ in their upper bits.
+const SPREAD: u32 = 0x9e37_79b1;
 /// Error numbers of linux/errno.h: the packet did not get as far as the queue.
 const ENOMEM: i64 = -12;
 const EINVAL: i64 = -22;
@@ -55,17 +60,20 @@ pub fn run(skb: Skb) -> i32 {
         number: 0,
     };
     each(work.notes.count(), one, &mut waiting);
+    // SAFETY: a map value; volatile, because other CPUs write it.
+    let lead = unsafe { core::ptr::read_volatile(&raw const (*cable).way) }.lead(waiting.nanos);
     // SAFETY: a helper without arguments.
-    let mut due = unsafe { bpf_ktime_get_ns() } + waiting.nanos;
-    let hash = if waiting.in_order {
+    let due = unsafe { bpf_ktime_get_ns() } + waiting.nanos;
+    let (stamp, hash) = if waiting.in_order {
         let place = (work.netns_index << 1 | work.hook) as u64;
         let flow = work.flow.number() ^ place << 40;
-        due = behind(flow, due);
-        flow as u32 & (FREE - 1)
+        (behind(flow, due, lead), flow as u32 & !FREE)
     } else {
-        waiting.number as u32 & FREE_NUMBERS | FREE
+        let number = waiting.number as u32;
+        let hash = number.wrapping_mul(SPREAD) & !NUMBERS | number & FREE_NUMBERS | FREE;
+        (stamp(due, lead, 0), hash)
     };
-    enter(skb, cable, due, hash)
+    enter(skb, cable, stamp, hash)
 }
 
 /// Adds what one rule makes of the packet.
@@ -121,44 +129,51 @@ fn drawn(wait: &Wait, tally: &Tally<'_>) -> u64 {
     nanos
 }
 
-/// The same time, or that of the last packet of the flow, if that is later.
+/// The stamp of a packet that goes on at `due`, or right after the last one of its flow, if that is later.
 #[inline(always)]
-fn behind(flow: u64, due: u64) -> u64 {
-    let Some(last) = LAST_DUE.get_ptr_mut(&flow) else {
-        let _ = LAST_DUE.insert(&flow, &due, 0);
-        return due;
+fn behind(flow: u64, due: u64, lead: u64) -> u64 {
+    let Some(last) = LAST_STAMP.get_ptr_mut(&flow) else {
+        let first = stamp(due, lead, 0);
+        let _ = LAST_STAMP.insert(&flow, &first, 0);
+        return first;
     };
-    raise(last, due)
+    let mut tries = 0;
+    loop {
+        // SAFETY: an aligned map value; volatile, because other CPUs write it.
+        let before = unsafe { core::ptr::read_volatile(last) };
+        let stamp = stamp(due, lead, before);
+        tries += 1;
+        // SAFETY: as above.
+        if tries == TRIES || unsafe { compare_exchange(last, before, stamp) } {
+            return stamp;
+        }
+    }
 }
 
-/// Raises a number that is smaller, and gives back what it is then.
+/// Raises a number that is smaller.
 #[inline(always)]
-fn raise(number: *mut u64, to: u64) -> u64 {
+fn raise(number: *mut u64, to: u64) {
     let mut tries = 0;
     while tries < TRIES {
         // SAFETY: an aligned map value; volatile, because other CPUs write it.
         let before = unsafe { core::ptr::read_volatile(number) };
-        if before >= to {
-            return before;
-        }
         // SAFETY: as above.
-        if unsafe { compare_exchange(number, before, to) } {
-            return to;
+        if before >= to || unsafe { compare_exchange(number, before, to) } {
+            return;
         }
         tries += 1;
     }
-    to
 }
 
 /// Sends the packet into the cable.
 #[inline(always)]
-fn enter(skb: Skb, cable: *mut Cable, due: u64, hash: u32) -> i32 {
+fn enter(skb: Skb, cable: *mut Cable, stamp: u64, hash: u32) -> i32 {
     let Some(work) = at_hand() else { return STAYS };
     let leaving = work.hook == Hook::Egress as u32;
     let mark = skb.user_mark();
     let kind = if leaving { ETH_CUSTOMER } else { ETH_SERVICE };
     // Before the tag, under which the kernel would not know what it stamps.
-    if !skb.stamp(due) {
+    if !skb.stamp(stamp) {
         count(stat::HELPER_FAILED);
         return STAYS;
     }
@@ -179,7 +194,7 @@ fn enter(skb: Skb, cable: *mut Cable, due: u64, hash: u32) -> i32 {
             &raw mut (*cable).until,
         )
     };
-    raise(until, due);
+    raise(until, times(stamp).1);
     match skb.copy_to(near) {
         0 => {}
         ENOMEM | EINVAL => {

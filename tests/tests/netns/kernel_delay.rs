@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chaos_tests::{
-    Device, FaultFile, Process, Snapshot, View, eventually, is_emulated, monotonic_nanos, need, require_fq,
-    require_tcx, vlan,
+    Device, FaultFile, Process, Snapshot, View, eventually, is_emulated, monotonic_nanos, need, oneway,
+    require_fq, require_tcx, vlan,
 };
 use serde_json::{Value, json};
 
@@ -170,6 +170,31 @@ fn stream(bed: &Bed, direction: &str, to: SocketAddr) {
     let mut warnings = view.warnings();
     warnings.retain(|kind| *kind != "ClsactFallback");
     assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+/// What the line itself takes is measured, and taken off the waits that follow: never so much that one is too short.
+#[test]
+fn none_is_early_whatever_came_before_it() {
+    need!(require_fq());
+    const LATENCY: f64 = 10.0;
+    let bed = Bed::new();
+    bed.ctl
+        .apply(&[bed.on_client("late", delay("10ms")).traffic(udp(7000))]);
+    assert_eq!(ways(&bed.ctl.fault("late")), ["kernel"]);
+    // Alone, in a crowd, and alone again.
+    for (count, pace) in [(200, 5_000), (4_000, 50), (200, 5_000), (4_000, 0), (200, 5_000)] {
+        let late = oneway::run(&bed.net, count, Duration::from_micros(pace)).delays(0.0);
+        let told = format!(
+            "{count} each {pace} µs: least {:.4}, median {:.4}",
+            quantile(&late, 0.0),
+            quantile(&late, 0.5)
+        );
+        println!("{told}");
+        assert_eq!(late.len(), count, "{told}");
+        assert!(quantile(&late, 0.0) >= LATENCY, "{told}");
+    }
+    assert_eq!(lost(&bed), 0);
+    bed.delete("late");
 }
 
 #[test]
