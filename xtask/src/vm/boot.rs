@@ -11,15 +11,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::console::{Line, classify};
+use super::console::{Line, PANIC, classify};
 use crate::process::find_program;
 use crate::setup::{Emulator, Kernel};
 
 /// From power-on to the first line of init.
 const START: Duration = Duration::from_secs(30);
-/// The guest ends a test by itself after this many seconds; one that does not hangs as a whole.
-const TEST_SECONDS: u64 = 240;
-const TEST_GRACE: Duration = Duration::from_secs(30);
+/// A guest that does not end a test by itself in time hangs as a whole.
+const GRACE: Duration = Duration::from_secs(30);
 /// Between two tests.
 const BETWEEN: Duration = Duration::from_secs(30);
 /// All that the emulation has, but page tables of five levels and copying by string instructions: with those it
@@ -38,6 +37,8 @@ pub(super) struct Machine<'a> {
     pub(super) initrd: &'a Path,
     /// Folder of job disk and console log.
     pub(super) dir: &'a Path,
+    /// The guest ends a test by itself after so long.
+    pub(super) limit: Duration,
 }
 
 /// A test that came to its end.
@@ -64,7 +65,7 @@ impl Machine<'_> {
     /// Boots, runs `tests`, and calls `seen` for each as it ends.
     pub(super) fn run(&self, tests: &[String], mut seen: impl FnMut(&Ended)) -> Result<Report> {
         let job = self.dir.join("job");
-        fs::write(&job, job_text(self.program, tests))
+        fs::write(&job, job_text(self.program, self.limit, tests))
             .with_context(|| format!("cannot write {}", job.display()))?;
         let log_path = self.dir.join(format!("console-{}.log", self.kernel.release()));
         let log = File::options().create(true).append(true).open(&log_path);
@@ -86,7 +87,7 @@ impl Machine<'_> {
             }
         });
 
-        let mut watch = Watch::new();
+        let mut watch = Watch::new(self.limit);
         loop {
             match lines.recv_timeout(watch.patience()) {
                 Ok(line) => {
@@ -192,8 +193,8 @@ fn tsc_khz(cpuinfo: &str) -> Option<u64> {
     Some((bogomips * 500.0).round() as u64)
 }
 
-fn job_text(program: &str, tests: &[String]) -> Vec<u8> {
-    let mut text = format!("limit {TEST_SECONDS}\nprogram {program}\n");
+fn job_text(program: &str, limit: Duration, tests: &[String]) -> Vec<u8> {
+    let mut text = format!("limit {}\nprogram {program}\n", limit.as_secs());
     for test in tests {
         text += &format!("test {test}\n");
     }
@@ -204,6 +205,7 @@ fn job_text(program: &str, tests: &[String]) -> Vec<u8> {
 
 /// Follows the console.
 struct Watch {
+    limit: Duration,
     report: Report,
     started: Instant,
     output: Vec<String>,
@@ -217,12 +219,15 @@ enum State {
     Starting,
     Idle,
     Testing,
+    /// It has said that it will go on no more; as a rule it ends then.
+    Panicked,
     Done,
 }
 
 impl Watch {
-    fn new() -> Self {
+    fn new(limit: Duration) -> Self {
         Self {
+            limit,
             report: Report::default(),
             started: Instant::now(),
             output: Vec::new(),
@@ -236,7 +241,8 @@ impl Watch {
         let whole = match self.state {
             State::Starting => START,
             State::Idle | State::Done => BETWEEN,
-            State::Testing => Duration::from_secs(TEST_SECONDS) + TEST_GRACE,
+            State::Testing => self.limit + GRACE,
+            State::Panicked => GRACE,
         };
         whole.saturating_sub(self.started.elapsed())
     }
@@ -270,6 +276,9 @@ impl Watch {
             }
             Line::Done => self.turn(State::Done),
             Line::Broken(why) | Line::Oops(why) => {
+                if why.contains(PANIC) {
+                    self.turn(State::Panicked);
+                }
                 self.oops.get_or_insert_with(|| why.to_owned());
             }
             Line::Other => {}
@@ -290,7 +299,7 @@ mod tests {
     use super::*;
 
     fn watch(lines: &[&str]) -> Watch {
-        let mut watch = Watch::new();
+        let mut watch = Watch::new(Duration::from_secs(240));
         for line in lines {
             watch.read(line);
         }
@@ -330,8 +339,24 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_for_a_kernel_that_has_panicked() {
+        let limit = Duration::from_mins(30);
+        let mut watch = Watch::new(limit);
+        for line in [
+            "@vm up 6.12.0",
+            "@vm begin bandwidth",
+            "[  3.0] kernel BUG at net/core/skbuff.c:2612!",
+        ] {
+            watch.read(line);
+        }
+        assert!(watch.patience() > limit);
+        watch.read("[  3.1] Kernel panic - not syncing: Fatal exception in interrupt");
+        assert!(watch.patience() <= GRACE);
+    }
+
+    #[test]
     fn the_job_fills_whole_sectors() {
-        let job = job_text("netns", &["a::b".to_owned()]);
+        let job = job_text("netns", Duration::from_secs(240), &["a::b".to_owned()]);
         assert_eq!(job.len() % 512, 0);
         assert!(job.starts_with(b"limit 240\nprogram netns\ntest a::b\n\0"));
     }

@@ -18,11 +18,14 @@ pub(super) enum Line<'a> {
     Other,
 }
 
+/// What a kernel says last.
+pub(super) const PANIC: &str = "Kernel panic";
+
 /// What a kernel says when it cannot be trusted any more.
 const OOPSES: [&str; 8] = [
     "BUG: ",
     "Oops: ",
-    "Kernel panic",
+    PANIC,
     "general protection fault",
     "kernel BUG at",
     "unable to handle",

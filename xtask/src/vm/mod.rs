@@ -13,6 +13,7 @@ mod session;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum as _;
@@ -24,6 +25,11 @@ use crate::process::{find_program, note, step};
 use crate::setup::{self, Emulator, Kernel, Purpose, Series};
 use crate::test::{LayerOutcome, table_of};
 use crate::workspace::Workspace;
+
+/// How long a test may take in the guest.
+const TEST_LIMIT: Duration = Duration::from_mins(4);
+/// How long a group of measurements may take there.
+const GROUP_LIMIT: Duration = Duration::from_mins(30);
 
 /// Run the end-to-end tests on Debian's kernels, in an emulated machine.
 #[derive(Debug, clap::Args)]
@@ -105,7 +111,10 @@ pub(crate) fn test(
     let mut outcomes = Vec::new();
     for (series, kernel) in &stand.kernels {
         step(format_args!("kernel {}: {} tests", kernel.release(), tests.len()));
-        outcomes.push((*series, session::run(&stand.machine(kernel)?, &tests)?));
+        outcomes.push((
+            *series,
+            session::run(&stand.machine(kernel, TEST_LIMIT)?, &tests)?,
+        ));
     }
     Ok(outcomes)
 }
@@ -120,7 +129,7 @@ pub(crate) fn measure(
     let stand = Stand::build(ws, &[kernel], program)?;
     let (_, kernel) = stand.kernels.first().context("no kernel was set up")?;
     step(format_args!("kernel {}: {}", kernel.release(), groups.join(", ")));
-    let report = stand.machine(kernel)?.run(groups, |ended| {
+    let report = stand.machine(kernel, GROUP_LIMIT)?.run(groups, |ended| {
         for line in &ended.output {
             println!("{line}");
         }
@@ -130,6 +139,13 @@ pub(crate) fn measure(
         note(format_args!(
             "the guest died during {during}: {why}; what it had measured is kept"
         ));
+    }
+    let late = report
+        .ended
+        .iter()
+        .filter(|ended| ended.code == session::NOT_IN_TIME);
+    for group in late.map(|ended| &ended.test) {
+        note(format_args!("{group} was not at its end after {GROUP_LIMIT:?}"));
     }
     let broke: Vec<String> = groups
         .iter()
@@ -210,7 +226,7 @@ impl Stand {
     }
 
     /// The guest of a kernel. One at a time: they share their first file system.
-    fn machine<'a>(&'a self, kernel: &'a Kernel) -> Result<Machine<'a>> {
+    fn machine<'a>(&'a self, kernel: &'a Kernel, limit: Duration) -> Result<Machine<'a>> {
         initrd::write(&self.initrd, &self.emulator, kernel)?;
         let log = self.dir.join(format!("console-{}.log", kernel.release()));
         fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
@@ -221,6 +237,7 @@ impl Stand {
             disk: &self.disk,
             initrd: &self.initrd,
             dir: &self.dir,
+            limit,
         })
     }
 }

@@ -13,6 +13,8 @@ use crate::test::{Tally, parse_skip};
 const TESTS_PER_BOOT: usize = 6;
 /// A guest that dies before its first test, this many times in a row, will not start at all.
 const DEAD_STARTS: usize = 3;
+/// What a shell says of a program that was killed.
+pub(super) const NOT_IN_TIME: i32 = 137;
 
 /// What one kernel's tests came to.
 #[derive(Debug, Default)]
@@ -68,7 +70,7 @@ fn print(release: &str, ended: &Ended) {
     let verdict = match (ended.code, skip_of(ended)) {
         (0, Some((_, reason))) => format!("skipped: {reason}"),
         (0, None) => "ok".to_owned(),
-        (137, _) => "FAILED: not at its end in time".to_owned(),
+        (NOT_IN_TIME, _) => "FAILED: not at its end in time".to_owned(),
         (code, _) => format!("FAILED ({code})"),
     };
     println!(
