@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
+use chaos_ebpf_common::rng::mix;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
@@ -49,6 +50,25 @@ impl Run {
 
 /// Sends `count` datagrams, one each `pace`.
 pub fn run(net: &Pair, count: usize, pace: Duration) -> Run {
+    let steps = (0..).map(|number| pace * number);
+    send(net, &steps.take(count).collect::<Vec<_>>())
+}
+
+/// Sends `count` datagrams at the moments of a Poisson process, `pace` apart on average. At a regular pace what a delay lets
+/// go may meet the next datagram's sending each time, or never (RFC 2330, section 11.1).
+pub fn run_at_random(net: &Pair, count: usize, pace: Duration) -> Run {
+    let mut at = Duration::ZERO;
+    let steps = (1..).map(|number: u64| {
+        let share = (mix(number) >> 11) as f64 / (1_u64 << 53) as f64;
+        at += pace.mul_f64(-(1.0 - share).ln());
+        at
+    });
+    send(net, &steps.take(count).collect::<Vec<_>>())
+}
+
+/// Sends a datagram at each of these moments after the start.
+fn send(net: &Pair, moments: &[Duration]) -> Run {
+    let count = moments.len();
     let to = net.server.at(PORT);
     let receiver = net.server.netns.enter(|| {
         let socket = UdpSocket::bind(to).expect("a free port");
@@ -66,8 +86,8 @@ pub fn run(net: &Pair, count: usize, pace: Duration) -> Run {
         let received = scope.spawn(|| receive(&receiver, count));
         let mut sent = Vec::with_capacity(count);
         let start = Instant::now();
-        for number in 0..count {
-            let due = start + pace * u32::try_from(number).expect("a small number");
+        for (number, moment) in moments.iter().enumerate() {
+            let due = start + *moment;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             sent.push(nanos(
                 clock_gettime(ClockId::CLOCK_REALTIME).expect("there is a clock"),

@@ -14,7 +14,11 @@ pub(crate) fn measure(run: &mut Run) -> Result<(), Skip> {
     for (line, count) in [("kernel", 1), ("kernel", 8), ("user", 1), ("user", 8)] {
         let bed = Bed::with(&["--line", line]);
         let parallel = count.to_string();
-        // A veth has a queue for each CPU that sends: a sender that moves overtakes itself, with or without a daemon.
+        // A veth swaps what two processors send for one socket, with or without a daemon: what is swapped here, a line has
+        // swapped.
+        for end in [&bed.net.client, &bed.net.server] {
+            end.device.steer();
+        }
         let words = ["-C", "cubic", "-P", &parallel, "-A", "0"];
         let mut ours: Vec<Stream> = Vec::new();
         let mut theirs: Vec<Stream> = Vec::new();
