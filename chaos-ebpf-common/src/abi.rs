@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;
@@ -462,8 +462,10 @@ pub mod stat {
     pub const LEASE_OVER: u32 = 4;
     /// A helper refused (clone, tail change, redirect): the packet passed.
     pub const HELPER_FAILED: u32 = 5;
+    /// Super-packets that their sockets kept, told that the entrance of their line was full.
+    pub const ENTRANCE_FULL: u32 = 6;
     /// Number of slots.
-    pub const SLOTS: u32 = 6;
+    pub const SLOTS: u32 = 7;
 }
 
 /// Value of the socket storage `TAGS`: who opened a socket. Accepted sockets inherit their listener's.
@@ -476,52 +478,6 @@ pub struct Tag {
     pub _pad: u32,
     /// cgroup ids from the root (level 0) downwards; 0 past the leaf.
     pub cgroups: [u64; CGROUP_LEVELS],
-}
-
-/// Key of the `LINES` hash: a device of a target namespace, or the entrance of its line.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct LineKey {
-    /// Index into `NETNS`.
-    pub netns: u32,
-    /// Index of the device.
-    pub ifindex: u32,
-}
-
-/// Value of the `LINES` hash: where the line of a device begins, or the device that a line belongs to.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Line {
-    /// Of a device: cookie of the socket through which packets come back and leave by it.
-    pub cookie: u64,
-    /// Index of the entrance, or of the device.
-    pub ifindex: u32,
-    /// Always 0.
-    pub _pad: u32,
-}
-
-/// What stands before a frame on its way into the line.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LineNote {
-    /// [`crate::line::MAGIC`].
-    pub magic: u32,
-    /// [`Hook`] the packet was at.
-    pub hook: u8,
-    /// Used entries of `rules`.
-    pub count: u8,
-    /// VLAN tags that were taken off (0 to [`VLAN_TAGS`]); with [`SERVICE_TAG`] shifted by `i`, tag `i` is of IEEE 802.1ad.
-    /// And [`HELD_BACK`].
-    pub tags: u16,
-    /// CLOCK_MONOTONIC nanoseconds at the hook.
-    pub time: u64,
-    /// Its mark.
-    pub mark: u32,
-    /// The tags' control information, host byte order, outermost first. The kernel keeps a tag beside the frame, and
-    /// would put it back behind the twelfth byte of whatever the frame has become.
-    pub vlans: [u16; VLAN_TAGS],
-    /// Slots of the rules that act on it, in their order, each perhaps with [`FOLLOWS`].
-    pub rules: [u32; LINE_RULES],
 }
 
 /// Ring buffer record: a target opened a socket in a namespace that has no programs yet.
@@ -590,7 +546,9 @@ pub const fn trie_bits(bits: u32) -> u32 {
 
 mod application;
 mod layout;
+mod line;
 mod waiting;
 
 pub use application::*;
+pub use line::{Entrance, Line, LineKey, LineNote};
 pub use waiting::*;

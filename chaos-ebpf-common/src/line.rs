@@ -1,11 +1,20 @@
 //! What the hook tells the line of a packet: a fixed number of bytes before its frame.
 
 use crate::abi::{
-    FOLLOWS, HELD_BACK, Hook, LINE_RULES, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, flags, protocol,
+    Entrance, FOLLOWS, HELD_BACK, Hook, LINE_RULES, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, flags, protocol,
 };
 
 /// First word of a note; a frame without it did not come from a hook.
 pub const MAGIC: u32 = 0xc4a0_5e11;
+/// Frames that may wait to be read at an entrance.
+pub const BACKLOG: u32 = 16_384;
+/// Frames of sockets that could keep them which may wait there. No more, because a long queue is a delay that nobody asked
+/// for, and no less, because the line's thread has to wait for a processor at times. What is left is for packets that nobody
+/// could keep, and for what other processors send meanwhile.
+pub const FULL: u64 = BACKLOG as u64 / 4;
+/// Devices that can have a line.
+pub const ENTRANCES: u32 = 2048;
+
 /// Bytes before the frame.
 pub const NOTE_LEN: usize = size_of::<LineNote>();
 
@@ -44,6 +53,20 @@ pub fn takes(rule: &Rule, protocol: u8, wire_packets: u32) -> bool {
         || rule.flags & flags::LINE_BULK != 0 && (protocol == protocol::TCP || wire_packets > 1)
 }
 
+impl Entrance {
+    /// Whether sockets are to keep what they would send.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.sent.wrapping_sub(self.read) >= FULL
+    }
+
+    /// Frames that a packet becomes.
+    #[inline(always)]
+    pub fn frames(&self, wire_packets: u32) -> u64 {
+        if self.whole != 0 { 1 } else { wire_packets as u64 }
+    }
+}
+
 impl LineNote {
     /// Reads the note that stands before a frame; `None` when there is none.
     pub fn read(bytes: &[u8]) -> Option<Self> {
@@ -57,9 +80,10 @@ impl LineNote {
             count: bytes[5],
             tags: half(6),
             time: long(8),
-            mark: word(16),
-            vlans: core::array::from_fn(|i| half(20 + 2 * i)),
-            rules: core::array::from_fn(|i| word(24 + 4 * i)),
+            ticket: long(16),
+            mark: word(24),
+            vlans: core::array::from_fn(|i| half(28 + 2 * i)),
+            rules: core::array::from_fn(|i| word(32 + 4 * i)),
         };
         let sound = note.magic == MAGIC
             && usize::from(note.count) <= LINE_RULES
@@ -117,19 +141,47 @@ mod tests {
     }
 
     #[test]
+    fn an_entrance_is_full_by_what_was_not_read_wherever_the_count_began() {
+        for (sent, read, full) in [
+            (0, 0, false),
+            (FULL - 1, 0, false),
+            (FULL, 0, true),
+            (FULL - 2, u64::MAX, false),
+            (FULL - 1, u64::MAX, true),
+        ] {
+            let entrance = Entrance {
+                sent,
+                read,
+                ..Entrance::default()
+            };
+            assert_eq!(entrance.is_full(), full, "{sent} {read}");
+        }
+        let whole = Entrance {
+            whole: 1,
+            ..Entrance::default()
+        };
+        assert_eq!((Entrance::default().frames(44), whole.frames(44)), (44, 1));
+    }
+
+    #[test]
     fn a_note_is_read_as_it_lies_in_memory() {
         let mut bytes = [0u8; NOTE_LEN];
         bytes[..4].copy_from_slice(&MAGIC.to_ne_bytes());
         (bytes[4], bytes[5]) = (1, 2);
         bytes[6..8].copy_from_slice(&(SERVICE_TAG | 2).to_ne_bytes());
         bytes[8..16].copy_from_slice(&0x0102_0304_0506_0708u64.to_ne_bytes());
-        bytes[16..20].copy_from_slice(&9u32.to_ne_bytes());
-        bytes[20..22].copy_from_slice(&5u16.to_ne_bytes());
-        bytes[22..24].copy_from_slice(&6u16.to_ne_bytes());
-        bytes[24..28].copy_from_slice(&77u32.to_ne_bytes());
-        bytes[28..32].copy_from_slice(&78u32.to_ne_bytes());
+        bytes[16..24].copy_from_slice(&0x1112_1314_1516_1718u64.to_ne_bytes());
+        bytes[24..28].copy_from_slice(&9u32.to_ne_bytes());
+        bytes[28..30].copy_from_slice(&5u16.to_ne_bytes());
+        bytes[30..32].copy_from_slice(&6u16.to_ne_bytes());
+        bytes[32..36].copy_from_slice(&77u32.to_ne_bytes());
+        bytes[36..40].copy_from_slice(&78u32.to_ne_bytes());
         let note = LineNote::read(&bytes).unwrap();
-        assert_eq!((note.hook, note.time, note.mark), (1, 0x0102_0304_0506_0708, 9));
+        assert_eq!((note.hook, note.mark), (1, 9));
+        assert_eq!(
+            (note.time, note.ticket),
+            (0x0102_0304_0506_0708, 0x1112_1314_1516_1718)
+        );
         assert_eq!(note.slots(), [77, 78]);
         assert!(note.tags().eq([(ETH_SERVICE, 5), (ETH_CUSTOMER, 6)]));
         for (at, wrong) in [(0, 1u8), (4, 2), (5, LINE_RULES as u8 + 1), (6, 3)] {

@@ -9,14 +9,15 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use chaos_ebpf_common::abi::{
-    AddressKey, BudgetedFlow, Cable, Cell, CellKey, Counters, Daemon, Dns, FlowKey, FragmentKey, Front, Http,
-    Line, LineKey, MAX_FLOWS, NETNS_MAX, Netns, RequestKey, RequestMemory, Rule, Scope, ScopeKey, State, Tag,
-    Wait, applications, control, stat, waits,
+    AddressKey, BudgetedFlow, Cable, Cell, CellKey, Counters, Daemon, Dns, Entrance, FlowKey, FragmentKey,
+    Front, Http, Line, LineKey, MAX_FLOWS, NETNS_MAX, Netns, RequestKey, RequestMemory, Rule, Scope,
+    ScopeKey, State, Tag, Wait, applications, control, stat, waits,
 };
 use chaos_ebpf_common::cut::PIECE_ROOM;
 use chaos_ebpf_common::delay::Shape;
 use chaos_ebpf_common::front::{CELL_PLACES, Known, Placed, SCOPE_PLACES, read};
 use chaos_ebpf_common::guard::PORT_SLOTS;
+use chaos_ebpf_common::line;
 use core::ffi::c_void;
 
 use crate::{application::Buffer, work::Desk};
@@ -95,6 +96,9 @@ pub static NEWCOMERS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 /// Lines, by device.
 #[map]
 pub static LINES: HashMap<LineKey, Line> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+/// How full their entrances are.
+#[map]
+pub static ENTRANCES: Array<Entrance> = Array::with_max_entries(line::ENTRANCES, BPF_F_MMAPABLE);
 /// How long packets wait on the kernel line, by rule.
 #[map]
 pub static WAITS: Array<Wait> = Array::with_max_entries(waits::RULES, 0);

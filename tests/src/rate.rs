@@ -90,12 +90,21 @@ pub fn line_cpu(daemon: &Daemon) -> u64 {
 
 /// Packets that lines have lost so far, by the daemon's metrics.
 pub fn lost_by_lines(daemon: &Daemon) -> u64 {
+    counted(daemon, "line_lost")
+}
+
+/// Packets that their sockets kept so far, because the entrance of their line was full.
+pub fn kept_by_sockets(daemon: &Daemon) -> u64 {
+    counted(daemon, "entrance_full")
+}
+
+fn counted(daemon: &Daemon, what: &str) -> u64 {
     let answer = crate::Api::of(daemon).send("GET", "/metrics", "");
-    let lost = answer
+    let number = answer
         .body
         .lines()
-        .find(|line| !line.starts_with('#') && line.contains("line_lost"))
+        .find(|line| !line.starts_with('#') && line.contains(what))
         .and_then(|line| line.rsplit(' ').next())
         .and_then(|number| number.parse::<f64>().ok());
-    lost.unwrap_or_else(|| panic!("no line_lost in the metrics: {}", answer.body)) as u64
+    number.unwrap_or_else(|| panic!("no {what} in the metrics: {}", answer.body)) as u64
 }

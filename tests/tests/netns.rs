@@ -89,6 +89,8 @@ mod kernel_delay;
 mod kernel_line;
 #[path = "netns/line.rs"]
 mod line;
+#[path = "netns/line_full.rs"]
+mod line_full;
 #[path = "netns/line_paths.rs"]
 mod line_paths;
 #[path = "netns/line_rate.rs"]

@@ -378,6 +378,7 @@ impl Datapath {
             ("crowded", stat::CROWDED),
             ("lease_over", stat::LEASE_OVER),
             ("helper_failed", stat::HELPER_FAILED),
+            ("entrance_full", stat::ENTRANCE_FULL),
         ];
         let lost = self
             .spaces

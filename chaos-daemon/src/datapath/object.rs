@@ -14,14 +14,14 @@ use chaos_ebpf_common::abi::{
 };
 use chaos_ebpf_common::delay::Shape;
 
-use super::{DatapathError, exit::this_process, ledger::Ledger};
+use super::{DatapathError, exit::this_process, ledger::Ledger, line::Entrances};
 use crate::sys::{bpf, bpffs::Bpffs, shared::Words};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
 
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
-const SHARED: [&str; 34] = [
+const SHARED: [&str; 35] = [
     "CONTROL",
     "NETNS",
     "SCOPES",
@@ -44,6 +44,7 @@ const SHARED: [&str; 34] = [
     "NEWCOMERS",
     "KNOWN_NETNS",
     "LINES",
+    "ENTRANCES",
     "CABLES",
     "WAITS",
     "SHAPES",
@@ -82,6 +83,7 @@ pub struct Maps {
     pub newcomers: RingBuf<MapData>,
     pub known_netns: HashMap<MapData, u64, u32>,
     pub lines: HashMap<MapData, LineKey, Line>,
+    pub entrances: Arc<Entrances>,
     pub cables: HashMap<MapData, LineKey, Cable>,
     pub waits: Array<MapData, Wait>,
     pub shapes: Array<MapData, Shape>,
@@ -329,15 +331,15 @@ impl Maps {
         }
         let words = |map: Option<&Map>, name: &'static str, count: u32| match map {
             Some(Map::Array(map)) => Words::map(map.fd(), count)
-                .map(Arc::new)
                 .map_err(|e| DatapathError::system(format!("map {name} into memory"), e)),
             _ => Err(DatapathError::map(name, "not in the object")),
         };
         let control = words(ebpf.map("CONTROL"), "CONTROL", control::WORDS)?;
         let state_words = words(ebpf.map("STATES"), "STATES", sizes.rules * 2)?;
         let spent_words = words(ebpf.map("SPENT"), "SPENT", sizes.faults)?;
+        let entrances = words(ebpf.map("ENTRANCES"), "ENTRANCES", Entrances::words())?;
         Ok(Self {
-            control,
+            control: Arc::new(control),
             netns: take!("NETNS"),
             scopes: take!("SCOPES"),
             cells: take!("CELLS"),
@@ -358,14 +360,15 @@ impl Maps {
             newcomers: take!("NEWCOMERS"),
             known_netns: take!("KNOWN_NETNS"),
             lines: take!("LINES"),
+            entrances: Arc::new(Entrances::new(entrances)),
             cables: take!("CABLES"),
             waits: take!("WAITS"),
             shapes: take!("SHAPES"),
             http: take!("HTTP"),
             dns: take!("DNS"),
             programs: take!("PROGRAMS"),
-            state_words,
-            spent_words,
+            state_words: Arc::new(state_words),
+            spent_words: Arc::new(spent_words),
             tags: take!("TAGS"),
         })
     }

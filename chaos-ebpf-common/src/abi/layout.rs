@@ -20,7 +20,8 @@ const _: () = {
     assert!(size_of::<Newcomer>() == 16);
     assert!(size_of::<LineKey>() == 8);
     assert!(size_of::<Line>() == 16);
-    assert!(size_of::<LineNote>() == 64);
+    assert!(size_of::<Entrance>() == 32);
+    assert!(size_of::<LineNote>() == 72);
     assert!(size_of::<FragmentKey>() == 40);
     assert!(size_of::<FlowKey>() == 40);
     assert!(size_of::<AddressKey>() == 20);

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use chaos_ebpf_common::{
     abi::{
         FOLLOWS, HELD_BACK, Hook, LINE_RULES, Line, LineKey, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, fault,
-        flags, stat,
+        flags, protocol, stat,
     },
     line::{ETH_SERVICE, GATE, GATE_MAJOR, MAGIC, NOTE_LEN, gate_class},
 };
@@ -16,7 +16,8 @@ use core::cell::Cell;
 
 use super::{SHOT, STAYS, Treated};
 use crate::{
-    maps::{LINES, NETNS_INDEX, RULES, SPENT, count},
+    atomic::fetch_add,
+    maps::{ENTRANCES, LINES, NETNS_INDEX, RULES, SPENT, count},
     skb::{Mark, Skb, vanish},
     work::{Work, outer},
 };
@@ -140,14 +141,26 @@ pub fn send(treated: &Treated<'_>) -> i32 {
             return skb.hand_to(gate.ifindex);
         }
     }
-    enter(skb, netns, treated.hook, notes, 0)
+    let kept = if could_keep(treated) {
+        treated.work.wire_packets
+    } else {
+        0
+    };
+    enter(skb, netns, treated.hook, notes, 0, kept)
 }
 
 /// The copy of a packet that waits at the gate: its notes are those of the packet.
 #[inline(never)]
 pub fn enter_copy(skb: Skb) -> i32 {
     match outer() {
-        Some(work) => enter(skb, work.netns_index, Hook::Egress as u32, &work.notes, HELD_BACK),
+        Some(work) => enter(
+            skb,
+            work.netns_index,
+            Hook::Egress as u32,
+            &work.notes,
+            HELD_BACK,
+            0,
+        ),
         None => STAYS,
     }
 }
@@ -159,11 +172,40 @@ pub fn enter_piece(skb: Skb, work: &Work, notes: &Notes) -> i32 {
         work.notes.be(notes);
         return WAIT;
     }
-    enter(skb, NETNS_INDEX.load(), Hook::Egress as u32, notes, 0)
+    enter(skb, NETNS_INDEX.load(), Hook::Egress as u32, notes, 0, 0)
 }
 
+/// Whether whoever sends the packet keeps it, and sends it later, when told that a queue is full: TCP does, with what is
+/// more than an acknowledgement.
 #[inline(always)]
-fn enter(skb: Skb, netns: u32, hook: u32, notes: &Notes, held: u16) -> i32 {
+fn could_keep(treated: &Treated<'_>) -> bool {
+    /// The longest header.
+    const HEADER: u32 = 60;
+    treated.leaving()
+        && treated.work.flow.protocol == protocol::TCP
+        && treated.skb.len() > treated.packet().l4 + HEADER
+        && !treated.skb.socket().is_null()
+}
+
+/// The ticket of as many wire packets that could be kept; `None` when they have to be.
+#[inline(always)]
+fn ticket(line: &Line, wire_packets: u32) -> Option<u64> {
+    let Some(entrance) = ENTRANCES.get_ptr_mut(line.entrance) else {
+        return Some(0);
+    };
+    // SAFETY: a map value; volatile, because other CPUs and userspace write it.
+    let now = unsafe { core::ptr::read_volatile(entrance) };
+    if now.is_full() {
+        return None;
+    }
+    let frames = now.frames(wire_packets);
+    // SAFETY: an aligned map value.
+    Some(unsafe { fetch_add(&raw mut (*entrance).sent, frames) } + frames)
+}
+
+/// Sends a packet in. `kept`: its wire packets, if whoever sends it could keep it.
+#[inline(always)]
+fn enter(skb: Skb, netns: u32, hook: u32, notes: &Notes, held: u16, kept: u32) -> i32 {
     // A packet that was begun to be changed is of no use to anybody any more.
     let failed = |changed: bool| {
         count(stat::HELPER_FAILED);
@@ -176,6 +218,16 @@ fn enter(skb: Skb, netns: u32, hook: u32, notes: &Notes, held: u16) -> i32 {
     let Some(line) = of_device(netns, skb.ifindex()) else {
         return failed(false);
     };
+    let mut ticket = 0;
+    if kept != 0 {
+        match self::ticket(line, kept) {
+            Some(taken) => ticket = taken,
+            None => {
+                count(stat::ENTRANCE_FULL);
+                return SHOT;
+            }
+        }
+    }
     let mut tags = 0;
     let mut vlans = [0; VLAN_TAGS];
     let mut i = 0;
@@ -198,6 +250,7 @@ fn enter(skb: Skb, netns: u32, hook: u32, notes: &Notes, held: u16) -> i32 {
         tags: tags | held,
         // SAFETY: a helper without arguments.
         time: unsafe { bpf_ktime_get_ns() },
+        ticket,
         mark: skb.user_mark(),
         vlans,
         rules: [

@@ -6,6 +6,7 @@
 //! All of it hangs on descriptors of this process: whatever ends the process ends the line.
 
 mod counters;
+mod entrance;
 mod frame;
 mod gate;
 mod htb;
@@ -29,11 +30,12 @@ use std::{
 
 use chaos_ebpf_common::{
     abi::{Line as LineEntry, LineKey},
-    line::{GATE, gate_class},
+    line::{BACKLOG, GATE, gate_class},
 };
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 pub use counters::LineCounters;
+pub use entrance::Entrances;
 pub use rules::{Ended, LineRule};
 
 use self::{
@@ -50,8 +52,6 @@ use crate::{
 
 /// The largest that a TAP takes: frames are as long as their devices make them.
 const MTU: u32 = 65_521;
-/// Frames that may wait to be read.
-const BACKLOG: u32 = 16_384;
 /// How long the threads may take to carry out an order. They are asked in the course of every end, so not for long.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -159,11 +159,12 @@ impl Line {
             Ok::<_, io::Error>((tap, sender, link))
         })?;
         let (tap, sender, link) = opened.map_err(refused)?;
+        let open = maps.entrances.open()?;
         let (entrance, name) = (tap.ifindex(), tap.name().to_owned());
         let there = LineEntry {
             cookie: sender.cookie(),
             ifindex: entrance,
-            _pad: 0,
+            entrance: open.place(),
         };
         let back = LineEntry {
             ifindex: interface.index,
@@ -182,6 +183,7 @@ impl Line {
             ifindex: interface.index,
             tap,
             sender,
+            entrance: open,
         });
         self.devices.insert(
             interface.index,

@@ -101,6 +101,11 @@ impl Queue {
         self.flows.get(&flow).map(|flow| flow.last)
     }
 
+    /// Whether there will soon be no room.
+    pub fn is_filling(&self) -> bool {
+        self.count > MOST_PACKETS / 8 * 7 || self.bytes > MOST_BYTES / 8 * 7
+    }
+
     /// Lets a packet wait; `false` when there is no room.
     pub fn push(&mut self, held: Held) -> bool {
         if self.count >= MOST_PACKETS || self.bytes + held.bytes.len() > MOST_BYTES {
@@ -256,6 +261,7 @@ mod tests {
         for _ in 0..4 {
             assert!(queue.push(large()));
         }
+        assert!(queue.is_filling());
         assert!(!queue.push(large()));
         assert!(queue.pop(1).is_some());
         assert!(queue.push(large()));

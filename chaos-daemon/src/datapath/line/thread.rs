@@ -8,7 +8,7 @@ use std::{
 use chaos_ebpf_common::{
     abi::{Hook, LINE_RULES, LineNote},
     flow::Flow,
-    line::{NOTE_LEN, plain_slot},
+    line::{BACKLOG, NOTE_LEN, plain_slot},
 };
 use nix::{
     poll::{PollFd, PollFlags, ppoll},
@@ -18,8 +18,8 @@ use rustc_hash::FxHashMap;
 
 use super::{
     super::closing::Open,
-    BACKLOG,
     counters::add,
+    entrance::Entrance,
     frame,
     pace::Pace,
     queue::{Held, Queue},
@@ -55,7 +55,12 @@ const STALE: u64 = 2_000_000_000;
 /// What the thread is told.
 pub enum Order {
     /// Serve this device.
-    Open { ifindex: u32, tap: Tap, sender: Sender },
+    Open {
+        ifindex: u32,
+        tap: Tap,
+        sender: Sender,
+        entrance: Entrance,
+    },
     /// Serve it no longer, and hand it back once its packets have gone.
     Close { ifindex: u32, back: mpsc::Sender<Open> },
     /// Act by these rules, soon.
@@ -83,6 +88,7 @@ struct Door {
     ifindex: u32,
     tap: Tap,
     sender: Sender,
+    entrance: Entrance,
     wire: bool,
     /// Whether what goes on may do so in trains.
     couples: bool,
@@ -154,6 +160,8 @@ impl Worker {
             let read = self.read();
             let now = monotonic_ns();
             self.send(now);
+            let room = !self.queue.is_filling();
+            self.doors.iter().for_each(|door| door.entrance.tell(room));
             if self.pressed && now > self.counted + COUNT {
                 self.count_refused(now);
             }
@@ -170,11 +178,17 @@ impl Worker {
                 Err(mpsc::TryRecvError::Disconnected) => return false,
             };
             match order {
-                Order::Open { ifindex, tap, sender } => {
+                Order::Open {
+                    ifindex,
+                    tap,
+                    sender,
+                    entrance,
+                } => {
                     self.doors.push(Door {
                         ifindex,
                         tap,
                         sender,
+                        entrance,
                         wire: true,
                         couples: true,
                         refused: 0,
@@ -209,7 +223,7 @@ impl Worker {
         if let Some(place) = self.doors.iter().position(|door| door.ifindex == ifindex) {
             let door = self.doors.remove(place);
             // Nobody waits for it any more: then it is closed here.
-            let _ = back.send(Box::new((door.tap, door.sender)));
+            let _ = back.send(Box::new((door.tap, door.sender, door.entrance)));
         }
     }
 
@@ -262,7 +276,10 @@ impl Worker {
                 continue;
             }
             match door.tap.set_super_packets(!wire) {
-                Ok(()) => door.wire = wire,
+                Ok(()) => {
+                    door.wire = wire;
+                    door.entrance.keep_whole(!wire);
+                }
                 Err(error) => tracing::warn!(%error, door.ifindex, "a line cannot change its offloads"),
             }
         }
@@ -306,31 +323,36 @@ impl Worker {
     /// Reads a turn from one device.
     fn read_one(&mut self, place: usize, boot: u64) -> std::io::Result<Found> {
         for turn in 0..TURN {
-            let door = &self.doors[place];
+            let door = &mut self.doors[place];
             let ifindex = door.ifindex;
             let Some(length) = door.tap.read(&mut self.buffer)? else {
+                door.entrance.saw_all();
                 self.unbroken += turn;
                 return Ok(if turn == 0 { Found::Nothing } else { Found::Some });
             };
-            self.take(ifindex, length, boot);
+            // What is not ours are the kernel's own words on a new device.
+            if let Some(note) = self.note(length) {
+                self.doors[place].entrance.saw(note.ticket);
+                self.take(ifindex, &note, length, boot);
+            }
         }
         self.unbroken += TURN;
         Ok(Found::More)
     }
 
-    fn take(&mut self, ifindex: u32, length: usize, boot: u64) {
-        const FRAME: usize = frame::VIRTIO + NOTE_LEN;
-        // What is not ours are the kernel's own words on a new device.
-        let Some(note) = self.buffer[..length]
+    /// What the hook says of the frame that was read.
+    fn note(&self, length: usize) -> Option<LineNote> {
+        self.buffer[..length]
             .get(frame::VIRTIO..)
             .and_then(LineNote::read)
-        else {
-            return;
-        };
+    }
+
+    fn take(&mut self, ifindex: u32, note: &LineNote, length: usize, boot: u64) {
+        const FRAME: usize = frame::VIRTIO + NOTE_LEN;
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.extend_from_slice(&self.buffer[..frame::VIRTIO]);
         bytes.extend_from_slice(&self.buffer[FRAME..length]);
-        frame::mend(&mut bytes, &note);
+        frame::mend(&mut bytes, note);
         let packet = frame::headers(&bytes);
         let hook = u32::from(note.hook);
         let flow = packet
@@ -370,7 +392,7 @@ impl Worker {
                 arriving,
                 mark: note.mark,
                 in_order: fate.in_order,
-                slots: slots(&note),
+                slots: slots(note),
                 bytes,
             };
             if !self.queue.push(held) {
