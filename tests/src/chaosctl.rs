@@ -214,6 +214,13 @@ impl View {
             .collect()
     }
 
+    /// Its warnings without what is so on a whole host.
+    pub fn own_warnings(&self) -> Vec<&str> {
+        let mut warnings = self.warnings();
+        warnings.retain(|code| *code != "ClsactFallback");
+        warnings
+    }
+
     pub fn attachments(&self) -> Vec<Value> {
         self.0["status"]["attachments"]
             .as_array()

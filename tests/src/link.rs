@@ -65,7 +65,7 @@ impl Device {
             .min(32);
         let mask = (1_u64 << cpus) - 1;
         let command = format!(
-            "echo {mask:x} > /sys/class/net/{}/queues/rx-0/rps_cpus",
+            "for queue in /sys/class/net/{}/queues/rx-*; do echo {mask:x} > $queue/rps_cpus; done",
             self.name
         );
         // There, sysfs shows the namespace.

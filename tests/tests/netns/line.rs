@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use chaos_tests::{
-    FaultFile, Netns, Process, Snapshot, eventually, is_full_run, monotonic_nanos, need, require_program,
-    require_tcx, veth,
+    FaultFile, Netns, Process, Snapshot, eventually, is_emulated, is_full_run, monotonic_nanos, need,
+    require_program, require_tcx, veth,
 };
 use serde_json::{Value, json};
 
@@ -31,7 +31,6 @@ pub(crate) fn lines(netns: &Netns) -> usize {
 
 #[test]
 fn closing_the_line_of_one_device_touches_no_packet_of_another() {
-    need!(require_tcx());
     // The kernel line lets nothing go before its time.
     let mut bed = Bed::with(&["--line", "user"]);
     let (c1, s1) = veth((&bed.net.client.netns, "c1"), (&bed.net.server.netns, "s1"));
@@ -79,11 +78,16 @@ fn closing_the_line_of_one_device_touches_no_packet_of_another() {
     let (least, middle, most) = (kept[0], kept[kept.len() / 2], kept[kept.len() - 1]);
     let told = format!("{} questions: {least}, {middle}, {most} ns", kept.len());
     println!("{told}");
-    assert!(least >= 100 * MILLI && middle < 101 * MILLI, "{told}");
+    let busy = if is_emulated() { 5 } else { 1 };
+    assert!(least >= 100 * MILLI && middle < (100 + busy) * MILLI, "{told}");
     // A machine that does other things meanwhile is late, too, but not by what closing a device takes.
     let around = waits(1, before - 100 * MILLI, after + 100 * MILLI);
     let late = around.iter().filter(|wait| **wait > 115 * MILLI).count();
-    assert!(late * 10 < around.len(), "{late} of {} were late", around.len());
+    assert!(
+        late * 10 < around.len() * busy as usize,
+        "{late} of {} were late",
+        around.len()
+    );
     // Those of the closed one went on at once, and none was lost.
     let hurried = waits(0, before - 50 * MILLI, before);
     assert!(hurried[0] < 100 * MILLI, "{hurried:?}");
@@ -153,9 +157,12 @@ pub(crate) fn saturate(bed: &Bed, streams: u32, cpus: &str) -> Saturated {
 #[test]
 fn a_line_with_nothing_to_do_loses_and_swaps_nothing_on_a_saturated_link() {
     need!(require_program("iperf3"));
-    need!(require_tcx());
     let bed = Bed::with(&["--line", "user"]);
     let server = &bed.net.server.netns;
+    // What is swapped then, the veth has not.
+    for end in [&bed.net.client, &bed.net.server] {
+        end.device.steer();
+    }
     let _iperf = Process::spawn(server, None, &["iperf3", "-s"]).listens(server, 5201);
     bed.ctl.apply(&[bed
         .on_client("never", json!({"drop": {"chance": "0%"}}))
@@ -170,14 +177,13 @@ fn a_line_with_nothing_to_do_loses_and_swaps_nothing_on_a_saturated_link() {
     let view = bed.delete("never");
     assert_eq!(view.packets("dropped"), 0);
     assert!(view.packets("matched") as f64 > segments * 0.9, "{segments}");
-    assert_eq!(view.warnings(), ["NeverActs"]);
+    assert_eq!(view.own_warnings(), ["NeverActs"]);
 }
 
 /// What the veth does to 20 Gbit/s is its own affair; the line has no part in it.
 #[test]
 fn packets_that_no_fault_names_do_not_see_an_idle_line() {
     need!(require_program("iperf3"));
-    need!(require_tcx());
     let bed = Bed::new();
     let (client, server) = (&bed.net.client.netns, &bed.net.server.netns);
     let _iperf = Process::spawn(server, None, &["iperf3", "-s"]).listens(server, 5201);
@@ -196,7 +202,7 @@ fn packets_that_no_fault_names_do_not_see_an_idle_line() {
     }
     let view = bed.delete("idle");
     assert_eq!(view.packets("matched"), 0);
-    assert!(view.warnings().is_empty(), "{:?}", view.warnings());
+    assert!(view.own_warnings().is_empty(), "{:?}", view.own_warnings());
 }
 
 #[test]

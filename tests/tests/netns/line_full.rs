@@ -1,7 +1,7 @@
 //! More than a line can take: TCP hears of it and keeps the rest, so that nothing is lost.
 
 use chaos_tests::rate::{kept_by_sockets, lost_by_lines};
-use chaos_tests::{Process, is_emulated, need, require_program, require_tcx};
+use chaos_tests::{Process, is_emulated, need, require_program};
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
@@ -38,7 +38,6 @@ fn under(bed: &Bed, fault: &Value, streams: u32) -> Saturated {
 #[test]
 fn streams_that_are_faster_than_the_line_lose_nothing_at_its_entrance() {
     need!(require_program("iperf3"));
-    need!(require_tcx());
     let (bed, _iperf) = wide();
     for streams in [1, 8] {
         under(&bed, &json!({"drop": {"chance": "0%"}}), streams);
@@ -53,7 +52,6 @@ fn streams_that_are_faster_than_the_line_lose_nothing_at_its_entrance() {
 #[test]
 fn streams_that_have_more_on_their_way_than_the_line_has_memory_lose_nothing_in_it() {
     need!(require_program("iperf3"));
-    need!(require_tcx());
     let (bed, _iperf) = wide();
     let found = under(&bed, &json!({"delay": {"latency": "300ms"}}), 8);
     // 256 MiB in 300 ms are 7 Gbit/s; the beginning of the streams is slow.
