@@ -47,7 +47,8 @@ fn closing_the_line_of_one_device_touches_no_packet_of_another() {
     let places = [bed.net.server.at(7000), (there, 7001).into()];
     let probes = places.map(|place| {
         bed.server.udp_echo(place);
-        bed.client.probe(place, Duration::from_millis(1))
+        let each = if is_emulated() { 5 } else { 1 };
+        bed.client.probe(place, Duration::from_millis(each))
     });
     let asked = |at: u64| {
         eventually(Duration::from_secs(5), "questions go on", || {
@@ -89,8 +90,12 @@ fn closing_the_line_of_one_device_touches_no_packet_of_another() {
         around.len()
     );
     // Those of the closed one went on at once, and none was lost.
-    let hurried = waits(0, before - 50 * MILLI, before);
-    assert!(hurried[0] < 100 * MILLI, "{hurried:?}");
+    let hurried = waits(0, before - 50 * MILLI, after);
+    let part_of_it = 5 * MILLI..95 * MILLI;
+    assert!(
+        hurried.iter().any(|wait| part_of_it.contains(wait)),
+        "{hurried:?}"
+    );
     let free = waits(0, after, end);
     assert!(free[free.len() / 2] < 2 * MILLI, "{free:?}");
     bed.ctl.delete("second");
@@ -101,13 +106,29 @@ fn closing_the_line_of_one_device_touches_no_packet_of_another() {
 #[derive(Debug)]
 pub(crate) struct Saturated {
     pub(crate) mbit: f64,
-    /// Segments sent again, beyond the probes of [`Saturated::probes`].
+    /// Segments sent again, beyond [`Saturated::probes`] and [`Saturated::refused`].
     pub(crate) again: u64,
     /// Segments that TCP sent again after two round-trip times of silence, to see whether one was lost: the thread of a
     /// line that has to wait for a busy CPU looks like that.
     probes: u64,
     /// Segments that came out of order.
     pub(crate) swapped: u64,
+    /// Packets that a receiving CPU had no room for (`netdev_max_backlog`), wherever they came from: behind the line.
+    pub(crate) refused: u64,
+}
+
+impl Saturated {
+    /// Whether nothing was lost or swapped on the way. What comes after a refused packet is out of order, too.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.again == 0 && (self.swapped == 0 || self.refused > 0)
+    }
+}
+
+/// Packets that CPUs have had no room for so far.
+fn refused() -> u64 {
+    let table = std::fs::read_to_string("/proc/net/softnet_stat").expect("every kernel has it");
+    let drops = |cpu: &str| u64::from_str_radix(cpu.split(' ').nth(1)?, 16).ok();
+    table.lines().filter_map(drops).sum()
 }
 
 pub(crate) fn seconds() -> u64 {
@@ -131,6 +152,7 @@ pub(crate) fn saturate(bed: &Bed, streams: u32, cpus: &str) -> Saturated {
             client.tcp_count("RetransSegs"),
             client.tcp_count("TCPLossProbes"),
             server.tcp_count("TCPOFOQueue"),
+            refused(),
         ]
     };
     let (seconds, streams) = (seconds().to_string(), streams.to_string());
@@ -144,13 +166,14 @@ pub(crate) fn saturate(bed: &Bed, streams: u32, cpus: &str) -> Saturated {
         serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", done.stdout, done.stderr));
     let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
     let after = counts();
-    let [sent_again, probes, swapped] = std::array::from_fn(|i| after[i] - before[i]);
+    let [sent_again, probes, swapped, refused] = std::array::from_fn(|i| after[i] - before[i]);
     Saturated {
         mbit: rate.expect("a rate") / 1e6,
         // A probe may also be a segment that was new.
-        again: sent_again.saturating_sub(probes),
+        again: sent_again.saturating_sub(probes + refused),
         probes,
         swapped,
+        refused,
     }
 }
 
@@ -169,7 +192,7 @@ fn a_line_with_nothing_to_do_loses_and_swaps_nothing_on_a_saturated_link() {
         .lasting("5m")]);
     let found = saturate(&bed, 1, cpus::ONE);
     println!("{found:?}");
-    assert_eq!((found.again, found.swapped), (0, 0), "{found:?}");
+    assert!(found.is_whole(), "{found:?}");
     // Two dozen in eight seconds come without a line as well, when the machine is busy.
     let segments = found.mbit * 1e6 / 8.0 / 1448.0 * seconds() as f64;
     assert!((found.probes as f64) < segments / 5_000.0, "{found:?}");
@@ -177,7 +200,10 @@ fn a_line_with_nothing_to_do_loses_and_swaps_nothing_on_a_saturated_link() {
     let view = bed.delete("never");
     assert_eq!(view.packets("dropped"), 0);
     assert!(view.packets("matched") as f64 > segments * 0.9, "{segments}");
-    assert_eq!(view.own_warnings(), ["NeverActs"]);
+    let mut warnings = view.own_warnings();
+    // What the receiver refuses, the device gives back to the line.
+    warnings.retain(|code| found.refused == 0 || *code != "LineLost");
+    assert_eq!(warnings, ["NeverActs"]);
 }
 
 /// What the veth does to 20 Gbit/s is its own affair; the line has no part in it.
