@@ -34,7 +34,7 @@ pub struct Entrance {
 }
 
 impl Entrances {
-    /// Of this map, `count` words of which [`Entrances::words`] says.
+    /// Of the words of the map, as many as [`Entrances::words`] says.
     pub fn new(words: Words) -> Self {
         Self {
             words,
