@@ -53,6 +53,15 @@ pub fn takes(rule: &Rule, protocol: u8, wire_packets: u32) -> bool {
         || rule.flags & flags::LINE_BULK != 0 && (protocol == protocol::TCP || wire_packets > 1)
 }
 
+/// Whether the socket of a leaving packet keeps it, and sends it later, when it is told that a queue is full: TCP does, with
+/// what is more than an acknowledgement. `length`: of the packet from its TCP header on.
+#[inline(always)]
+pub fn keeps(protocol: u8, length: u32) -> bool {
+    /// The longest that a TCP header is. A segment of data that is no longer than that is taken for an acknowledgement.
+    const HEADER: u32 = 60;
+    protocol == protocol::TCP && length > HEADER
+}
+
 impl Entrance {
     /// Whether sockets are to keep what they would send.
     #[inline(always)]
@@ -137,6 +146,20 @@ mod tests {
                 want,
                 "{flags} {protocol} {wire}"
             );
+        }
+    }
+
+    #[test]
+    fn sockets_keep_what_they_would_send_again() {
+        for (protocol, length, want) in [
+            (protocol::TCP, 20, false),
+            (protocol::TCP, 60, false),
+            (protocol::TCP, 61, true),
+            (protocol::TCP, 65_000, true),
+            (protocol::UDP, 1_400, false),
+            (protocol::ICMP, 1_400, false),
+        ] {
+            assert_eq!(keeps(protocol, length), want, "{protocol} {length}");
         }
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Armed {
     wait: Option<waits::Place>,
     /// What its lines have counted.
     pub lined: Arc<LineCounters>,
+    /// What the lines of its namespaces had lost before it began.
+    pub lost_before: u64,
     /// Its lines know that its rules have ended.
     pub off_line: bool,
     /// Senders may be held back by it.
@@ -271,12 +273,18 @@ impl Datapath {
                 .get(&arm.id)
                 .map(|old| Arc::clone(&old.lined))
                 .unwrap_or_default(),
+            lost_before: 0,
             off_line: false,
             holds_back: false,
             quiet: false,
         };
         match self.stage_into(&mut record, &mut drafts) {
-            Ok(()) => Ok(record),
+            Ok(()) => {
+                // What a former version of it has told of goes on.
+                let known = self.line_lost(arm.id);
+                record.lost_before = self.lost_around(&record).saturating_sub(known);
+                Ok(record)
+            }
             Err(error) => {
                 let new = !self.faults.contains_key(&arm.id);
                 self.retire(record, new);

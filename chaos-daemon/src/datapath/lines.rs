@@ -105,7 +105,11 @@ impl Datapath {
         let line = match &mut open.line {
             Some(line) => line,
             none => {
-                let line = none.insert(Line::start(open.netns.clone(), &self.maps)?);
+                let line = none.insert(Line::start(
+                    open.netns.clone(),
+                    &self.maps,
+                    self.lost.of_another(),
+                )?);
                 // What is cut at the hook otherwise comes here behind rules that make packets wait.
                 let acting = self.faults.values().filter(|record| !record.off_line);
                 line.put(acting.flat_map(|record| line_rules(record, space)).collect());

@@ -22,6 +22,7 @@ mod lease;
 mod ledger;
 mod line;
 mod lines;
+mod lost;
 mod netlink;
 mod object;
 mod own;
@@ -62,6 +63,7 @@ use self::{
     exit::ExitWatch,
     index::Index,
     line::Line,
+    lost::Lost,
     object::{Maps, Object, Opened, Sizes},
     slots::Slots,
     space::Space,
@@ -189,6 +191,8 @@ pub struct Datapath {
     faults: HashMap<FaultId, Record>,
     /// Lines that nobody uses any more, with their namespaces.
     closing: Vec<(u32, Closing)>,
+    /// What lines have lost.
+    lost: Lost,
     /// Of the last change.
     leaving: Leaving,
     epoch: u64,
@@ -237,6 +241,7 @@ impl Datapath {
             waits: Waits::new(far),
             faults: HashMap::new(),
             closing: Vec::new(),
+            lost: Lost::default(),
             leaving: Leaving::default(),
             epoch: 1,
             guards: guard::Guards::default(),
@@ -380,13 +385,11 @@ impl Datapath {
             ("helper_failed", stat::HELPER_FAILED),
             ("entrance_full", stat::ENTRANCE_FULL),
         ];
-        let lost = self
+        let losing = self
             .spaces
             .values()
-            .map(|space| {
-                space.line.as_ref().map_or(0, Line::lost) + space.cables.lost(space.index, &self.maps)
-            })
-            .sum();
+            .map(|space| space.cables.losing(space.index, &self.maps));
+        let lost = self.lost.all() + losing.sum::<u64>();
         let counted = NAMES.into_iter().map(|(name, slot)| {
             let cpus = self
                 .maps
@@ -398,11 +401,15 @@ impl Datapath {
         counted.chain([Ok(("line_lost", lost))]).collect()
     }
 
-    /// Packets that the lines of a fault's namespaces themselves have lost, whatever fault they were for.
+    /// Packets that the lines of a fault's namespaces themselves have lost since it began, whatever fault they were for.
     pub fn line_lost(&self, id: FaultId) -> u64 {
-        let Some(record) = self.faults.get(&id) else {
-            return 0;
-        };
+        self.faults.get(&id).map_or(0, |record| {
+            self.lost_around(record).saturating_sub(record.lost_before)
+        })
+    }
+
+    /// The same since their lines were opened.
+    fn lost_around(&self, record: &Record) -> u64 {
         let lost = |space: &u32| {
             let open = self.spaces.get(space)?;
             let waiting = match record.is_cabled(*space) {

@@ -67,11 +67,13 @@ pub struct Cables {
     by_device: HashMap<u32, Cable>,
     /// Of their near ends.
     resume: Option<ProgramFd>,
+    /// Packets that those have lost which are closed.
+    closed: u64,
 }
 
 impl Cables {
-    /// Packets lost between their ends, so far, and for want of room in their queues.
-    pub fn lost(&self, space: u32, maps: &Maps) -> u64 {
+    /// Packets lost between the ends of those that are open, so far, and for want of room in their queues.
+    pub fn losing(&self, space: u32, maps: &Maps) -> u64 {
         let queued = |ifindex: &u32| {
             maps.cables
                 .get(&key(space, *ifindex), 0)
@@ -79,6 +81,11 @@ impl Cables {
         };
         let lost = |(ifindex, cable): (&u32, &Cable)| queued(ifindex) + cable.dropped();
         self.by_device.iter().map(lost).sum()
+    }
+
+    /// The same of all of them, closed ones too.
+    pub fn lost(&self, space: u32, maps: &Maps) -> u64 {
+        self.closed + self.losing(space, maps)
     }
 }
 
@@ -236,19 +243,26 @@ impl Datapath {
             let Some(cable) = open.cables.by_device.remove(&interface.index) else {
                 continue;
             };
-            self.close_cable(space, interface.index, cable);
+            let lost = self.close_cable(space, interface.index, cable);
+            if let Some(open) = self.spaces.get_mut(&space) {
+                open.cables.closed += lost;
+            }
         }
     }
 
-    /// Begins to close a cable, once the last packet that waits in it is out: the queue lets none go before its time.
-    fn close_cable(&mut self, space: u32, ifindex: u32, cable: Cable) {
+    /// Begins to close a cable, once the last packet that waits in it is out: the queue lets none go before its time. Says
+    /// how many it has lost.
+    fn close_cable(&mut self, space: u32, ifindex: u32, mut cable: Cable) -> u64 {
         let (here, back) = (key(space, ifindex), key(space, cable.near));
         let map = &mut self.maps.cables;
-        let until = map.get(&here, 0).map_or(0, |entry| entry.until);
+        let entry = map.get(&here, 0).unwrap_or_default();
         if let Err(error) = map.remove(&here) {
             tracing::debug!(%error, "a kernel line was not in its map");
         }
-        let empty = until.saturating_add(LATENESS);
+        self.lost.add(entry.lost);
+        let between = self.lost.of_another();
+        cable.tell(between.clone());
+        let empty = entry.until.saturating_add(LATENESS);
         self.waits.late.push((back, empty));
         let left = Duration::from_nanos(empty.saturating_sub(monotonic_ns()));
         let closing = Closing {
@@ -256,6 +270,7 @@ impl Datapath {
             ..Closing::of(Box::new(cable))
         };
         self.closing.push((space, closing));
+        entry.lost + between.here()
     }
 
     /// Forgets the near ends of cables in which nothing waits any more.

@@ -8,9 +8,9 @@ use aya_ebpf::{
 use chaos_ebpf_common::{
     abi::{
         FOLLOWS, HELD_BACK, Hook, LINE_RULES, Line, LineKey, LineNote, Rule, SERVICE_TAG, VLAN_TAGS, fault,
-        flags, protocol, stat,
+        flags, stat,
     },
-    line::{ETH_SERVICE, GATE, GATE_MAJOR, MAGIC, NOTE_LEN, gate_class},
+    line::{ETH_SERVICE, GATE, GATE_MAJOR, MAGIC, NOTE_LEN, gate_class, keeps},
 };
 use core::cell::Cell;
 
@@ -175,16 +175,11 @@ pub fn enter_piece(skb: Skb, work: &Work, notes: &Notes) -> i32 {
     enter(skb, NETNS_INDEX.load(), Hook::Egress as u32, notes, 0, 0)
 }
 
-/// Whether whoever sends the packet keeps it, and sends it later, when told that a queue is full: TCP does, with what is
-/// more than an acknowledgement.
+/// Whether whoever sends the packet keeps it, and sends it later, when told that a queue is full.
 #[inline(always)]
 fn could_keep(treated: &Treated<'_>) -> bool {
-    /// The longest header.
-    const HEADER: u32 = 60;
-    treated.leaving()
-        && treated.work.flow.protocol == protocol::TCP
-        && treated.skb.len() > treated.packet().l4 + HEADER
-        && !treated.skb.socket().is_null()
+    let behind_headers = treated.skb.len().saturating_sub(treated.packet().l4);
+    treated.leaving() && keeps(treated.work.flow.protocol, behind_headers) && !treated.skb.socket().is_null()
 }
 
 /// The ticket of as many wire packets that could be kept; `None` when they have to be.

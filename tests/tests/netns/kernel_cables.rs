@@ -92,4 +92,11 @@ fn packets_that_find_no_room_are_counted_and_warned_of() {
     let message = warning.expect("it warns")["message"].to_string();
     assert!(message.contains(&lost.to_string()), "{message}");
     bed.delete("late");
+    // It stays so when the line has gone, and is held against no later one.
+    assert_eq!(chaos_tests::rate::lost_by_lines(&bed.daemon), lost);
+    bed.ctl
+        .apply(&[bed.on_client("later", delay("1s")).traffic(udp(to.port()))]);
+    assert!(!bed.ctl.fault("later").warnings().contains(&"LineLost"));
+    bed.delete("later");
+    assert_eq!(chaos_tests::rate::lost_by_lines(&bed.daemon), lost);
 }

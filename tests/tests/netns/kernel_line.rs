@@ -134,9 +134,9 @@ fn all_faults(bed: &Bed, name: &str, to: SocketAddr) {
         );
         assert!(hits > 0, "{told}");
         assert!(
-            !view.own_warnings().contains(&"SuperPackets"),
+            !view.warnings().contains(&"SuperPackets"),
             "{told}: {:?}",
-            view.own_warnings()
+            view.warnings()
         );
         assert_eq!(broken, [0, 0], "{told}: checksums");
         match counter {

@@ -14,6 +14,7 @@ pub use far::Far;
 
 use super::{
     DatapathError,
+    lost::Lost,
     netlink::{NLM_F_CREATE, NLM_F_EXCL, RTM_DELLINK, RTM_NEWLINK, Route, attribute},
     resume::Resume,
 };
@@ -71,6 +72,8 @@ pub struct Cable {
     /// Index of the near end.
     pub near: u32,
     far: Arc<Far>,
+    /// What is known of what it has lost, once it is closing.
+    told: Option<Lost>,
     /// Goes before the links: one to a device that has gone goes quickly.
     devices: Devices,
     _links: Vec<bpf::Link>,
@@ -123,6 +126,7 @@ impl Cable {
             users: 0,
             near,
             far: Arc::clone(far),
+            told: None,
             devices,
             _links: turns.into_iter().chain(resumes).collect(),
         })
@@ -131,6 +135,20 @@ impl Cable {
     /// Packets lost between its ends.
     pub fn dropped(&self) -> u64 {
         self.far.dropped(&self.devices.far)
+    }
+
+    /// Has it say what it has lost so far, and, when it goes, the rest.
+    pub fn tell(&mut self, lost: Lost) {
+        lost.add(self.dropped());
+        self.told = Some(lost);
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        if let Some(told) = &self.told {
+            told.add(self.dropped().saturating_sub(told.here()));
+        }
     }
 }
 

@@ -36,7 +36,7 @@ pub fn mend(bytes: &mut Vec<u8>, note: &LineNote) {
     if !tags.is_empty() && bytes.len() >= TAGS_AT {
         bytes.splice(TAGS_AT..TAGS_AT, tags.iter().copied());
     }
-    if bytes[GSO_TYPE] != GSO_NONE {
+    if is_super(bytes) {
         shift(bytes, HEADER_LENGTH, tags.len());
     }
     if bytes[FLAGS] & NEEDS_CHECKSUM != 0 {
@@ -58,6 +58,11 @@ pub fn headers(bytes: &[u8]) -> Option<Packet> {
     }
 }
 
+/// Whether a frame is a super-packet.
+pub fn is_super(bytes: &[u8]) -> bool {
+    bytes[GSO_TYPE] != GSO_NONE
+}
+
 /// Wire packets a frame stands for.
 pub fn wire_packets(bytes: &[u8], packet: Option<&Packet>) -> u32 {
     let size = u32::from(u16::from_le_bytes([bytes[GSO_SIZE], bytes[GSO_SIZE + 1]]));
@@ -67,9 +72,7 @@ pub fn wire_packets(bytes: &[u8], packet: Option<&Packet>) -> u32 {
     ]));
     let all = (bytes.len() - VIRTIO) as u32;
     match packet {
-        Some(_) if bytes[GSO_TYPE] != GSO_NONE && size > 0 => {
-            all.saturating_sub(header).div_ceil(size).max(1)
-        }
+        Some(_) if is_super(bytes) && size > 0 => all.saturating_sub(header).div_ceil(size).max(1),
         _ => 1,
     }
 }

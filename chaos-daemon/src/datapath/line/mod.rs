@@ -5,6 +5,7 @@
 //!
 //! All of it hangs on descriptors of this process: whatever ends the process ends the line.
 
+mod behind;
 mod counters;
 mod entrance;
 mod frame;
@@ -20,11 +21,7 @@ mod train;
 use std::{
     collections::HashMap,
     io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
 };
 
@@ -43,7 +40,7 @@ use self::{
     rules::Rules,
     thread::{Order, Worker},
 };
-use super::{DatapathError, closing::Closing, object::Maps, resume::Resume};
+use super::{DatapathError, closing::Closing, lost::Lost, object::Maps, resume::Resume};
 use crate::{
     plan::BandwidthPlan,
     sys::{bpf, packet::Sender, tap::Tap},
@@ -62,7 +59,7 @@ pub struct Line {
     devices: HashMap<u32, Device>,
     /// Where senders are held back, while some fault limits what leaves.
     gate: Option<Gate>,
-    lost: Arc<AtomicU64>,
+    lost: Lost,
 }
 
 /// Something that a line was asked, and will say when it is done.
@@ -101,14 +98,13 @@ impl Line {
     ///
     /// # Errors
     /// No thread or descriptor is to be had.
-    pub fn start(netns: Netns, maps: &Maps) -> Result<Self, DatapathError> {
+    pub fn start(netns: Netns, maps: &Maps, lost: Lost) -> Result<Self, DatapathError> {
         let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|e| DatapathError::system("make an eventfd", e))?;
         let wake = Arc::new(wake);
         let (orders, receiver) = mpsc::channel();
-        let lost = Arc::new(AtomicU64::new(0));
         let rules = Rules::new(Arc::clone(&maps.state_words), Arc::clone(&maps.spent_words));
-        let worker = Worker::new(receiver, Arc::clone(&wake), rules, Arc::clone(&lost));
+        let worker = Worker::new(receiver, Arc::clone(&wake), rules, lost.clone());
         std::thread::Builder::new()
             .name("chaos-line".to_owned())
             .spawn(move || worker.run(&netns))
@@ -268,7 +264,7 @@ impl Line {
 
     /// Packets that the line itself has lost so far.
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.lost.here()
     }
 
     /// Lets rules act. They do so once [`Line::settle`] is done.

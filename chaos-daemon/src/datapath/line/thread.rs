@@ -2,7 +2,9 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd},
-    sync::{Arc, atomic::AtomicU64, mpsc},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
 };
 
 use chaos_ebpf_common::{
@@ -17,8 +19,8 @@ use nix::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    super::closing::Open,
-    counters::add,
+    super::{closing::Open, lost::Lost},
+    behind::Behind,
     entrance::Entrance,
     frame,
     pace::Pace,
@@ -49,6 +51,8 @@ const SPARE: usize = 4096;
 const SPARE_BYTES: usize = 4096;
 /// Room for the largest frame there is, with all that stands before it.
 const LARGEST: usize = (1 << 16) + 4096;
+/// How long somebody who ends a fault, or closes a device, is kept for want of room, nanoseconds.
+const MOMENT: u64 = 10_000_000;
 /// A packet that is this late, because the daemon was stopped meanwhile, is no longer sent.
 const STALE: u64 = 2_000_000_000;
 
@@ -94,6 +98,8 @@ struct Door {
     couples: bool,
     /// Packets that found no room at the entrance, as far as counted.
     refused: u64,
+    /// Packets that it has had no room for yet.
+    behind: Behind,
 }
 
 pub struct Worker {
@@ -117,17 +123,12 @@ pub struct Worker {
     /// How long packets may be left unread, or later than their time, while more come, nanoseconds.
     together: u64,
     /// Packets that the line itself has lost.
-    lost: Arc<AtomicU64>,
+    lost: Lost,
     buffer: Vec<u8>,
 }
 
 impl Worker {
-    pub fn new(
-        orders: mpsc::Receiver<Order>,
-        wake: Arc<EventFd>,
-        rules: Rules,
-        lost: Arc<AtomicU64>,
-    ) -> Self {
+    pub fn new(orders: mpsc::Receiver<Order>, wake: Arc<EventFd>, rules: Rules, lost: Lost) -> Self {
         Self {
             orders,
             wake,
@@ -161,7 +162,9 @@ impl Worker {
             let now = monotonic_ns();
             self.send(now);
             let room = !self.queue.is_filling();
-            self.doors.iter().for_each(|door| door.entrance.tell(room));
+            for door in &self.doors {
+                door.entrance.tell(room && door.behind.len() == 0);
+            }
             if self.pressed && now > self.counted + COUNT {
                 self.count_refused(now);
             }
@@ -192,6 +195,7 @@ impl Worker {
                         wire: true,
                         couples: true,
                         refused: 0,
+                        behind: Behind::default(),
                     });
                     self.settle();
                 }
@@ -218,10 +222,11 @@ impl Worker {
         self.drain();
         let now = monotonic_ns();
         self.queue.hurry(now, |held| held.ifindex == ifindex);
-        self.send(now);
+        self.send_all(now);
         self.count_refused(now);
         if let Some(place) = self.doors.iter().position(|door| door.ifindex == ifindex) {
             let door = self.doors.remove(place);
+            self.lost.add(door.behind.len() as u64);
             // Nobody waits for it any more: then it is closed here.
             let _ = back.send(Box::new((door.tap, door.sender, door.entrance)));
         }
@@ -261,7 +266,7 @@ impl Worker {
                 named.map(|after| *slot = *after).is_none()
             })
         });
-        self.send(now);
+        self.send_all(now);
         self.count_refused(now);
         self.rules.end(ended);
         self.settle();
@@ -410,7 +415,7 @@ impl Worker {
     }
 
     fn lose(&self, wire: u32) {
-        add(&self.lost, u64::from(wire));
+        self.lost.add(u64::from(wire));
     }
 
     /// Looks at what the kernel has counted of packets that found no room at an entrance, if that can have been.
@@ -424,13 +429,43 @@ impl Worker {
         };
         for door in &mut self.doors {
             let refused = refused(&text, door.tap.name()).unwrap_or(door.refused);
-            add(&self.lost, refused.saturating_sub(door.refused));
+            self.lost.add(refused.saturating_sub(door.refused));
             door.refused = refused;
         }
     }
 
+    /// Sends what is due, and for a moment also what there is no room for at once: others come by another way next.
+    fn send_all(&mut self, now: u64) {
+        self.send(now);
+        let until = now + MOMENT;
+        while let Some(again) = self.again()
+            && again < until
+        {
+            thread::sleep(Duration::from_nanos(again.saturating_sub(monotonic_ns())));
+            self.catch_up(monotonic_ns());
+        }
+    }
+
+    /// When a device is to be asked again that had no room.
+    fn again(&self) -> Option<u64> {
+        self.doors.iter().filter_map(|door| door.behind.again()).min()
+    }
+
+    /// Sends what there was no room for.
+    fn catch_up(&mut self, now: u64) {
+        let mut done = Vec::new();
+        for door in &mut self.doors {
+            let lost = door
+                .behind
+                .catch_up(&mut done, &door.sender, &mut self.trains, now);
+            self.lost.add(lost);
+        }
+        done.into_iter().for_each(|held| self.keep(held.bytes));
+    }
+
     /// Sends what is due.
     fn send(&mut self, now: u64) {
+        self.catch_up(now);
         while let Some(held) = self.queue.pop(now) {
             if held.due + STALE < now {
                 self.lose(1);
@@ -455,13 +490,14 @@ impl Worker {
             && let Some(door) = self.doors.iter_mut().find(|door| door.ifindex == first.ifindex)
         {
             let mut couple = many && door.couples;
+            let (trains, behind) = (&mut self.trains, &mut door.behind);
             let lost = if first.arriving {
-                self.trains.send(&batch, &door.tap, &mut couple)
+                trains.send(&batch, &door.tap, &mut couple)
             } else {
-                self.trains.send(&batch, &door.sender, &mut couple)
+                behind.send(&mut batch, &door.sender, &mut couple, trains, now)
             };
             door.couples = couple || !many && door.couples;
-            add(&self.lost, lost);
+            self.lost.add(lost);
         }
         for held in batch.drain(..) {
             self.keep(held.bytes);
@@ -479,6 +515,7 @@ impl Worker {
         let now = monotonic_ns();
         let due = self.queue.next_departure(self.together).unwrap_or(u64::MAX);
         let rest = due
+            .min(self.again().unwrap_or(u64::MAX))
             .saturating_sub(now)
             .min(if busy { self.together } else { NAP });
         if rest == 0 {

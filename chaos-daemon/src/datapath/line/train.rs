@@ -51,7 +51,9 @@ impl Exit for Sender {
 impl Exit for Tap {
     fn send(&self, frames: &[Outgoing<'_>]) -> io::Result<usize> {
         let Some(first) = frames.first() else { return Ok(0) };
-        self.write(first.pieces).map(|()| 1)
+        // Whatever the reason, it does not wait for room.
+        self.write(first.pieces).map_err(io::Error::other)?;
+        Ok(1)
     }
 }
 
@@ -85,11 +87,15 @@ pub struct Trains {
     next: Vec<usize>,
     /// The last train of each flow.
     of_flow: FxHashMap<u64, usize>,
+    /// For each packet, its train.
+    of_packet: Vec<usize>,
+    /// The first train for which there was no room.
+    refused: usize,
 }
 
 impl Trains {
-    /// Sends packets of one exit, in their order within each flow, and says how many were lost. `couple`: whether as trains;
-    /// no longer when the kernel does not know them.
+    /// Sends packets of one exit, in their order within each flow, and says how many were lost, which those are not for which
+    /// there was no room. `couple`: whether as trains; no longer when the kernel does not know them.
     pub fn send(&mut self, packets: &[Held], exit: &impl Exit, couple: &mut bool) -> u64 {
         self.make(packets, *couple);
         let heads: Vec<[u8; HEAD]> = self
@@ -138,6 +144,9 @@ impl Trains {
                 Err(error) => error,
             };
             let train = &self.trains[sent];
+            if train.can_try_again(packets, &error) {
+                break;
+            }
             sent += 1;
             // Not of a full queue, but of a kernel that cuts no datagrams (before Linux 6.2), or not these.
             if train.count > 1 && error.raw_os_error() != Some(libc::ENOBUFS) {
@@ -149,7 +158,18 @@ impl Trains {
                 lost += u64::from(train.count);
             }
         }
+        self.refused = sent;
         lost
+    }
+
+    /// Whether there was no room for some of the packets that were sent last.
+    pub fn any_refused(&self) -> bool {
+        self.refused < self.trains.len()
+    }
+
+    /// Whether there was none for this one of them.
+    pub fn refused(&self, at: usize) -> bool {
+        self.of_packet.get(at).is_some_and(|train| *train >= self.refused)
     }
 
     /// Sends the packets of a train one by one.
@@ -176,6 +196,7 @@ impl Trains {
     fn make(&mut self, packets: &[Held], couple: bool) {
         self.trains.clear();
         self.of_flow.clear();
+        self.of_packet.clear();
         self.next.clear();
         self.next.resize(packets.len(), 0);
         for (at, held) in packets.iter().enumerate() {
@@ -187,12 +208,14 @@ impl Trains {
             if let (Some(train), Some(shape)) = (last, shape)
                 && train.takes(packets, at, &shape)
             {
+                self.of_packet.extend(self.of_flow.get(&held.flow));
                 self.next[train.last] = at;
                 train.last = at;
                 train.count += 1;
                 train.payload += shape.size;
                 continue;
             }
+            self.of_packet.push(self.trains.len());
             if couple {
                 self.of_flow.insert(held.flow, self.trains.len());
             }
@@ -208,6 +231,16 @@ impl Trains {
 }
 
 impl Train {
+    /// Whether none of it is on its way, so that it may be sent once more. Of what a device without segmentation was given cut
+    /// in pieces, some may be.
+    fn can_try_again(&self, packets: &[Held], error: &io::Error) -> bool {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => true,
+            Some(libc::ENOBUFS) => self.count == 1 && !frame::is_super(&packets[self.first].bytes),
+            _ => false,
+        }
+    }
+
     /// Whether a packet can be its next.
     fn takes(&self, packets: &[Held], at: usize, shape: &Shape) -> bool {
         let Some(first) = self.shape else { return false };

@@ -220,15 +220,22 @@ fn neighbours_are_one_frame_and_others_are_not() {
 }
 
 #[test]
-fn what_cannot_go_as_a_train_goes_one_by_one_and_a_full_queue_loses_all_of_it() {
+fn what_cannot_go_as_a_train_goes_one_by_one_and_a_queue_without_room_loses_all_of_it_or_none() {
     let packets: Vec<Held> = (0..3).map(|n| held(&PLAIN, n)).collect();
-    for (error, lost, frames, still) in [(libc::EINVAL, 0, 3, false), (libc::ENOBUFS, 3, 0, true)] {
+    for (error, lost, refused, frames, still) in [
+        (libc::EINVAL, 0, false, 3, false),
+        (libc::ENOBUFS, 3, false, 0, true),
+        (libc::EAGAIN, 0, true, 0, true),
+    ] {
         let mut couple = true;
         let exit = Noted {
             fussy: Some(error),
             ..Noted::default()
         };
-        assert_eq!(Trains::default().send(&packets, &exit, &mut couple), lost);
+        let mut trains = Trains::default();
+        assert_eq!(trains.send(&packets, &exit, &mut couple), lost);
+        assert_eq!(trains.any_refused(), refused);
+        assert!((0..3).all(|at| trains.refused(at) == refused));
         assert_eq!((exit.frames.borrow().len(), couple), (frames, still));
     }
 }
