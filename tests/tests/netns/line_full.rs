@@ -121,6 +121,7 @@ fn a_device_that_has_no_room_for_a_moment_gets_everything_and_in_order() {
         };
         let found = under(&bed, &[json!({"drop": {"chance": "0%"}}), fault.clone()], to, 2);
         assert!(is_emulated() || found.mbit > 70.0, "{found:?}");
+        let rate = if is_emulated() { 1_500 } else { 8_000 };
         // Each burst is thrice what the queue holds, and there is time until the next.
         bed.ctl.apply(&[bed
             .on_client("late", json!({"delay": {"latency": "5ms"}}))
@@ -128,8 +129,8 @@ fn a_device_that_has_no_room_for_a_moment_gets_everything_and_in_order() {
         let flood = Flood {
             to: sink,
             size: 500,
-            rate: 8_000,
-            count: 16_000,
+            rate,
+            count: 2 * rate,
             flows: 1,
             handing: Handing::Messages(32),
         };
@@ -140,7 +141,7 @@ fn a_device_that_has_no_room_for_a_moment_gets_everything_and_in_order() {
             (flood.count, 0, 0)
         );
         let view = bed.delete("late");
-        assert!(view.warnings().is_empty(), "{view:?}");
+        assert!(view.own_warnings().is_empty(), "{view:?}");
     }
 }
 
@@ -224,7 +225,7 @@ fn what_a_line_has_lost_is_remembered_when_it_is_gone_and_held_against_no_later_
     });
     // The line is there still, but what it lost was before this fault.
     bed.ctl.apply(&[along]);
-    assert!(bed.ctl.fault("along").warnings().is_empty());
+    assert!(bed.ctl.fault("along").own_warnings().is_empty());
     bed.ctl.delete("along");
     let warned = |view: &chaos_tests::View| {
         let warnings = view.0["status"]["warnings"]
@@ -240,7 +241,7 @@ fn what_a_line_has_lost_is_remembered_when_it_is_gone_and_held_against_no_later_
     assert_eq!(warned(&view), Some(told));
     assert_eq!(lost_by_lines(&bed.daemon), missing);
     bed.ctl.apply(&[later]);
-    assert!(bed.ctl.fault("later").warnings().is_empty());
+    assert!(bed.ctl.fault("later").own_warnings().is_empty());
     assert_eq!(bed.server.udp_counted(counter).datagrams, flood.count - missing);
     bed.delete("later");
     assert_eq!(lost_by_lines(&bed.daemon), missing);
