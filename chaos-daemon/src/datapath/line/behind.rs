@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    frame,
     queue::Held,
     train::{Exit, Trains},
 };
@@ -32,13 +33,14 @@ impl Behind {
         (!self.packets.is_empty()).then_some(self.again)
     }
 
-    /// How many are behind.
-    pub fn len(&self) -> usize {
-        self.packets.len()
+    /// How many wire packets are behind.
+    pub fn wire_packets(&self) -> u64 {
+        let each = self.packets.iter();
+        each.map(|(_, held)| frame::wire_packets_of(&held.bytes)).sum()
     }
 
-    /// Sends packets whose time has come, or has them stand behind those that are here already. Says how many were lost;
-    /// those that are behind now are no longer in `batch`.
+    /// Sends packets whose time has come, or has them stand behind those that are here already. Says how many
+    /// wire packets were lost; those that are behind now are no longer in `batch`.
     pub fn send(
         &mut self,
         batch: &mut Vec<Held>,
@@ -63,14 +65,14 @@ impl Behind {
                 self.bytes += held.bytes.len();
                 self.packets.push_back((now, held));
             } else {
-                lost += 1;
+                lost += frame::wire_packets_of(&held.bytes);
             }
         }
         lost
     }
 
-    /// Tries those again that are behind, if it is time for that, and says how many were lost. Those that went, or never will,
-    /// are in `done`. Not in trains, since nobody would know how much of one went.
+    /// Tries those again that are behind, if it is time for that, and says how many wire packets were lost. Those that went,
+    /// or never will, are in `done`. Not in trains, since nobody would know how much of one went.
     pub fn catch_up(&mut self, done: &mut Vec<Held>, exit: &impl Exit, trains: &mut Trains, now: u64) -> u64 {
         let mut lost = 0;
         while self.again().is_some_and(|again| again <= now) {
@@ -83,7 +85,9 @@ impl Behind {
                 if refused && since + PATIENCE >= now {
                     left.push((since, held));
                 } else {
-                    lost += u64::from(refused);
+                    if refused {
+                        lost += frame::wire_packets_of(&held.bytes);
+                    }
                     self.bytes -= held.bytes.len();
                     done.push(held);
                 }
@@ -177,7 +181,10 @@ mod tests {
         let mut line = Line::default();
         line.device.room.set(4);
         assert_eq!(line.send(packets(0..10, 50), 1), 0);
-        assert_eq!((line.behind.len(), line.behind.again()), (6, Some(1 + AGAIN)));
+        assert_eq!(
+            (line.behind.packets.len(), line.behind.again()),
+            (6, Some(1 + AGAIN))
+        );
         line.device.room.set(100);
         // There is room again, but these may not overtake.
         assert_eq!(line.send(packets(10..12, 50), 2), 0);
@@ -187,7 +194,7 @@ mod tests {
         assert_eq!(line.behind.again(), Some(1 + 2 * AGAIN));
         line.device.room.set(100);
         assert_eq!(line.catch_up(1 + 2 * AGAIN), (0, 5));
-        assert_eq!((line.behind.len(), line.behind.bytes), (0, 0));
+        assert_eq!((line.behind.packets.len(), line.behind.bytes), (0, 0));
         assert_eq!(line.behind.again(), None);
         assert_eq!(line.send(packets(12..13, 50), 3), 0);
         assert!(line.device.out.borrow().iter().copied().eq(0..13));
@@ -200,10 +207,10 @@ mod tests {
         assert_eq!(line.catch_up(1 + PATIENCE), (0, 0));
         assert_eq!(line.send(packets(5..6, 50), 9 + PATIENCE), 0);
         assert_eq!(line.catch_up(1 + PATIENCE + AGAIN), (5, 5));
-        assert_eq!(line.behind.len(), 1);
+        assert_eq!(line.behind.packets.len(), 1);
         let large = MOST_BYTES / 4;
         assert_eq!(line.send(packets(0..5, large), 10 + PATIENCE), 2);
         assert_eq!(line.catch_up(10 + 3 * PATIENCE), (4, 4));
-        assert_eq!((line.behind.len(), line.behind.bytes), (0, 0));
+        assert_eq!((line.behind.packets.len(), line.behind.bytes), (0, 0));
     }
 }

@@ -77,6 +77,11 @@ pub fn wire_packets(bytes: &[u8], packet: Option<&Packet>) -> u32 {
     }
 }
 
+/// The same of a frame of which no more is known.
+pub fn wire_packets_of(bytes: &[u8]) -> u64 {
+    wire_packets(bytes, headers(bytes).as_ref()).into()
+}
+
 /// Whether a frame is no super-packet, and its device still owes it a checksum of all from `start` on, `offset` behind that.
 pub fn owes_checksum(bytes: &[u8], start: usize, offset: u16) -> bool {
     let number = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);

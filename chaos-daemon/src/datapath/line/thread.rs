@@ -163,7 +163,7 @@ impl Worker {
             self.send(now);
             let room = !self.queue.is_filling();
             for door in &self.doors {
-                door.entrance.tell(room && door.behind.len() == 0);
+                door.entrance.tell(room && door.behind.again().is_none());
             }
             if self.pressed && now > self.counted + COUNT {
                 self.count_refused(now);
@@ -226,7 +226,7 @@ impl Worker {
         self.count_refused(now);
         if let Some(place) = self.doors.iter().position(|door| door.ifindex == ifindex) {
             let door = self.doors.remove(place);
-            self.lost.add(door.behind.len() as u64);
+            self.lost.add(door.behind.wire_packets());
             // Nobody waits for it any more: then it is closed here.
             let _ = back.send(Box::new((door.tap, door.sender, door.entrance)));
         }
@@ -468,7 +468,7 @@ impl Worker {
         self.catch_up(now);
         while let Some(held) = self.queue.pop(now) {
             if held.due + STALE < now {
-                self.lose(1);
+                self.lost.add(frame::wire_packets_of(&held.bytes));
                 self.keep(held.bytes);
                 continue;
             }

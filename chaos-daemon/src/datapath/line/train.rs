@@ -94,8 +94,8 @@ pub struct Trains {
 }
 
 impl Trains {
-    /// Sends packets of one exit, in their order within each flow, and says how many were lost, which those are not for which
-    /// there was no room. `couple`: whether as trains; no longer when the kernel does not know them.
+    /// Sends packets of one exit, in their order within each flow, and says how many wire packets were lost, which those are not
+    /// for which there was no room. `couple`: whether as trains; no longer when the kernel does not know them.
     pub fn send(&mut self, packets: &[Held], exit: &impl Exit, couple: &mut bool) -> u64 {
         self.make(packets, *couple);
         let heads: Vec<[u8; HEAD]> = self
@@ -155,7 +155,10 @@ impl Trains {
                 lost += self.send_apart(train, packets, exit);
             } else {
                 tracing::debug!(%error, "a packet could not go on");
-                lost += u64::from(train.count);
+                lost += match train.count {
+                    1 => frame::wire_packets_of(&packets[train.first].bytes),
+                    datagrams => datagrams.into(),
+                };
             }
         }
         self.refused = sent;

@@ -240,6 +240,22 @@ fn what_cannot_go_as_a_train_goes_one_by_one_and_a_queue_without_room_loses_all_
     }
 }
 
+#[test]
+fn a_super_packet_for_which_there_is_no_room_is_lost_with_all_its_wire_packets() {
+    let mut large = held(&Of { size: 1000, ..PLAIN }, 0);
+    let headers = 14 + 20 + UDP as u16;
+    large.bytes[1] = 5;
+    large.bytes[2..4].copy_from_slice(&headers.to_le_bytes());
+    large.bytes[4..6].copy_from_slice(&100_u16.to_le_bytes());
+    let exit = Noted {
+        fussy: Some(libc::ENOBUFS),
+        ..Noted::default()
+    };
+    let mut trains = Trains::default();
+    assert_eq!(trains.send(&[large], &exit, &mut true), 10);
+    assert!(!trains.any_refused());
+}
+
 fn datagrams() -> impl Strategy<Value = Of> {
     (
         (any::<bool>(), 0..=2usize, 0..3u16, 0..4u16),
