@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 10;
+pub const ABI_VERSION: u32 = 11;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;
@@ -117,7 +117,13 @@ pub struct Netns {
     pub own: u32,
     /// Devices of this namespace that have a line.
     pub lines: u32,
+    /// Devices of this namespace that have programs and are in `COVERED`.
+    pub covered: u32,
 }
+
+/// Set in the index of a device, as rules see it, whose packets pass another one of the namespace as well: a bridge
+/// beside its ports, a VLAN beside the device below it, a port of a bond. A rule that names no device means the other one.
+pub const COVERED: u32 = 1 << 31;
 
 /// What a [`ScopeKey`] names.
 pub mod scope_kind {
@@ -348,7 +354,7 @@ pub struct Rule {
     pub fault: u32,
     /// Index into `STATES`.
     pub state: u32,
-    /// Index of the device; 0 = any but the loopback.
+    /// Index of the device; 0 = any but the loopback and those that are [`COVERED`].
     pub ifindex: u32,
     /// Bits of [`fault`].
     pub faults: u32,

@@ -1,7 +1,7 @@
 //! Whether a rule names a packet.
 
 use crate::{
-    abi::{Ports, RANGES, Rule, connections, protocol, remote},
+    abi::{COVERED, Ports, RANGES, Rule, connections, protocol, remote},
     flow::Flow,
     frame::{Fragment, Packet, tcp},
     rng::{CERTAIN, Stream, hit},
@@ -13,7 +13,7 @@ pub struct Subject<'a> {
     pub packet: &'a Packet,
     /// The packet, oriented.
     pub flow: &'a Flow,
-    /// Its device.
+    /// Its device, with [`COVERED`] where that is so.
     pub ifindex: u32,
     /// The published epoch.
     pub epoch: u64,
@@ -50,10 +50,14 @@ pub fn matches(rule: &Rule, subject: &Subject<'_>, in_trie: impl FnOnce(u32) -> 
 }
 
 /// A rule that names no device means every one but the loopback, whose index is 1 in every namespace
-/// (include/net/flow.h, `LOOPBACK_IFINDEX`).
+/// (include/net/flow.h, `LOOPBACK_IFINDEX`), and those whose packets pass another one: no packet is hit twice.
 #[inline(always)]
 fn device_matches(asked: u32, found: u32) -> bool {
-    if asked == 0 { found != 1 } else { asked == found }
+    if asked == 0 {
+        found != 1 && found & COVERED == 0
+    } else {
+        asked == found & !COVERED
+    }
 }
 
 #[inline(always)]
@@ -197,6 +201,11 @@ mod tests {
         assert!(!says(&Rule { ifindex: 3, ..rule() }));
         assert!(says(&Rule { ifindex: 2, ..rule() }));
         assert!(device_matches(1, 1) && device_matches(0, 2) && !device_matches(0, 1));
+        assert!(
+            !device_matches(0, 2 | COVERED)
+                && device_matches(2, 2 | COVERED)
+                && !device_matches(3, 2 | COVERED)
+        );
         assert!(!says(&Rule {
             protocol: protocol::UDP,
             ..rule()

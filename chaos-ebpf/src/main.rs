@@ -17,6 +17,7 @@
 mod action;
 mod application;
 mod atomic;
+mod device;
 mod each;
 mod flows;
 mod guard;

@@ -96,6 +96,9 @@ pub static NEWCOMERS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 /// Lines, by device.
 #[map]
 pub static LINES: HashMap<LineKey, Line> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+/// Devices whose packets pass another device as well.
+#[map]
+pub static COVERED: HashMap<LineKey, u32> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 /// How full their entrances are.
 #[map]
 pub static ENTRANCES: Array<Entrance> = Array::with_max_entries(line::ENTRANCES, BPF_F_MMAPABLE);

@@ -33,6 +33,8 @@ pub enum WarningKind {
     UnresolvedHost { host: String },
     /// An interface that is not up.
     InterfaceDown { interface: String },
+    /// Some packets of an interface pass another one that is meant, too.
+    StackedInterfaces { interface: String },
     /// A netns target in which others live too.
     SharedNetns { processes: usize },
     /// A container that the cgroup2 tree cannot tell from others.
@@ -71,6 +73,7 @@ impl WarningKind {
             Self::ClsactFallback { .. } => "ClsactFallback",
             Self::UnresolvedHost { .. } => "UnresolvedHost",
             Self::InterfaceDown { .. } => "InterfaceDown",
+            Self::StackedInterfaces { .. } => "StackedInterfaces",
             Self::SharedNetns { .. } => "SharedNetns",
             Self::ContainerWithoutCgroup { .. } => "ContainerWithoutCgroup",
             Self::StaleAddresses { .. } => "StaleAddresses",
@@ -105,6 +108,9 @@ impl WarningKind {
             }
             Self::UnresolvedHost { host } => format!("{host} has no address now, so nothing matches it yet"),
             Self::InterfaceDown { interface } => format!("{interface} is down: no traffic passes it now"),
+            Self::StackedInterfaces { interface } => {
+                format!("packets of {interface} pass another interface that is meant as well, and meet the fault at both")
+            }
             Self::SharedNetns { processes } => {
                 format!("{processes} processes share this network namespace and all of them are hit")
             }
@@ -158,6 +164,7 @@ impl WarningKind {
             }
             Self::UnresolvedHost { .. } => "check the name; it is looked up again while the fault runs",
             Self::InterfaceDown { .. } => "bring the interface up, or leave it out of `interfaces`",
+            Self::StackedInterfaces { .. } => "name one of them alone with `interfaces`",
             Self::SharedNetns { .. } => "name a cgroup or pid to hit only one of them",
             Self::ContainerWithoutCgroup { .. } => {
                 "nothing to do when it has the namespace for itself; else run it with a cgroup manager on cgroup2"

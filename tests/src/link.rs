@@ -85,6 +85,17 @@ impl Device {
         self.netns.run(&argv);
     }
 
+    /// Makes a device of the same namespace a port of this one.
+    pub fn take_in(&self, port: &Device) {
+        assert_eq!(
+            port.netns.inode(),
+            self.netns.inode(),
+            "ports are where their master is"
+        );
+        self.netns
+            .ip(&format!("link set {} master {}", port.name, self.name));
+    }
+
     /// Deletes the cable.
     pub fn delete_now(&self) {
         self.netns.ip(&format!("link delete {}", self.name));
@@ -134,26 +145,8 @@ pub fn veth(a: (&Netns, &str), b: (&Netns, &str)) -> (Device, Device) {
 /// This kernel has none.
 pub fn vlan(parent: &Device, id: u16) -> Result<Device, Skip> {
     let name = format!("{}.{id}", parent.name);
-    let netns = parent.netns.clone();
-    let id = id.to_string();
-    let argv = [
-        "ip",
-        "link",
-        "add",
-        "link",
-        &parent.name,
-        "name",
-        &name,
-        "type",
-        "vlan",
-        "id",
-        &id,
-    ];
-    let made = netns.enter(|| succeeds(&argv));
-    require_feature("VLAN device", Since::Config("CONFIG_VLAN_8021Q"), made)?;
-    netns.sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0");
-    netns.ip(&format!("link set {name} up"));
-    Ok(Device { netns, name })
+    let how = format!("link {} name {name} type vlan id {id}", parent.name);
+    another(&parent.netns, &name, &how, "CONFIG_VLAN_8021Q")
 }
 
 /// A VXLAN tunnel `<name>` from a device to an address behind it, up.
@@ -161,30 +154,63 @@ pub fn vlan(parent: &Device, id: u16) -> Result<Device, Skip> {
 /// # Errors
 /// This kernel has none.
 pub fn vxlan(parent: &Device, name: &str, remote: Ipv4Addr) -> Result<Device, Skip> {
-    let netns = parent.netns.clone();
-    let remote = remote.to_string();
-    let argv = [
-        "ip",
-        "link",
-        "add",
-        name,
-        "type",
-        "vxlan",
-        "id",
-        "7",
-        "dev",
-        &parent.name,
-        "remote",
-        &remote,
-        "dstport",
-        "4789",
-    ];
+    let how = format!(
+        "{name} type vxlan id 7 dev {} remote {remote} dstport 4789",
+        parent.name
+    );
+    another(&parent.netns, name, &how, "CONFIG_VXLAN")
+}
+
+/// A bridge with these ports, up.
+///
+/// # Errors
+/// This kernel has none.
+pub fn bridge(netns: &Netns, name: &str, ports: &[&Device]) -> Result<Device, Skip> {
+    let bridge = another(netns, name, &format!("{name} type bridge"), "CONFIG_BRIDGE")?;
+    for port in ports {
+        bridge.take_in(port);
+    }
+    Ok(bridge)
+}
+
+/// A bond, of whose ports one is used, up.
+///
+/// # Errors
+/// This kernel has none.
+pub fn bond(netns: &Netns, name: &str, ports: &[&Device]) -> Result<Device, Skip> {
+    let how = format!("{name} type bond mode active-backup miimon 50");
+    let bond = another(netns, name, &how, "CONFIG_BONDING")?;
+    for port in ports {
+        netns.ip(&format!("link set {} down", port.name));
+        bond.take_in(port);
+        netns.ip(&format!("link set {} up", port.name));
+    }
+    Ok(bond)
+}
+
+/// A macvlan beside others on a device, up.
+///
+/// # Errors
+/// This kernel has none.
+pub fn macvlan(parent: &Device, name: &str) -> Result<Device, Skip> {
+    let how = format!("link {} name {name} type macvlan mode bridge", parent.name);
+    another(&parent.netns, name, &how, "CONFIG_MACVLAN")
+}
+
+/// One more device, made by `ip link add <how>`, up.
+fn another(netns: &Netns, name: &str, how: &str, config: &'static str) -> Result<Device, Skip> {
+    let argv: Vec<&str> = ["ip", "link", "add"].into_iter().chain(how.split(' ')).collect();
     let made = netns.enter(|| succeeds(&argv));
-    require_feature("VXLAN device", Since::Config("CONFIG_VXLAN"), made)?;
+    let kind = how.split(' ').skip_while(|word| *word != "type").nth(1);
+    require_feature(
+        &format!("{} device", kind.unwrap_or(how)),
+        Since::Config(config),
+        made,
+    )?;
     netns.sysctl(&format!("ipv6/conf/{name}/accept_dad"), "0");
     netns.ip(&format!("link set {name} up"));
     Ok(Device {
-        netns,
+        netns: netns.clone(),
         name: name.to_owned(),
     })
 }

@@ -121,13 +121,12 @@ fn flatten(value: &Value, path: &mut String, text: &mut String) {
         "tentative",
         "preferred_life_time",
     ];
+    // How long a bridge's timers have still to run.
+    let is_volatile = |name: &str| VOLATILE.contains(&name) || name.ends_with("_timer");
     let length = path.len();
     match value {
         Value::Object(fields) => {
-            for (name, field) in fields
-                .iter()
-                .filter(|(name, _)| !VOLATILE.contains(&name.as_str()))
-            {
+            for (name, field) in fields.iter().filter(|(name, _)| !is_volatile(name)) {
                 let _ = write!(path, ".{name}");
                 flatten(field, path, text);
                 path.truncate(length);

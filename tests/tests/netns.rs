@@ -125,6 +125,8 @@ mod segmentation;
 mod shop;
 #[path = "netns/ssh.rs"]
 mod ssh;
+#[path = "netns/stacked.rs"]
+mod stacked;
 #[path = "netns/stream.rs"]
 mod stream;
 #[path = "netns/targets.rs"]

@@ -366,6 +366,12 @@ impl Datapath {
             self.capabilities.tc,
             &mut self.journal,
         )?;
+        if let Err(error) = self.tell_covered(space, &place.interfaces) {
+            if let Some(open) = self.spaces.get_mut(&space) {
+                open.let_go(&place.interfaces, hook, &mut self.journal);
+            }
+            return Err(error);
+        }
         let old = self.faults.get(&record.arm.id);
         let inherited = old
             .filter(|old| old.arm.seed == record.arm.seed && old.arm.spec.fault == record.arm.spec.fault)

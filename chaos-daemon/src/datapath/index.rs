@@ -74,6 +74,8 @@ pub struct Index {
     own: Option<u32>,
     /// Devices with a line, by namespace.
     lines: HashMap<u32, u32>,
+    /// Devices in `COVERED`, by namespace.
+    covered: HashMap<u32, u32>,
     last_scope: u32,
     /// Scope numbers in use.
     numbers: HashSet<u32>,
@@ -89,6 +91,7 @@ impl Default for Index {
             others: HashMap::new(),
             own: None,
             lines: HashMap::new(),
+            covered: HashMap::new(),
             last_scope: 0,
             numbers: HashSet::new(),
         }
@@ -103,14 +106,14 @@ impl Index {
 
     /// How many devices of a namespace have a line.
     pub fn set_lines(&mut self, maps: &mut Maps, netns: u32, count: usize) -> Result<(), DatapathError> {
-        if count == 0 {
-            self.lines.remove(&netns);
-        } else {
-            self.lines.insert(netns, count as u32);
-        }
-        maps.netns
-            .set(netns, self.netns(netns), 0)
-            .map_err(|e| DatapathError::map("NETNS", e))
+        set_count(&mut self.lines, netns, count);
+        self.write_netns(maps, netns)
+    }
+
+    /// How many devices of a namespace are in `COVERED`.
+    pub fn set_covered(&mut self, maps: &mut Maps, netns: u32, count: usize) -> Result<(), DatapathError> {
+        set_count(&mut self.covered, netns, count);
+        self.write_netns(maps, netns)
     }
 
     /// Whether anybody looks at this hook of this namespace.
@@ -313,8 +316,12 @@ impl Index {
                 }
             }
         }
+        self.write_netns(maps, name.netns)
+    }
+
+    fn write_netns(&self, maps: &mut Maps, netns: u32) -> Result<(), DatapathError> {
         maps.netns
-            .set(name.netns, self.netns(name.netns), 0)
+            .set(netns, self.netns(netns), 0)
             .map_err(|e| DatapathError::map("NETNS", e))
     }
 
@@ -322,6 +329,7 @@ impl Index {
         let mut value = Netns {
             own: u32::from(self.own == Some(netns)),
             lines: self.lines.get(&netns).copied().unwrap_or(0),
+            covered: self.covered.get(&netns).copied().unwrap_or(0),
             ..Netns::default()
         };
         for (hook, side) in [Hook::Egress, Hook::Ingress, Hook::Xdp]
@@ -347,6 +355,14 @@ impl Index {
 }
 
 const _: () = assert!(HOOKS == 3);
+
+fn set_count(counts: &mut HashMap<u32, u32>, netns: u32, count: usize) {
+    if count == 0 {
+        counts.remove(&netns);
+    } else {
+        counts.insert(netns, count as u32);
+    }
+}
 
 /// What the front of a cell can say of it.
 fn alone(slots: &[u32]) -> Option<u64> {

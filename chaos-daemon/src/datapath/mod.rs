@@ -12,6 +12,7 @@ mod cable;
 mod capabilities;
 mod closing;
 mod clsact;
+mod covered;
 mod descriptors;
 mod error;
 mod exit;

@@ -21,7 +21,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
 
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
-const SHARED: [&str; 35] = [
+const SHARED: [&str; 36] = [
     "CONTROL",
     "NETNS",
     "SCOPES",
@@ -44,6 +44,7 @@ const SHARED: [&str; 35] = [
     "NEWCOMERS",
     "KNOWN_NETNS",
     "LINES",
+    "COVERED",
     "ENTRANCES",
     "CABLES",
     "WAITS",
@@ -83,6 +84,7 @@ pub struct Maps {
     pub newcomers: RingBuf<MapData>,
     pub known_netns: HashMap<MapData, u64, u32>,
     pub lines: HashMap<MapData, LineKey, Line>,
+    pub covered: HashMap<MapData, LineKey, u32>,
     pub entrances: Arc<Entrances>,
     pub cables: HashMap<MapData, LineKey, Cable>,
     pub waits: Array<MapData, Wait>,
@@ -360,6 +362,7 @@ impl Maps {
             newcomers: take!("NEWCOMERS"),
             known_netns: take!("KNOWN_NETNS"),
             lines: take!("LINES"),
+            covered: take!("COVERED"),
             entrances: Arc::new(Entrances::new(entrances)),
             cables: take!("CABLES"),
             waits: take!("WAITS"),

@@ -1,7 +1,7 @@
 //! A target namespace: its programs, and where they are attached.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     os::fd::{AsFd, BorrowedFd},
 };
@@ -76,6 +76,8 @@ pub struct Space {
     pub line: Option<Line>,
     /// The kernel line, of devices on which faults need it.
     pub cables: Cables,
+    /// Devices of this namespace that are in `COVERED`.
+    pub covered: HashSet<u32>,
     /// How the faults of each hook travel.
     pub tenants: HashMap<Hook, Tenants>,
     places: HashMap<(u32, Hook), Place>,
@@ -97,6 +99,7 @@ impl Space {
             xdp: None,
             line: None,
             cables: Cables::default(),
+            covered: HashSet::new(),
             tenants: HashMap::new(),
             places: HashMap::new(),
             qdiscs: HashMap::new(),
@@ -115,6 +118,11 @@ impl Space {
     /// Whether nothing is attached here.
     pub fn is_idle(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// Whether anything is attached to this device.
+    pub fn is_on(&self, ifindex: u32) -> bool {
+        self.places.keys().any(|(at, _)| *at == ifindex)
     }
 
     /// Attaches to a hook of these devices, or counts one more user where that has been done. All or none. Where links

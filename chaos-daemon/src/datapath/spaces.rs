@@ -45,6 +45,7 @@ impl Datapath {
 
     /// Lets go of a namespace in which no rule is any more.
     pub(super) fn close_idle_space(&mut self, index: u32) {
+        self.forget_covered(index);
         if !self.spaces.get(&index).is_some_and(Space::is_idle) {
             return;
         }

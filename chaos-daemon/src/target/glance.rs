@@ -7,12 +7,13 @@ use std::io;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::link;
+use super::link::{self, Link};
 use super::netns::Netns;
 use super::visitor::Visitor;
 
-/// Names and indexes of all interfaces.
-pub(super) type Glance = BTreeMap<String, u32>;
+/// All interfaces by name: their indexes, and whether they are covered. What changes when one comes, goes, is made anew
+/// under its old name, or becomes part of another.
+pub(super) type Glance = BTreeMap<String, (u32, bool)>;
 
 /// How long an answer serves others.
 const FRESH: Duration = Duration::from_millis(150);
@@ -47,9 +48,15 @@ pub(super) fn glance(netns: &Netns, since: Instant) -> Option<Arc<Glance>> {
     Some(answer)
 }
 
+/// What a list comes to.
+pub(super) fn of(links: &[Link]) -> Glance {
+    let seen = |Link { interface, .. }: &Link| (interface.name.clone(), (interface.index, interface.covered));
+    links.iter().map(seen).collect()
+}
+
 fn look(netns: &Netns) -> io::Result<Glance> {
     let looked = VISITOR
-        .visit(std::slice::from_ref(netns), link::glance)
+        .visit(std::slice::from_ref(netns), || Ok(of(&link::list()?)))
         .map_err(io::Error::other)?;
     let one = looked.into_iter().next();
     one.unwrap_or_else(|| Ok(Err(io::ErrorKind::NotFound.into())))

@@ -5,7 +5,7 @@ use chaos_spec::WarningKind;
 use super::error::listing;
 use super::link::{self, Link};
 use super::visitor::LISTS;
-use super::{Interface, Netns, Place, TargetError};
+use super::{Interface, Netns, Place, TargetError, stack};
 
 /// How strictly to look: a new fault is refused for what a running one has to live with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +58,13 @@ pub(super) fn places(
         for name in names {
             warnings.extend(admit(name, &all)?);
         }
+        warnings.extend(all.iter().filter_map(|(_, links)| stack::warning(links, names)));
     }
     let place = |(netns, links): (Netns, Vec<Link>)| {
         let meant = |link: &Link| {
             let interface = &link.interface;
             let named = names.contains(&interface.name);
-            let by_default = names.is_empty() && !interface.loopback;
+            let by_default = names.is_empty() && !interface.loopback && !interface.covered;
             (named || by_default) && !(interface.loopback && netns.is_own) && link.link_type.can_be_parsed()
         };
         let interfaces = links
@@ -200,8 +201,11 @@ mod tests {
                 loopback: false,
                 kind: None,
                 ethernet: arphrd == 1,
+                covered: false,
             },
             link_type: LinkType(arphrd),
+            master: None,
+            below: None,
         }
     }
 

@@ -1,16 +1,13 @@
 //! Asks the kernel, over rtnetlink, which interfaces the calling thread's network namespace has.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
-use rustix::net::netdevice::name_to_index;
-use rustix::net::{AddressFamily, SocketType};
 
 use super::Interface;
 use super::dump::{attribute, dump, text};
+use super::stack;
 
 /// Names of the devices that this daemon makes begin with this; no target includes them.
 pub const OURS: &str = "chaos-line";
@@ -23,6 +20,9 @@ fn is_ours(name: &str) -> bool {
 const RTM_NEWLINK: u16 = 16;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 const IFF_UP: u32 = 1;
 const IFF_LOOPBACK: u32 = 8;
@@ -73,6 +73,10 @@ impl LinkType {
 pub(super) struct Link {
     pub(super) interface: Interface,
     pub(super) link_type: LinkType,
+    /// Index of the bridge, bond or the like that it is a port of.
+    pub(super) master: Option<u32>,
+    /// Index of the interface below it, if that is in the same namespace. (Of a veth: its peer.)
+    pub(super) below: Option<u32>,
 }
 
 /// All interfaces of the namespace that the calling thread is in, by index.
@@ -84,6 +88,7 @@ pub(super) fn list() -> io::Result<Vec<Link>> {
     let mut links = dump(RouteNetlinkMessage::GetLink(link), RTM_NEWLINK, parse)?;
     links.retain(|link| !is_ours(&link.interface.name));
     links.sort_by_key(|link| link.interface.index);
+    stack::cover(&mut links);
     Ok(links)
 }
 
@@ -94,8 +99,15 @@ fn parse(payload: &[u8]) -> Option<Link> {
     let word = |at: usize| header[at..].first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
     let link_type = LinkType(u16::from_ne_bytes([header[2], header[3]]));
     let (index, flags) = (word(4)?, word(8)?);
-    let name = text(attribute(&payload[16..], IFLA_IFNAME)?);
-    let kind = attribute(&payload[16..], IFLA_LINKINFO).and_then(|info| attribute(info, IFLA_INFO_KIND));
+    let attributes = &payload[16..];
+    let name = text(attribute(attributes, IFLA_IFNAME)?);
+    let kind = attribute(attributes, IFLA_LINKINFO).and_then(|info| attribute(info, IFLA_INFO_KIND));
+    let other = |which| {
+        attribute(attributes, which)?
+            .first_chunk()
+            .map(|bytes| u32::from_ne_bytes(*bytes))
+    };
+    let is_elsewhere = attribute(attributes, IFLA_LINK_NETNSID).is_some();
     Some(Link {
         interface: Interface {
             index,
@@ -104,24 +116,10 @@ fn parse(payload: &[u8]) -> Option<Link> {
             loopback: flags & IFF_LOOPBACK != 0,
             kind: kind.map(text),
             ethernet: link_type.has_ethernet_header(),
+            covered: false,
         },
         link_type,
+        master: other(IFLA_MASTER),
+        below: other(IFLA_LINK).filter(|_| !is_elsewhere),
     })
-}
-
-/// Names and indexes of all interfaces of the calling thread's namespace, cheaper than [`list`]: what changes when one
-/// comes, goes, or is made anew under its old name.
-pub(super) fn glance() -> io::Result<BTreeMap<String, u32>> {
-    // /proc/net would be the thread-group leader's namespace.
-    let text = fs::read_to_string("/proc/thread-self/net/dev")?;
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
-    let names = text
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, _)| name.trim())
-        .filter(|name| !is_ours(name));
-    // One that vanished meanwhile has no index.
-    Ok(names
-        .filter_map(|name| Some((name.to_owned(), name_to_index(&socket, name).ok()?)))
-        .collect())
 }

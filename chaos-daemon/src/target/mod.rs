@@ -18,6 +18,7 @@ mod netns;
 mod outline;
 mod process;
 mod queue;
+mod stack;
 mod visitor;
 mod watch;
 
@@ -70,6 +71,8 @@ pub struct Interface {
     pub kind: Option<String>,
     /// Whether frames begin with an Ethernet header; else with the IP header (tun, wireguard).
     pub ethernet: bool,
+    /// All its packets pass another interface of its namespace as well, which is meant when none is named.
+    pub covered: bool,
 }
 
 /// A network namespace and the interfaces of it that are meant.

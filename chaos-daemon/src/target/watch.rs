@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::Netns;
 use super::cgroup::Cgroup;
-use super::glance::{Glance, glance};
+use super::glance::{self, Glance, glance};
 use super::link::Link;
 use super::process::Process;
 
@@ -47,7 +47,7 @@ pub(super) struct Watch {
 #[derive(Clone, Debug)]
 struct Spot {
     netns: Netns,
-    /// Names and indexes of the interfaces that count.
+    /// The interfaces that count.
     links: Glance,
     /// A process that was in it. As long as this very process is there, the namespace cannot have been replaced by
     /// another one with its number, and `/proc/PID/ns/net` leads into it.
@@ -150,12 +150,9 @@ impl Watch {
             .collect();
         let spot = |(netns, links): &(Netns, Vec<Link>)| {
             let pids = pids.remove(&netns.id()).unwrap_or_default();
-            let all = links
-                .iter()
-                .map(|Link { interface, .. }| (interface.name.clone(), interface.index));
             let spot = Spot {
                 netns: netns.clone(),
-                links: only(names, &all.collect()),
+                links: only(names, &glance::of(links)),
                 witness: pids.into_iter().find_map(|pid| Process::find(pid).ok()),
             };
             (netns.id(), spot)
@@ -185,6 +182,6 @@ fn only(names: &[String], links: &Glance) -> Glance {
     if names.is_empty() {
         return links.clone();
     }
-    let of_name = |name: &String| links.get(name).map(|index| (name.clone(), *index));
+    let of_name = |name: &String| links.get(name).map(|seen| (name.clone(), *seen));
     names.iter().filter_map(of_name).collect()
 }

@@ -5,7 +5,7 @@ use super::*;
 const _: () = {
     assert!(size_of::<Daemon>() == 24);
     assert!(size_of::<Side>() == 16);
-    assert!(size_of::<Netns>() == 56);
+    assert!(size_of::<Netns>() == 60);
     assert!(size_of::<ScopeKey>() == 16);
     assert!(size_of::<CellKey>() == 24);
     assert!(size_of::<Cell>() == 128);

@@ -47,7 +47,7 @@ pub struct Sight {
     pub window: Window,
     /// What the kernel knows of its protocol, network byte order, or 0.
     pub ethertype: u16,
-    /// Its device.
+    /// Its device, as [`crate::device`] says.
     pub ifindex: u32,
     /// The hook.
     pub hook: u32,

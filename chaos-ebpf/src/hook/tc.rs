@@ -10,6 +10,7 @@ use chaos_ebpf_common::{
 use crate::{
     action::{self, Next, cut, line},
     application::call,
+    device::device,
     guard::note_guards,
     hook::{
         glance::{Glance, Sight, glance, loses},
@@ -85,7 +86,7 @@ fn at_a_glance<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
     let sight = Sight {
         window: skb.window(),
         ethertype: skb.protocol() as u16,
-        ifindex: skb.ifindex(),
+        ifindex: device(netns, skb.ifindex()),
         hook: HOOK,
     };
     let seen = match glance(control, &sight, scope) {
@@ -154,7 +155,7 @@ fn carefully<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
     if by_socket && HOOK == Hook::Ingress as u32 {
         add_receiver(work, raw, side);
     }
-    search(control, work, skb.ifindex());
+    search(control, work, device(netns, skb.ifindex()));
     if work.match_count == 0 {
         return NEXT;
     }

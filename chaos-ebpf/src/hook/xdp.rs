@@ -13,6 +13,7 @@ use chaos_ebpf_common::{
 
 use crate::{
     action::{self, Loses},
+    device::device,
     each::{GO, STOP, each},
     flows::admits,
     guard::note_guards,
@@ -54,7 +55,7 @@ fn at_a_glance(ctx: *mut xdp_md) -> u32 {
     let sight = Sight {
         window: Raw(ctx).window(),
         ethertype: 0,
-        ifindex: Raw(ctx).ifindex(),
+        ifindex: device(netns, Raw(ctx).ifindex()),
         hook: Hook::Xdp as u32,
     };
     match glance(control, &sight, scope) {
@@ -89,7 +90,7 @@ fn carefully(ctx: *mut xdp_md) -> u32 {
     }
     work.add_scope(netns.sides[Hook::Xdp as usize].scope);
     work.flow = Flow::of(&work.packet, Hook::Xdp as u32);
-    search(control, work, raw.ifindex());
+    search(control, work, device(netns, raw.ifindex()));
     if work.match_count == 0 {
         return PASS;
     }

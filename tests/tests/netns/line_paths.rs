@@ -43,7 +43,7 @@ fn datagrams(client: &Workload, server: &Workload, to: SocketAddr, size: usize) 
 }
 
 /// A connection takes the latency once, and a large exchange comes back whole.
-fn stream(client: &Workload, server: &Workload, to: SocketAddr) {
+pub(crate) fn stream(client: &Workload, server: &Workload, to: SocketAddr) {
     server.tcp_serve(to);
     let patience = Duration::from_secs(20);
     let opened = client.tcp_open(None, to, patience);
