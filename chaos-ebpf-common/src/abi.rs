@@ -556,5 +556,5 @@ mod line;
 mod waiting;
 
 pub use application::*;
-pub use line::{Entrance, Line, LineKey, LineNote};
+pub use line::{Entrance, Line, LineKey, LineNote, NOBODY_TOLD};
 pub use waiting::*;

@@ -202,6 +202,7 @@ mod tests {
                 kind: None,
                 ethernet: arphrd == 1,
                 covered: false,
+                switched: false,
             },
             link_type: LinkType(arphrd),
             master: None,

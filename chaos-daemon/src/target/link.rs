@@ -1,9 +1,13 @@
 //! Asks the kernel, over rtnetlink, which interfaces the calling thread's network namespace has.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType};
 
 use super::Interface;
 use super::dump::{attribute, dump, text};
@@ -117,9 +121,26 @@ fn parse(payload: &[u8]) -> Option<Link> {
             kind: kind.map(text),
             ethernet: link_type.has_ethernet_header(),
             covered: false,
+            switched: false,
         },
         link_type,
         master: other(IFLA_MASTER),
         below: other(IFLA_LINK).filter(|_| !is_elsewhere),
     })
+}
+
+/// Names and indexes of all interfaces of the calling thread's namespace, an eighth of the price of [`list`].
+pub(super) fn names() -> io::Result<BTreeMap<String, u32>> {
+    // /proc/net would be the thread-group leader's namespace.
+    let text = fs::read_to_string("/proc/thread-self/net/dev")?;
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    let names = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, _)| name.trim())
+        .filter(|name| !is_ours(name));
+    // One that vanished meanwhile has no index.
+    Ok(names
+        .filter_map(|name| Some((name.to_owned(), name_to_index(&socket, name).ok()?)))
+        .collect())
 }

@@ -73,6 +73,8 @@ pub struct Interface {
     pub ethernet: bool,
     /// All its packets pass another interface of its namespace as well, which is meant when none is named.
     pub covered: bool,
+    /// A port of a switch, which tells no sender what has become of its packets.
+    pub switched: bool,
 }
 
 /// A network namespace and the interfaces of it that are meant.

@@ -8,7 +8,9 @@ use chaos_spec::WarningKind;
 use super::link::Link;
 
 /// Kinds whose ports see all of their packets, and more: what is switched passes ports alone.
-const SWITCHES: [&str; 3] = ["bridge", "openvswitch", "vrf"];
+const SWITCHES: [&str; 2] = ["bridge", "openvswitch"];
+/// The same of what is routed.
+const ROUTERS: [&str; 1] = ["vrf"];
 /// Kinds that see all packets of their ports. So does a master without a kind: Hyper-V's and virtio's adapters, of which
 /// a port may take some packets and leave others.
 const BUNDLES: [&str; 2] = ["bond", "team"];
@@ -38,14 +40,14 @@ const TUNNELS: [&str; 18] = [
     "xfrm",
 ];
 
-/// Notes which of all interfaces of a namespace are covered by others.
+/// Notes which of all interfaces of a namespace are covered by others, and which are ports of a switch.
 pub(super) fn cover(links: &mut [Link]) {
     let usable: HashMap<u32, &Link> = links
         .iter()
         .filter(|link| is_usable(link))
         .map(|link| (link.interface.index, link))
         .collect();
-    let mut covered = HashSet::new();
+    let (mut covered, mut switched) = (HashSet::new(), HashSet::new());
     for link in usable.values() {
         let index = link.interface.index;
         if is(link, &TAGGED) && link.below.is_some_and(|below| usable.contains_key(&below)) {
@@ -53,6 +55,9 @@ pub(super) fn cover(links: &mut [Link]) {
         }
         if let Some(master) = link.master.and_then(|master| usable.get(&master)) {
             if is(master, &SWITCHES) {
+                switched.insert(index);
+            }
+            if is(master, &SWITCHES) || is(master, &ROUTERS) {
                 covered.insert(master.interface.index);
             } else if is(master, &BUNDLES) || master.interface.kind.is_none() {
                 covered.insert(index);
@@ -60,7 +65,9 @@ pub(super) fn cover(links: &mut [Link]) {
         }
     }
     for link in links {
-        link.interface.covered = covered.contains(&link.interface.index);
+        let interface = &mut link.interface;
+        interface.covered = covered.contains(&interface.index);
+        interface.switched = switched.contains(&interface.index);
     }
 }
 
@@ -115,6 +122,7 @@ mod tests {
                 kind: kind.map(str::to_owned),
                 ethernet: true,
                 covered: false,
+                switched: false,
             },
             link_type: LinkType(if name == "can0" { 280 } else { 1 }),
             master,
@@ -151,6 +159,12 @@ mod tests {
     #[test]
     fn of_a_bridge_the_ports_are_meant_and_without_ports_the_bridge() {
         assert_eq!(meant(&CONTAINER_HOST), ["lo", "eth0", "veth1", "docker1"]);
+        let all = links(&CONTAINER_HOST);
+        let ports = all.iter().filter(|link| link.interface.switched);
+        assert_eq!(
+            ports.map(|link| link.interface.name.as_str()).collect::<Vec<_>>(),
+            ["veth1"]
+        );
         assert_eq!(warned(&CONTAINER_HOST, &[]), None);
         assert_eq!(warned(&CONTAINER_HOST, &["docker0"]), None);
         assert_eq!(

@@ -20,9 +20,13 @@ pub struct Line {
     pub cookie: u64,
     /// Index of the entrance, or of the device.
     pub ifindex: u32,
-    /// Of a device: index into `ENTRANCES`.
+    /// Of a device: index into `ENTRANCES`, or [`NOBODY_TOLD`].
     pub entrance: u32,
 }
+
+/// In place of an index: whatever the entrance does with a packet, its sender hears nothing of it (the port of a bridge,
+/// `br_dev_xmit`), so that none is kept out for its socket's sake.
+pub const NOBODY_TOLD: u32 = u32::MAX;
 
 /// Value of the `ENTRANCES` array: how full an entrance is with packets that their sockets could have kept. Counted in
 /// frames, from some number on.

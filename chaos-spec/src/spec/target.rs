@@ -12,7 +12,8 @@ use crate::Chance;
 #[schemars(with = "TargetFields")]
 pub struct Target {
     pub kind: TargetKind,
-    /// Interface names inside the target's network namespace; empty: every one but the loopback.
+    /// Interface names inside the target's network namespace; empty: every one but the loopback, and of those that stand on
+    /// others (bridges, bonds, VLANs) such that a packet passes one.
     pub interfaces: Vec<String>,
 }
 
@@ -90,7 +91,7 @@ struct TargetFields {
     /// Pods of a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pods: Option<PodsTarget>,
-    /// Interface names; left out: every one but the loopback.
+    /// Interface names; left out: every one but the loopback, each packet once.
     #[serde(
         default,
         deserialize_with = "not_empty",

@@ -2,11 +2,13 @@
 //! it passes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
+use chaos_tests::rate::{kept_by_sockets, lost_by_lines};
 use chaos_tests::workload::Handle;
 use chaos_tests::{
-    Cgroup, Chaosctl, Daemon, Device, FaultFile, Netns, Pair, Skip, Snapshot, Workload, bond, bridge,
-    eventually, macvlan, need, settled, veth, vlan,
+    Cgroup, Chaosctl, Daemon, Device, FaultFile, Netns, Pair, Process, Skip, Snapshot, Workload, bond,
+    bridge, eventually, macvlan, need, require_program, settled, veth, vlan,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +20,8 @@ const COUNT: u64 = 1000;
 /// A host of containers: two on its bridge, and a neighbour behind its uplink.
 struct Node {
     netns: Netns,
+    /// Those of the containers.
+    inner: [Netns; 2],
     bridge: Device,
     /// The node's ends of the cables to the containers.
     ports: [Device; 2],
@@ -81,6 +85,7 @@ impl Node {
             containers: [&a, &b].map(|netns| Workload::start(netns, None)),
             neighbour: Workload::start(&x, None),
             netns: node,
+            inner: [a, b],
             bridge: br0,
             ports: [to_a, to_b],
             uplink,
@@ -281,6 +286,50 @@ fn a_fault_on_the_bridge_alone_leaves_those_on_the_namespace_as_they_were() {
     ctl.apply(&[all, two]);
     assert_eq!(fifth(), 534);
     assert_eq!(ctl.fault("fifth").packets("matched"), 667);
+}
+
+/// A bridge does not tell a sender what has become of its packets: what a line has no room for at a port is lost, and is
+/// said to be. At the bridge itself senders are told, and keep it.
+#[test]
+fn what_finds_no_room_in_the_line_of_a_port_counts_as_lost_and_at_the_bridge_is_kept() {
+    need!(require_program("iperf3"));
+    let node = need!(Node::new());
+    let container = node.ports[0].clone();
+    // More on its way than an entrance has room for.
+    for netns in [&node.netns, &node.inner[0]] {
+        for buffer in ["ipv4/tcp_rmem", "ipv4/tcp_wmem"] {
+            netns.sysctl(buffer, "4096 262144 67108864");
+        }
+    }
+    let server = Process::spawn(&node.inner[0], None, &["iperf3", "-s"]).listens(&node.inner[0], 5201);
+    let to = inside(2)[0].to_string();
+    for (at, keeps) in [(&container, false), (&node.bridge, true)] {
+        let mut daemon = Daemon::builder().args(&["--line", "user"]).start();
+        let ctl = daemon.ctl();
+        let nothing = FaultFile::on_device("nothing", at, json!({"drop": {"chance": "0%"}}));
+        ctl.apply(&[nothing.lasting("5m")]);
+        let streams = Process::spawn(&node.netns, None, &["iperf3", "-c", &to, "-t", "60", "-P", "8"]);
+        eventually(5 * SOON, "the streams are under way", || {
+            ctl.fault("nothing").packets("matched") > 20_000
+        });
+        for _ in 0..3 {
+            // Nobody reads what comes to the entrance, for less than the lease.
+            daemon.sigstop();
+            let come = || node.inner[0].tcp_count("InSegs");
+            let before = settled(Duration::from_millis(200), come);
+            daemon.sigcont();
+            eventually(SOON, "the streams go on", || come() > before + 2_000);
+        }
+        let (kept, lost) = (kept_by_sockets(&daemon), lost_by_lines(&daemon));
+        println!("{}: kept {kept}, lost {lost}", at.name());
+        assert_eq!(kept > 0, keeps, "{}: {kept}", at.name());
+        eventually(SOON, "what is lost is said", || {
+            let warned = ctl.fault("nothing").warnings().contains(&"LineLost");
+            warned == (lost_by_lines(&daemon) > 0)
+        });
+        drop(streams);
+    }
+    drop(server);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use std::{
 };
 
 use chaos_ebpf_common::{
-    abi::{Line as LineEntry, LineKey},
+    abi::{Line as LineEntry, LineKey, NOBODY_TOLD},
     line::{BACKLOG, GATE, gate_class},
 };
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -160,7 +160,11 @@ impl Line {
         let there = LineEntry {
             cookie: sender.cookie(),
             ifindex: entrance,
-            entrance: open.place(),
+            entrance: if interface.switched {
+                NOBODY_TOLD
+            } else {
+                open.place()
+            },
         };
         let back = LineEntry {
             ifindex: interface.index,

@@ -34,7 +34,7 @@ pub(super) struct Aim {
     /// Everything in the daemon's own network namespace.
     #[arg(long, group = "target")]
     host: bool,
-    /// Only these interfaces of the target; by default all but the loopback.
+    /// Only these interfaces of the target; by default all but the loopback, each packet once.
     #[arg(long, value_name = "IF", value_delimiter = ',')]
     interfaces: Vec<String>,
 }
