@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chaos_tests::lag1_correlation;
+use chaos_tests::{is_emulated, lag1_correlation};
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
@@ -52,13 +52,13 @@ fn as_netem_a_correlated_fifth_is_a_thousandth_and_a_warning_says_so() {
     assert!((0.000_6..0.001_9).contains(&share), "{share}");
     bed.wait_for_packets("alike", "dropped", lost.len() as u64);
     let view = bed.ctl.fault("alike");
-    assert_eq!(view.warnings(), ["NetemCompat"]);
+    assert_eq!(view.own_warnings(), ["NetemCompat"]);
     // The chance alone is what it says.
     let plain = json!({"drop": {"chance": "20%", "compat": "netem"}});
     bed.ctl.apply(&[bed.on_client("alike", plain).traffic(udp(9001))]);
     let lost = bed.send(bed.net.server.at(9001), 10_000).lost(10_000).len() as u64;
     assert!(chaos_tests::binomial_999(10_000, 0.2).contains(&lost), "{lost}");
-    assert!(bed.ctl.fault("alike").warnings().is_empty());
+    assert!(bed.ctl.fault("alike").own_warnings().is_empty());
     bed.delete("alike");
 }
 
@@ -121,11 +121,12 @@ fn jitter_as_netem_draws_it_has_its_spread_and_no_correlation() {
     );
     println!("{told}");
     // Uniform when nothing is said: the deviation is the jitter over the root of three.
-    assert!((mean(&known) - 50.0).abs() < 1.0, "{told}");
+    let late = if is_emulated() { 3.0 } else { 1.0 };
+    assert!((mean(&known) - 50.0).abs() < late, "{told}");
     assert!((deviation(&known) - 5.77).abs() < 0.5, "{told}");
     assert!(correlation_of_neighbours(&found).abs() < 0.08, "{told}");
     let view = bed.ctl.fault("jittery");
-    assert_eq!(view.warnings(), ["NetemCompat"]);
+    assert_eq!(view.own_warnings(), ["NetemCompat"]);
     bed.delete("jittery");
 }
 

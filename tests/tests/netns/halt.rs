@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chaos_tests::{FaultFile, Stopwatch, patience};
+use chaos_tests::{FaultFile, Stopwatch, patience, require_tcx};
 use serde_json::json;
 
 use crate::bed::Bed;
@@ -156,9 +156,13 @@ fn halt_local_ends_a_stopped_a_running_and_a_dead_daemon_and_the_next_one_refuse
         assert!(answer.stdout.contains(said), "{state}: {answer}");
         assert!(took < patience(Duration::from_millis(700)), "{state}: {took:?}");
         assert!(bed.reaches(bed.net.server.at(9000)), "{state}");
-        bed.assert_untouched();
+        // Filters of a killed daemon stay until the next one, and do nothing.
+        if require_tcx().is_ok() || state == "running" {
+            bed.assert_untouched();
+        }
         bed.daemon.was_ended();
         bed.daemon.start_again();
+        bed.assert_untouched();
         let refused = bed.ctl.try_apply(std::slice::from_ref(&cut));
         assert_eq!(refused.code, 14, "{state}: {refused}");
         assert!(refused.stderr.contains("it hangs"), "{refused}");

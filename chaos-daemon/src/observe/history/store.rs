@@ -165,11 +165,31 @@ impl Store {
     }
 }
 
+/// Whether it is the file's own fault: a file format that does not exist and a table without its columns are damage as
+/// well. What the host refuses for the moment is not.
 fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    ) || matches!(error, rusqlite::Error::InvalidColumnType(..))
+    match error.sqlite_error_code() {
+        Some(code) => !matches!(
+            code,
+            ErrorCode::AuthorizationForStatementDenied
+                | ErrorCode::CannotOpen
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NoLargeFileSupport
+                | ErrorCode::OperationAborted
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::OutOfMemory
+                | ErrorCode::PermissionDenied
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+        ),
+        None => matches!(
+            error,
+            rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::SqlInputError { .. }
+        ),
+    }
 }
 
 /// The connection, and how many runs the daemon before left open.

@@ -124,23 +124,46 @@ async fn what_ran_when_the_daemon_died_is_interrupted() {
     assert_eq!(page.items[0].transitions[0].kind, "Interrupted");
 }
 
+/// The file of a database with this in it.
+fn database(sql: &str) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.db");
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute_batch(sql)
+        .unwrap();
+    std::fs::read(path).unwrap()
+}
+
 #[tokio::test]
 async fn a_damaged_file_is_set_aside() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(
-        dir.path().join("history.db"),
-        "this is no database at all, is it".repeat(99),
-    )
-    .unwrap();
-    let history = History::start(dir.path());
-    history.began(view("a"), "alice".to_owned());
-    assert_eq!(history.page(all()).await.unwrap().items.len(), 1);
-    let names: Vec<_> = std::fs::read_dir(dir.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    assert!(
-        names.iter().any(|name| name.starts_with("history.db.damaged-")),
-        "{names:?}"
-    );
+    let mut of_no_format = database("CREATE TABLE run (id INTEGER)");
+    // The number of the schema's format, of which there are four.
+    of_no_format[47] = 9;
+    for (what, bytes) in [
+        (
+            "no database",
+            "this is no database at all, is it".repeat(99).into_bytes(),
+        ),
+        ("no known format", of_no_format),
+        (
+            "other tables",
+            database("CREATE TABLE run (id INTEGER); CREATE TABLE transition (run TEXT)"),
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("history.db"), bytes).unwrap();
+        let history = History::start(dir.path());
+        history.began(view("a"), "alice".to_owned());
+        let page = history.page(all()).await;
+        assert_eq!(page.map(|page| page.items.len()).ok(), Some(1), "{what}");
+        let names: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert!(
+            names.iter().any(|name| name.starts_with("history.db.damaged-")),
+            "{what}: {names:?}"
+        );
+    }
 }
