@@ -94,15 +94,9 @@ struct Global {
         help_heading = "Global options"
     )]
     token_file: Option<PathBuf>,
-    /// How long to wait for an answer of the daemon.
-    #[arg(
-        long,
-        global = true,
-        default_value = "10s",
-        value_name = "TIME",
-        help_heading = "Global options"
-    )]
-    timeout: Duration,
+    /// How long to wait for an answer of the daemon; by default 10s, and longer while it says that it is at work.
+    #[arg(long, global = true, value_name = "TIME", help_heading = "Global options")]
+    timeout: Option<Duration>,
     /// Colours: by default on a terminal, unless NO_COLOR is set.
     #[arg(
         long,
@@ -194,7 +188,7 @@ pub(crate) fn command() -> clap::Command {
 
 impl Cli {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        if self.global.timeout.is_zero() {
+        if self.global.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Failure::Usage(
                 "--timeout 0s leaves no time for an answer – write at least `1ms`".to_owned(),
             ));
@@ -203,7 +197,7 @@ impl Cli {
             .enable_all()
             .build()
             .map_err(Failure::Runtime)?;
-        let timeout = self.global.timeout.as_std();
+        let timeout = self.global.timeout.map(Duration::as_std);
         let client = Client::new(self.global.place()?, timeout);
         let session = Session {
             daemon: Daemon::new(client),

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use support::{DROP, FakeDaemon, Ran, Reply, file, list, run, run_alone};
 
 #[test]
@@ -88,6 +89,27 @@ fn a_daemon_that_hangs_is_given_up() {
         took >= Duration::from_millis(300) && took < Duration::from_secs(5),
         "{took:?}"
     );
+}
+
+/// Hundreds of devices take the kernel longer than a client waits for a daemon that says nothing.
+#[test]
+fn a_daemon_that_says_that_it_is_at_work_is_waited_for_unless_a_time_is_given() {
+    let (well, ill) = (200, 503);
+    for (readiness, more, code, said) in [
+        (well, &[][..], 0, "there are no faults"),
+        (well, &["--timeout", "1s"], 20, "did not answer within 1s"),
+        (ill, &[], 20, "did not answer within 10s"),
+    ] {
+        let daemon = FakeDaemon::start(move |request| match request.path.as_str() {
+            "/readyz" => Reply::Json(readiness, json!({})),
+            _ if readiness == ill => Reply::Hang,
+            _ => Reply::Late(200, list(&[])),
+        });
+        let args: Vec<&str> = ["get"].iter().chain(more).copied().collect();
+        let ran = daemon.run(&args);
+        ran.expect(code, &[said]);
+        assert_eq!(daemon.saw("GET", "/readyz"), more.is_empty());
+    }
 }
 
 #[test]

@@ -227,8 +227,9 @@ impl Engine {
                 ..AuditEntry::default()
             })
             .await?;
+        let patience = PATIENCE.max(3 * worker::patience_for(faults.iter().map(|one| &*one.target)));
         let (views, leaving) = self
-            .ask(PATIENCE, |reply| Command::Apply {
+            .ask(patience, |reply| Command::Apply {
                 faults,
                 caller,
                 reply,

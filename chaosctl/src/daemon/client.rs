@@ -1,6 +1,6 @@
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -20,7 +20,16 @@ pub(crate) struct Client {
     place: Place,
     /// For connecting, sending and the whole answer together.
     timeout: Duration,
+    /// A daemon that says that it is at work may take longer.
+    patient: bool,
 }
+
+/// How long to wait for an answer when nobody says.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a daemon may take to say that it is at work.
+const SIGN: Duration = Duration::from_secs(2);
+/// How long it may be at work over one answer: hundreds of devices take the kernel tens of milliseconds each.
+const LONGEST: Duration = Duration::from_mins(10);
 
 /// An answer, whatever its status.
 #[derive(Debug)]
@@ -123,8 +132,13 @@ impl ClientError {
 }
 
 impl Client {
-    pub(crate) const fn new(place: Place, timeout: Duration) -> Self {
-        Self { place, timeout }
+    /// `timeout` if somebody has said one: then that is all the time there is.
+    pub(crate) fn new(place: Place, timeout: Option<Duration>) -> Self {
+        Self {
+            place,
+            timeout: timeout.unwrap_or(TIMEOUT),
+            patient: timeout.is_none(),
+        }
     }
 
     pub(crate) const fn place(&self) -> &Place {
@@ -143,18 +157,27 @@ impl Client {
         body: Option<Vec<u8>>,
     ) -> Result<Answer, ClientError> {
         let change = method != Method::GET;
-        let exchange = self.exchange(method, path, body, change);
-        match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(result) => result,
-            Err(_) => {
-                let (place, timeout) = (self.place.to_string(), self.timeout);
-                Err(ClientError::TimedOut {
-                    place,
-                    timeout,
+        let begun = Instant::now();
+        let mut exchange = std::pin::pin!(self.exchange(method, path, body, change));
+        loop {
+            if let Ok(result) = tokio::time::timeout(self.timeout, exchange.as_mut()).await {
+                return result;
+            }
+            if !self.patient || begun.elapsed() > LONGEST || !self.is_at_work().await {
+                return Err(ClientError::TimedOut {
+                    place: self.place.to_string(),
+                    timeout: self.timeout.max(Duration::from_secs(begun.elapsed().as_secs())),
                     change,
-                })
+                });
             }
         }
+    }
+
+    /// Whether the daemon says that its engine is well: then an answer that is late will come.
+    async fn is_at_work(&self) -> bool {
+        let asked = self.exchange(Method::GET, "/readyz", None, false);
+        let said = tokio::time::timeout(SIGN, asked).await;
+        matches!(said, Ok(Ok(answer)) if answer.status == StatusCode::OK)
     }
 
     async fn exchange(

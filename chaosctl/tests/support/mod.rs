@@ -38,6 +38,8 @@ pub(crate) enum Reply {
     Raw(String),
     /// Nothing, while the connection stays open.
     Hang,
+    /// The same until another request has been answered, and then this.
+    Late(u16, Value),
 }
 
 /// Listens at a socket of its own until the test ends.
@@ -54,6 +56,7 @@ impl FakeDaemon {
         let log = Arc::clone(&requests);
         thread::spawn(move || {
             let mut hanging = Vec::new();
+            let mut late: Vec<(UnixStream, String)> = Vec::new();
             for stream in listener.incoming() {
                 let mut stream = stream.expect("a connection");
                 let Some(request) = read_request(&mut stream) else {
@@ -64,6 +67,13 @@ impl FakeDaemon {
                     Reply::Json(status, value) => drop(stream.write_all(response(status, &value).as_bytes())),
                     Reply::Raw(text) => drop(stream.write_all(text.as_bytes())),
                     Reply::Hang => hanging.push(stream),
+                    Reply::Late(status, value) => {
+                        late.push((stream, response(status, &value)));
+                        continue;
+                    }
+                }
+                for (mut stream, text) in late.drain(..) {
+                    drop(stream.write_all(text.as_bytes()));
                 }
             }
         });

@@ -1,9 +1,11 @@
 //! Many faults at once.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use chaos_tests::{
-    Answer, Api, FaultFile, Pair, Snapshot, Stopwatch, eventually, monotonic_nanos, moved, patience,
+    Answer, Api, Daemon, FaultFile, Netns, Pair, Snapshot, Stopwatch, eventually, is_full_run,
+    monotonic_nanos, moved, patience,
 };
 use serde_json::{Value, json};
 
@@ -148,6 +150,46 @@ fn the_lines_of_many_namespaces_go_together() {
     });
     let least = extra.min().expect("two rounds");
     assert!(least < patience(Duration::from_millis(200)), "{least:?} more");
+}
+
+/// The kernel links a program to one device after the other, a grace period of RCU each. Whoever asks for more than a
+/// client usually waits for gets the fault and its answer, and the lease holds meanwhile.
+#[test]
+fn a_namespace_of_many_devices_takes_its_time_and_no_harm() {
+    let count = if is_full_run() { 1_300 } else { 40 };
+    let [host, guests] = std::array::from_fn(|_| Netns::new());
+    let batch = |netns: &Netns, line: &dyn Fn(usize) -> String| {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+        for n in 0..count {
+            writeln!(file, "{}", line(n)).expect("it can be written");
+        }
+        let path = file.path().to_str().expect("a path of tempfile's is text");
+        netns.run(&["ip", "-batch", path]);
+    };
+    let cable = |n| format!("link add h{n} type veth peer name g{n} netns {}", guests.name());
+    batch(&host, &cable);
+    batch(&host, &|n| format!("link set h{n} up"));
+    batch(&guests, &|n| format!("link set g{n} up"));
+    let daemon = Daemon::start();
+    let ctl = daemon.ctl();
+    let faults = [json!({"partition": {}}), json!({"delay": {"latency": "10ms"}})];
+    // The devices of so many lines would keep the daemon from ending for longer than a test waits.
+    let few = if is_full_run() { 1 } else { 2 };
+    for fault in &faults[..few] {
+        let watch = Stopwatch::start();
+        let wide = FaultFile::on_netns("wide", &host, fault.clone()).lasting("10m");
+        ctl.apply(&[wide.traffic(json!({"direction": "both"}))]);
+        let began = watch.took();
+        let view = ctl.fault("wide");
+        assert_eq!((view.phase(), view.attachments().len()), ("Active", 2 * count));
+        let watch = Stopwatch::start();
+        ctl.delete("wide");
+        println!(
+            "{fault} on {count} devices: there after {began:?}, gone after {:?}",
+            watch.took()
+        );
+        assert_eq!(ctl.fault("wide").reason(), "Deleted");
+    }
 }
 
 #[test]

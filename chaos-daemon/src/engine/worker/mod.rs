@@ -4,6 +4,7 @@ mod apply;
 mod follow;
 mod health;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use crate::datapath::{Arm, Armed, DatapathError, FaultId};
 use crate::observe::{EventBus, History};
 use crate::safety::clock::boot_ns;
 use crate::safety::{Lease, PolicyKeeper, Pulse, Roster};
+use crate::target::{Interface, Resolved};
 
 /// Between two looks at budgets and devices while faults are active.
 const POLL: Duration = Duration::from_millis(100);
@@ -32,6 +34,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long a change in the kernel may take before the engine is taken for hung: attaching to many devices, or
 /// verifying programs on a slow host.
 const KERNEL_PATIENCE: Duration = Duration::from_secs(20);
+/// As much again for each device: to link a program to one, or to take it away, takes the kernel a grace period of RCU in
+/// each direction, one device after the other.
+const DEVICE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What the thread shares with others.
 pub(super) struct Parts {
@@ -240,7 +245,9 @@ impl<K: Kernel> Worker<K> {
 
     /// Arms, with the time it takes.
     fn arm(&mut self, arms: &[Arm]) -> Result<Vec<Armed>, DatapathError> {
-        self.parts.pulse.busy(KERNEL_PATIENCE);
+        self.parts
+            .pulse
+            .busy(patience_for(arms.iter().map(|arm| &arm.target)));
         let armed = self.kernel.arm(arms);
         self.parts.pulse.beat();
         armed
@@ -307,7 +314,10 @@ impl<K: Kernel> Worker<K> {
         if ids.is_empty() {
             return Vec::new();
         }
-        self.parts.pulse.busy(KERNEL_PATIENCE);
+        let targets = ids.iter().filter_map(|id| self.faults.get(*id));
+        self.parts
+            .pulse
+            .busy(patience_for(targets.map(|fault| &*fault.target)));
         let quiet = self.kernel.quiet(&ids);
         if reason == Reason::Health && quiet.is_ok() {
             // From here on traffic is as it was; the rest is tidying up.
@@ -415,6 +425,18 @@ impl<K: Kernel> Worker<K> {
         }
         self.retried = Instant::now();
     }
+}
+
+/// How long the kernel may take to change what is attached to these targets.
+pub(super) fn patience_for<'a>(targets: impl Iterator<Item = &'a Resolved>) -> Duration {
+    let places = targets.flat_map(|target| &target.places);
+    let devices: HashSet<_> = places
+        .flat_map(|place| {
+            let of = |interface: &Interface| (place.netns.dev, place.netns.inode, interface.index);
+            place.interfaces.iter().map(of)
+        })
+        .collect();
+    KERNEL_PATIENCE + DEVICE_PATIENCE * u32::try_from(devices.len()).unwrap_or(u32::MAX)
 }
 
 /// Each warning once, whichever room it comes from.
