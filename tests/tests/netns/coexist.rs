@@ -67,6 +67,10 @@ fn a_clsact_filter_of_somebody_else_stays_and_sees_what_passes() {
     come_and_go(&bed, "beside-clsact");
     if has_tcx {
         client.tc("qdisc del dev c0 clsact");
+    } else {
+        for way in ["egress", "ingress"] {
+            client.tc(&format!("filter del dev c0 {way} pref 7"));
+        }
     }
 }
 
