@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chaos_tests::{Capture, Device, Way, eventually, need, require_program};
+use chaos_tests::{Capture, Device, Way, eventually, need, require_program, require_tcx};
 use serde_json::json;
 
 use crate::bed::SOON;
@@ -173,12 +173,17 @@ pub(crate) struct Deaf<'a>(&'a Device);
 impl<'a> Deaf<'a> {
     pub(crate) fn new(device: &'a Device) -> Self {
         let name = device.name();
-        device.netns().tc(&format!("qdisc add dev {name} clsact"));
+        // Where there is no TCX, the bed has one.
+        if require_tcx().is_ok() {
+            device.netns().tc(&format!("qdisc add dev {name} clsact"));
+        }
         // The verdict of this program of one instruction: TC_ACT_SHOT.
-        let argv: Vec<&str> = ["tc", "filter", "add", "dev", name, "ingress", "protocol"]
-            .into_iter()
-            .chain(["all", "bpf", "direct-action", "bytecode", "1,6 0 0 2"])
-            .collect();
+        let argv: Vec<&str> = [
+            "tc", "filter", "add", "dev", name, "ingress", "pref", "9", "protocol",
+        ]
+        .into_iter()
+        .chain(["all", "bpf", "direct-action", "bytecode", "1,6 0 0 2"])
+        .collect();
         device.netns().run(&argv);
         Self(device)
     }
@@ -187,9 +192,11 @@ impl<'a> Deaf<'a> {
 impl Drop for Deaf<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.0
-                .netns()
-                .tc(&format!("qdisc del dev {} clsact", self.0.name()));
+            let (netns, name) = (self.0.netns(), self.0.name());
+            netns.tc(&match require_tcx() {
+                Ok(()) => format!("qdisc del dev {name} clsact"),
+                Err(_) => format!("filter del dev {name} ingress pref 9"),
+            });
         }
     }
 }

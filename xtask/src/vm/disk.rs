@@ -16,7 +16,7 @@ use crate::setup::{Emulator, Kernel};
 const INIT: &str = include_str!("guest/init.sh");
 
 /// What the tests and init start. Each comes from this machine, with the libraries it is linked to.
-const PROGRAMS: [&str; 51] = [
+const PROGRAMS: [&str; 54] = [
     "sh",
     "cat",
     "chmod",
@@ -29,6 +29,7 @@ const PROGRAMS: [&str; 51] = [
     "ethtool",
     "false",
     "find",
+    "getent",
     "grep",
     "head",
     "hostname",
@@ -39,12 +40,14 @@ const PROGRAMS: [&str; 51] = [
     "mkdir",
     "mount",
     "nsenter",
+    "prlimit",
     "rm",
     "sed",
     "seq",
     "setpriv",
     "sleep",
     "sort",
+    "ss",
     "stat",
     "sync",
     "sysctl",
