@@ -140,9 +140,10 @@ fn all_faults(bed: &Bed, name: &str, to: SocketAddr) {
         );
         assert_eq!(broken, [0, 0], "{told}: checksums");
         match counter {
-            // TCP sends again what was lost, and no more.
+            // TCP sends again what was lost, but for acknowledgements, of which now and then more than a few are among
+            // the hits; and no more, but for what the receiver says that it had: that is a machine that stood still.
             "dropped" => assert!(
-                again[0] + 5 >= hits && again[0] <= hits + hits / 4 + 5,
+                again[0] + hits / 10 + 5 >= hits && again[0] <= hits + hits / 4 + 5 + twice[0],
                 "{told} {again:?}"
             ),
             "duplicated" => assert!(

@@ -16,7 +16,7 @@ use crate::setup::{Emulator, Kernel};
 const INIT: &str = include_str!("guest/init.sh");
 
 /// What the tests and init start. Each comes from this machine, with the libraries it is linked to.
-const PROGRAMS: [&str; 54] = [
+const PROGRAMS: [&str; 56] = [
     "sh",
     "cat",
     "chmod",
@@ -41,6 +41,7 @@ const PROGRAMS: [&str; 54] = [
     "mount",
     "nsenter",
     "prlimit",
+    "readlink",
     "rm",
     "sed",
     "seq",
@@ -52,6 +53,7 @@ const PROGRAMS: [&str; 54] = [
     "sync",
     "sysctl",
     "tail",
+    "test",
     "timeout",
     "tr",
     "true",
