@@ -13,6 +13,12 @@ use super::place::is_refusal;
 
 /// No answer of a daemon comes near this; anything larger is not one.
 const LARGEST_ANSWER: usize = 256 << 20;
+/// How long to wait for an answer when nobody says.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a daemon may take to say that it is at work.
+const SIGN: Duration = Duration::from_secs(2);
+/// How long it may be at work over one answer: hundreds of devices take the kernel tens of milliseconds each.
+const LONGEST: Duration = Duration::from_mins(10);
 
 /// One request, one connection: a daemon that restarts in between is not noticed.
 #[derive(Clone, Debug)]
@@ -23,13 +29,6 @@ pub(crate) struct Client {
     /// A daemon that says that it is at work may take longer.
     patient: bool,
 }
-
-/// How long to wait for an answer when nobody says.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a daemon may take to say that it is at work.
-const SIGN: Duration = Duration::from_secs(2);
-/// How long it may be at work over one answer: hundreds of devices take the kernel tens of milliseconds each.
-const LONGEST: Duration = Duration::from_mins(10);
 
 /// An answer, whatever its status.
 #[derive(Debug)]

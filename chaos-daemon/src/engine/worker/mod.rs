@@ -314,10 +314,7 @@ impl<K: Kernel> Worker<K> {
         if ids.is_empty() {
             return Vec::new();
         }
-        let targets = ids.iter().filter_map(|id| self.faults.get(*id));
-        self.parts
-            .pulse
-            .busy(patience_for(targets.map(|fault| &*fault.target)));
+        self.parts.pulse.busy(KERNEL_PATIENCE);
         let quiet = self.kernel.quiet(&ids);
         if reason == Reason::Health && quiet.is_ok() {
             // From here on traffic is as it was; the rest is tidying up.
@@ -326,6 +323,10 @@ impl<K: Kernel> Worker<K> {
         // The last counts, to the packet: nothing acts any more, and nothing has been taken away.
         let packets: Vec<_> = ids.iter().map(|id| self.packets(*id)).collect();
         let notices: Vec<_> = ids.iter().map(|id| self.kernel.notices(*id)).collect();
+        let targets = ids.iter().filter_map(|id| self.faults.get(*id));
+        self.parts
+            .pulse
+            .busy(patience_for(targets.map(|fault| &*fault.target)));
         let disarmed = quiet.and_then(|()| self.kernel.disarm(&ids));
         self.parts.pulse.beat();
         if let Err(error) = disarmed {

@@ -165,25 +165,13 @@ impl Store {
     }
 }
 
-/// Whether it is the file's own fault: a file format that does not exist and a table without its columns are damage as
-/// well. What the host refuses for the moment is not.
+/// Whether it is the file's own fault, also where SQLite has no better word than an error: a file format that does not
+/// exist, a table without its columns.
 fn is_damage(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
-        Some(code) => !matches!(
+        Some(code) => matches!(
             code,
-            ErrorCode::AuthorizationForStatementDenied
-                | ErrorCode::CannotOpen
-                | ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::DiskFull
-                | ErrorCode::FileLockingProtocolFailed
-                | ErrorCode::NoLargeFileSupport
-                | ErrorCode::OperationAborted
-                | ErrorCode::OperationInterrupted
-                | ErrorCode::OutOfMemory
-                | ErrorCode::PermissionDenied
-                | ErrorCode::ReadOnly
-                | ErrorCode::SystemIoFailure
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown
         ),
         None => matches!(
             error,
