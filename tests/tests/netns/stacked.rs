@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use chaos_tests::rate::{kept_by_sockets, lost_by_lines};
-use chaos_tests::workload::Handle;
+use chaos_tests::workload::{Flood, Handing, Handle};
 use chaos_tests::{
     Cgroup, Chaosctl, Daemon, Device, FaultFile, Netns, Pair, Process, Skip, Snapshot, Workload, bond,
     bridge, eventually, macvlan, need, require_program, settled, veth, vlan,
@@ -303,30 +303,46 @@ fn what_finds_no_room_in_the_line_of_a_port_counts_as_lost_and_at_the_bridge_is_
     }
     let server = Process::spawn(&node.inner[0], None, &["iperf3", "-s"]).listens(&node.inner[0], 5201);
     let to = inside(2)[0].to_string();
+    // More than an entrance has room for.
+    let flood = Flood {
+        to: SocketAddr::new(inside(2)[0], 7000),
+        size: 100,
+        rate: 80_000,
+        count: 20_000,
+        flows: 1,
+        handing: Handing::Segments(10),
+    };
     for (at, keeps) in [(&container, false), (&node.bridge, true)] {
         let mut daemon = Daemon::builder().args(&["--line", "user"]).start();
         let ctl = daemon.ctl();
         let nothing = FaultFile::on_device("nothing", at, json!({"drop": {"chance": "0%"}}));
         ctl.apply(&[nothing.lasting("5m")]);
-        let streams = Process::spawn(&node.netns, None, &["iperf3", "-c", &to, "-t", "60", "-P", "8"]);
-        eventually(5 * SOON, "the streams are under way", || {
-            ctl.fault("nothing").packets("matched") > 20_000
-        });
-        for _ in 0..3 {
-            // Nobody reads what comes to the entrance, for less than the lease.
+        let streams = Process::spawn(&node.netns, None, &["iperf3", "-c", &to, "-t", "60", "-P", "32"]);
+        let come = || node.inner[0].tcp_count("InSegs");
+        // Nobody reads at the entrance, for less than the lease.
+        let mut fill = || {
+            let before = come();
+            eventually(5 * SOON, "the streams go on", || come() > before + 2_000);
             daemon.sigstop();
-            let come = || node.inner[0].tcp_count("InSegs");
-            let before = settled(Duration::from_millis(200), come);
+            let sent = node.host.udp_flood(&flood);
+            settled(Duration::from_millis(200), come);
             daemon.sigcont();
-            eventually(SOON, "the streams go on", || come() > before + 2_000);
-        }
-        let (kept, lost) = (kept_by_sockets(&daemon), lost_by_lines(&daemon));
-        println!("{}: kept {kept}, lost {lost}", at.name());
-        assert_eq!(kept > 0, keeps, "{}: {kept}", at.name());
-        eventually(SOON, "what is lost is said", || {
-            let warned = ctl.fault("nothing").warnings().contains(&"LineLost");
-            warned == (lost_by_lines(&daemon) > 0)
+            assert_eq!(sent.refused, 0);
+            kept_by_sockets(&daemon) > 0
+        };
+        // What the streams have under way grows with their windows.
+        let rounds = if keeps { 30 } else { 3 };
+        let kept = (0..rounds).any(|_| fill());
+        assert_eq!(kept, keeps, "{}", at.name());
+        eventually(SOON, "what nobody keeps is lost, and that is said", || {
+            lost_by_lines(&daemon) > 0 && ctl.fault("nothing").warnings().contains(&"LineLost")
         });
+        println!(
+            "{}: kept {}, lost {}",
+            at.name(),
+            kept_by_sockets(&daemon),
+            lost_by_lines(&daemon)
+        );
         drop(streams);
     }
     drop(server);
