@@ -97,6 +97,8 @@ mod line_paths;
 mod line_rate;
 #[path = "netns/mtls.rs"]
 mod mtls;
+#[path = "netns/nat.rs"]
+mod nat;
 #[path = "netns/ourselves.rs"]
 mod ourselves;
 #[path = "netns/partition.rs"]

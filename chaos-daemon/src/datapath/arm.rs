@@ -140,6 +140,9 @@ impl Datapath {
             self.unstage(staged);
             return Err(error);
         }
+        for (id, record) in &staged {
+            self.maps.brake.hold(*id, &record.rules);
+        }
         self.let_through(&mut replaced);
         let staged: HashMap<FaultId, Armed> = staged.into_iter().collect();
         for mut record in replaced {
@@ -504,6 +507,9 @@ impl Datapath {
 
     /// Takes away everything of a version of a fault; with `whole`, its counters, too.
     fn retire(&mut self, mut record: Armed, whole: bool) {
+        if whole {
+            self.maps.brake.let_go(record.arm.id);
+        }
         for armed in &record.rules {
             self.index
                 .unfile(&mut self.maps, armed.name, &armed.filing, armed.slot);

@@ -8,6 +8,7 @@
 mod applications;
 mod arm;
 mod attach;
+mod brake;
 mod cable;
 mod capabilities;
 mod closing;
@@ -50,6 +51,7 @@ use chaos_spec::{
 };
 use ipnet::IpNet;
 
+pub use brake::Brake;
 pub use capabilities::{Attach, Capabilities, XdpUse};
 pub use closing::Leaving;
 pub use error::DatapathError;
@@ -301,6 +303,11 @@ impl Datapath {
         let map = self.maps.own_flows.take();
         let map = map.ok_or_else(|| DatapathError::map("OWN_FLOWS", "somebody has it already"))?;
         Ok(OwnFlows::new(map, Arc::clone(&self.maps.control)))
+    }
+
+    /// The way to end faults from another thread.
+    pub fn brake(&self) -> Brake {
+        self.maps.brake.clone()
     }
 
     /// The devices that the last call to [`Datapath::arm`] or [`Datapath::disarm`] has begun to take away.

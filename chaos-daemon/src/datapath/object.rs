@@ -4,7 +4,7 @@ use std::{os::fd::AsFd, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, ProgramArray, RingBuf, SkStorage},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, MapFd, PerCpuArray, ProgramArray, RingBuf, SkStorage},
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use aya_log::EbpfLogger;
@@ -14,10 +14,13 @@ use chaos_ebpf_common::abi::{
 };
 use chaos_ebpf_common::delay::Shape;
 
-use super::{DatapathError, exit::this_process, ledger::Ledger, line::Entrances};
-use crate::sys::{bpf, bpffs::Bpffs, shared::Words};
-
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CHAOS_BPF_OBJECT"));
+use super::{DatapathError, brake::Brake, exit::this_process, ledger::Ledger, line::Entrances};
+use crate::sys::{
+    bpf,
+    bpffs::Bpffs,
+    embedded,
+    shared::{OnDemand, Words},
+};
 
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
@@ -69,6 +72,8 @@ pub struct Maps {
     pub cell_front: Array<MapData, Front<CellKey>>,
     pub scope_front: Array<MapData, Front<ScopeKey>>,
     pub rules: Array<MapData, Rule>,
+    /// The same, for other threads.
+    pub brake: Brake,
     pub states: Array<MapData, State>,
     pub spent: Array<MapData, u64>,
     pub flows_spent: Array<MapData, u64>,
@@ -93,8 +98,8 @@ pub struct Maps {
     pub dns: Array<MapData, Dns>,
     pub programs: ProgramArray<MapData>,
     /// `STATES` and `SPENT` as words, which lines share with the programs.
-    pub state_words: Arc<Words>,
-    pub spent_words: Arc<Words>,
+    pub state_words: OnDemand,
+    pub spent_words: OnDemand,
     pub tags: SkStorage<MapData, Tag>,
 }
 
@@ -247,7 +252,9 @@ impl Loader {
             .override_global("DAEMON", &self.daemon, true)
             .override_global("ABI_VERSION", &ABI_VERSION, true)
             .override_global("AYA_LOG_LEVEL", &self.log_level, false);
-        loader.load(OBJECT).map_err(|error| DatapathError::Load {
+        let loaded = loader.load(embedded::object());
+        embedded::let_go_of_object();
+        loaded.map_err(|error| DatapathError::Load {
             program: "the object".into(),
             summary: telling(&error),
         })
@@ -321,6 +328,14 @@ fn telling(error: &dyn std::error::Error) -> String {
     }
 }
 
+/// The descriptor of an array that is not taken yet.
+fn fd<'e>(ebpf: &'e Ebpf, name: &'static str) -> Result<&'e MapFd, DatapathError> {
+    match ebpf.map(name) {
+        Some(Map::Array(map)) => Ok(map.fd()),
+        _ => Err(DatapathError::map(name, "not in the object")),
+    }
+}
+
 impl Maps {
     fn take(ebpf: &mut Ebpf, sizes: Sizes) -> Result<Self, DatapathError> {
         macro_rules! take {
@@ -331,15 +346,16 @@ impl Maps {
                     .map_err(|e: aya::maps::MapError| DatapathError::map($name, e))?
             };
         }
-        let words = |map: Option<&Map>, name: &'static str, count: u32| match map {
-            Some(Map::Array(map)) => Words::map(map.fd(), count)
-                .map_err(|e| DatapathError::system(format!("map {name} into memory"), e)),
-            _ => Err(DatapathError::map(name, "not in the object")),
+        let words = |name, count| {
+            Words::map(fd(ebpf, name)?, count)
+                .map_err(|e| DatapathError::system(format!("map {name} into memory"), e))
         };
-        let control = words(ebpf.map("CONTROL"), "CONTROL", control::WORDS)?;
-        let state_words = words(ebpf.map("STATES"), "STATES", sizes.rules * 2)?;
-        let spent_words = words(ebpf.map("SPENT"), "SPENT", sizes.faults)?;
-        let entrances = words(ebpf.map("ENTRANCES"), "ENTRANCES", Entrances::words())?;
+        let reopened = |e| DatapathError::system("open a map again", e);
+        let brake = Brake::open(fd(ebpf, "RULES")?)?;
+        let control = words("CONTROL", control::WORDS)?;
+        let entrances = words("ENTRANCES", Entrances::words())?;
+        let state_words = OnDemand::new(fd(ebpf, "STATES")?, sizes.rules * 2).map_err(reopened)?;
+        let spent_words = OnDemand::new(fd(ebpf, "SPENT")?, sizes.faults).map_err(reopened)?;
         Ok(Self {
             control: Arc::new(control),
             netns: take!("NETNS"),
@@ -348,6 +364,7 @@ impl Maps {
             cell_front: take!("CELL_FRONT"),
             scope_front: take!("SCOPE_FRONT"),
             rules: take!("RULES"),
+            brake,
             states: take!("STATES"),
             spent: take!("SPENT"),
             flows_spent: take!("FLOWS_SPENT"),
@@ -370,8 +387,8 @@ impl Maps {
             http: take!("HTTP"),
             dns: take!("DNS"),
             programs: take!("PROGRAMS"),
-            state_words: Arc::new(state_words),
-            spent_words: Arc::new(spent_words),
+            state_words,
+            spent_words,
             tags: take!("TAGS"),
         })
     }

@@ -11,6 +11,7 @@ use chaos_probe::Pass;
 use chaos_spec::api::{Attachment, Capability, Hook, Mode, Packets, PlannedFault};
 use chaos_spec::{Chance, Drop as Loss, Fault, FaultSpec, NetworkFault, Target, WarningKind};
 
+use super::kernel::Brake;
 use super::{Engine, EngineOptions, Kernel, Resolve};
 use crate::datapath::{Arm, Armed, DatapathError, FaultId, Leaving};
 use crate::observe::{Audit, History};
@@ -30,8 +31,12 @@ pub(crate) struct State {
     pub(crate) refuse_disarm: bool,
     /// Takes this long over each call to arm.
     pub(crate) slow: Duration,
+    /// Inside of such a call.
+    pub(crate) away: bool,
     /// Takes this long over each call to plan, of which nobody expects that.
     pub(crate) hang: Duration,
+    /// Ended from another thread, and when.
+    pub(crate) pulled: BTreeMap<FaultId, Instant>,
     pub(crate) arm_calls: usize,
     pub(crate) disarm_calls: usize,
     /// Verdicts on targets by their display form; the default is alive.
@@ -66,8 +71,10 @@ impl Kernel for Fake {
 
     fn arm(&mut self, arms: &[Arm]) -> Result<Vec<Armed>, DatapathError> {
         let slow = self.state().slow;
+        self.state().away = true;
         std::thread::sleep(slow);
         let mut state = self.state();
+        state.away = false;
         state.arm_calls += 1;
         if state.refuse_arm {
             return Err(DatapathError::Unsupported {
@@ -112,6 +119,10 @@ impl Kernel for Fake {
 
     fn leaving(&mut self) -> Leaving {
         Leaving::default()
+    }
+
+    fn brake(&self) -> Box<dyn Brake> {
+        Box::new(self.clone())
     }
 
     fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError> {
@@ -160,6 +171,13 @@ impl Kernel for Fake {
     }
 
     fn breathe(&mut self) {}
+}
+
+impl Brake for Fake {
+    fn pull(&self, id: FaultId) -> Result<(), String> {
+        self.state().pulled.insert(id, Instant::now());
+        Ok(())
+    }
 }
 
 /// Guards nothing, which nothing attacks.

@@ -1,12 +1,13 @@
 //! Health checks on their way into the engine: made ready, and seen to pass, before a fault starts.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 
 use chaos_spec::api::Phase;
 use chaos_spec::{HealthCheck, Probe, SpecError, SpecPath};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::braking::Brakes;
 use super::command::{Command, Prepared, Readied};
 use super::error::{Refused, Why};
 use super::{Engine, EngineError};
@@ -38,6 +39,40 @@ impl HealthRoom {
         let room = Arc::clone(&self.room).try_acquire_many_owned(wanted);
         let room = room.map_err(|_| EngineError::TooManyChecks { limit: MOST_CHECKS })?;
         Ok(Checks::new(specs, &self.sockets, room))
+    }
+}
+
+/// Whom a failing check is told to.
+pub(super) struct Tell {
+    commands: mpsc::Sender<Command>,
+    brakes: Brakes,
+    runtime: Handle,
+}
+
+impl Tell {
+    pub(super) fn new(commands: &mpsc::Sender<Command>, brakes: &Brakes, runtime: &Handle) -> Self {
+        Self {
+            commands: commands.clone(),
+            brakes: brakes.clone(),
+            runtime: runtime.clone(),
+        }
+    }
+
+    /// Takes these checks from now on, and tells of each that fails.
+    pub(super) fn of_failures(
+        self,
+        checks: Arc<Checks>,
+        command: impl Fn(Weak<Checks>, String) -> Command + Send + Sync + 'static,
+    ) -> Watching {
+        let watched = Arc::downgrade(&checks);
+        let runtime = self.runtime.clone();
+        let report = move |message: String| {
+            // An engine that has stopped has ended every fault.
+            let _ = self.commands.send(command(Weak::clone(&watched), message));
+            let (brakes, checks) = (self.brakes.clone(), Weak::clone(&watched));
+            self.runtime.spawn(async move { brakes.failed(&checks).await });
+        };
+        Watching::start(checks, &runtime, report)
     }
 }
 
@@ -131,14 +166,9 @@ impl Engine {
             .upgrade()
             .filter(|running| !running.has_failed() && running.checks().specs() == specs.as_slice());
         let running = running.unwrap_or_else(|| {
-            let commands = shared.commands.clone();
-            let watched = Arc::downgrade(&fresh);
-            let report = move |message: String| {
-                let checks = Weak::clone(&watched);
-                // An engine that has stopped has ended every fault.
-                let _ = commands.send(Command::NodeUnhealthy { checks, message });
-            };
-            Arc::new(Watching::start(fresh, &Handle::current(), report))
+            let unhealthy = |checks, message| Command::NodeUnhealthy { checks, message };
+            let tell = Tell::new(&shared.commands, &shared.brakes, &Handle::current());
+            Arc::new(tell.of_failures(fresh, unhealthy))
         });
         *node = Arc::downgrade(&running);
         for prepared in faults {

@@ -8,8 +8,8 @@ use chaos_probe::Pass;
 use chaos_spec::api::{Capability, Packets, PlannedFault};
 use chaos_spec::{Target, WarningKind};
 
-use super::kernel::{Kernel, Resolve};
-use crate::datapath::{Arm, Armed, Datapath, DatapathError, FaultId, Leaving, OwnFlows};
+use super::kernel::{Brake, Kernel, Resolve};
+use crate::datapath::{self, Arm, Armed, Datapath, DatapathError, FaultId, Leaving, OwnFlows};
 use crate::safety::GuardList;
 use crate::safety::health::Guardian;
 use crate::target::{self, Liveness, Resolved, TargetError};
@@ -37,6 +37,12 @@ impl Guardian for OwnFlows {
     }
 }
 
+impl Brake for datapath::Brake {
+    fn pull(&self, id: FaultId) -> Result<(), String> {
+        Self::pull(self, id).map_err(|error| error.to_string())
+    }
+}
+
 impl Kernel for Datapath {
     fn capabilities(&self) -> Vec<Capability> {
         Self::capabilities(self)
@@ -56,6 +62,10 @@ impl Kernel for Datapath {
 
     fn leaving(&mut self) -> Leaving {
         Self::leaving(self)
+    }
+
+    fn brake(&self) -> Box<dyn Brake> {
+        Box::new(Self::brake(self))
     }
 
     fn plan(&self, arm: &Arm) -> Result<PlannedFault, DatapathError> {

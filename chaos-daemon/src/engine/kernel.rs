@@ -40,6 +40,9 @@ pub trait Kernel: Send + 'static {
     /// The devices that the last call to [`Kernel::arm`] or [`Kernel::disarm`] has begun to take away.
     fn leaving(&mut self) -> Leaving;
 
+    /// The way to end faults while [`Kernel::arm`] is at work.
+    fn brake(&self) -> Box<dyn Brake>;
+
     /// What [`Kernel::arm`] would do.
     ///
     /// # Errors
@@ -81,6 +84,16 @@ pub trait Kernel: Send + 'static {
 
     /// Called about ten times a second while faults are active.
     fn breathe(&mut self);
+}
+
+/// Ends faults from whatever thread.
+pub trait Brake: Send + Sync + 'static {
+    /// A fault acts on no packet when this returns. [`Kernel::disarm`] is still to be called; one that is not armed is left
+    /// alone.
+    ///
+    /// # Errors
+    /// It acts as before.
+    fn pull(&self, id: FaultId) -> Result<(), String>;
 }
 
 /// The room that turns a target into cgroups, namespaces and devices. Called off the engine's thread.

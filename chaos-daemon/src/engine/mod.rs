@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod approving;
+mod braking;
 mod command;
 mod error;
 #[cfg(test)]
@@ -36,7 +37,7 @@ use tokio::sync::{broadcast, oneshot, watch as signal};
 pub use command::Snapshot;
 pub use error::{EngineError, Refused, StartError, Why};
 pub use host::Host;
-pub use kernel::{Kernel, Resolve};
+pub use kernel::{Brake, Kernel, Resolve};
 pub use registry::ENDED_KEPT;
 
 use crate::observe::{Audit, EventBus, History};
@@ -46,6 +47,7 @@ use crate::safety::{
 };
 use crate::target::names::{NameWatcher, NamesChanged, Servers};
 use approving::Weighed;
+use braking::Brakes;
 use command::Command;
 use halting::Halt;
 use health::HealthRoom;
@@ -80,6 +82,7 @@ pub struct Engine {
 
 struct Shared {
     commands: mpsc::Sender<Command>,
+    brakes: Brakes,
     events: EventBus,
     keeper: LeaseKeeper,
     halt: Arc<Halt>,
@@ -115,6 +118,7 @@ impl Engine {
             newcomers::tell(signal, commands.clone())?;
         }
         let health = HealthRoom::new(kernel.guardian()?);
+        let brakes = Brakes::new(kernel.brake());
         let pulse = Pulse::default();
         let resolve: Arc<dyn Resolve> = Arc::new(resolve);
         let (changes, names) = tokio::sync::mpsc::channel(64);
@@ -139,6 +143,7 @@ impl Engine {
                 policy: Arc::clone(&options.policy),
                 max_faults: options.max_faults,
                 commands: commands.clone(),
+                brakes: brakes.clone(),
                 runtime: tokio::runtime::Handle::current(),
                 tick: options.lease / 4,
             },
@@ -163,6 +168,7 @@ impl Engine {
         let started = Timestamp::now();
         let shared = Shared {
             commands,
+            brakes,
             events,
             keeper,
             halt,
@@ -309,13 +315,12 @@ impl Engine {
     /// There is none of that name.
     pub async fn delete(&self, name: &str, caller: Caller) -> Result<FaultView, EngineError> {
         let wanted = name.to_owned();
-        let (found, leaving) = self
-            .ask(PATIENCE, |reply| Command::Delete {
-                name: wanted,
-                caller,
-                reply,
-            })
-            .await?;
+        let answer = self.ask(PATIENCE, |reply| Command::Delete {
+            name: wanted,
+            caller,
+            reply,
+        });
+        let (found, leaving) = self.shared.brakes.deleting(name, answer).await?;
         leaving.gone().await;
         found.ok_or_else(|| EngineError::NoSuchFault(name.to_owned()))
     }

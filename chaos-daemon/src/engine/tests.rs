@@ -1,3 +1,4 @@
+mod braking;
 mod health;
 mod node_health;
 

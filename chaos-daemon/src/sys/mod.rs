@@ -3,6 +3,7 @@
 
 pub mod bpf;
 pub mod bpffs;
+pub mod embedded;
 pub mod memory;
 pub mod packet;
 pub mod shared;

@@ -3,9 +3,12 @@
 use std::{
     io,
     num::NonZeroUsize,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -75,6 +78,43 @@ impl Words {
         assert!((word as usize) < self.count, "word {word} of {}", self.count);
         // SAFETY: inside of the mapping, aligned as its beginning is.
         unsafe { self.first.add(word as usize).as_ref() }
+    }
+}
+
+/// The words of a large array, in our memory for as long as somebody uses them: all of them count as resident there,
+/// touched or not.
+#[derive(Debug)]
+pub struct OnDemand {
+    map: OwnedFd,
+    count: u32,
+    mapped: Mutex<Weak<Words>>,
+}
+
+impl OnDemand {
+    /// The first `count` words of the array behind `map`. Maps nothing yet.
+    ///
+    /// # Errors
+    /// There is no descriptor to be had.
+    pub fn new(map: impl AsFd, count: u32) -> io::Result<Self> {
+        Ok(Self {
+            map: map.as_fd().try_clone_to_owned()?,
+            count,
+            mapped: Mutex::default(),
+        })
+    }
+
+    /// The words.
+    ///
+    /// # Errors
+    /// As of [`Words::map`].
+    pub fn words(&self) -> io::Result<Arc<Words>> {
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(words) = mapped.upgrade() {
+            return Ok(words);
+        }
+        let words = Arc::new(Words::map(&self.map, self.count)?);
+        *mapped = Arc::downgrade(&words);
+        Ok(words)
     }
 }
 

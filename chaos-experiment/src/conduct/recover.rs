@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use chaos_spec::api::{Outcome, Reason, RecoveryRun};
 use chaos_spec::experiment::SteadyProbe;
+use futures_util::future::join_all;
 
 use super::{Over, Run, ordered};
 use crate::judge::Judge;
@@ -20,8 +21,12 @@ impl Run {
         let end = tokio::time::Instant::now() + ROLLBACK_PATIENCE;
         loop {
             let mut failed = None;
-            for name in self.acting.left() {
-                match self.conductor.injector.end(&name).await {
+            // Side by side: one that takes its time keeps none of the others.
+            let left = self.acting.left();
+            let ends = left.iter().map(|name| self.conductor.injector.end(name));
+            let ends = join_all(ends).await;
+            for (name, ended) in left.into_iter().zip(ends) {
+                match ended {
                     Ok(packets) => {
                         self.acting.ended(&name);
                         self.ledger().fault_over(&name, packets, Some(Reason::Deleted));

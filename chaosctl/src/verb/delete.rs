@@ -1,14 +1,22 @@
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::pin::pin;
+use std::time::Duration;
 
 use chaos_spec::api::{Phase, Reason};
 use clap::Args;
+use tokio::join;
+use tokio::time::timeout;
 
 use super::ending::{Ending, end};
 use crate::cli::Session;
+use crate::daemon::Daemon;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::nearest::nearest;
 use crate::output::Paint;
+
+/// How long a look may keep a deletion.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// End faults before their time
 ///
@@ -66,14 +74,15 @@ async fn delete(session: &mut Session, name: &str, gone_is_fine: bool) -> Result
             "a name is empty – write the name of a fault".to_owned(),
         ));
     }
-    // Its answer to a deletion does not tell one that has just ended by it from one that was deleted an hour ago.
-    if !gone_is_fine
-        && let Some(view) = session.daemon.fault(name).await?
-        && view.status.phase == Phase::Ended
-    {
-        return session.out.data(&had_ended(name, view.status.reason));
-    }
-    match end(&session.daemon, name).await? {
+    let ending = if gone_is_fine {
+        end(&session.daemon, name).await?
+    } else {
+        match end_unless_ended(&session.daemon, name).await? {
+            Ok(ending) => ending,
+            Err(reason) => return session.out.data(&had_ended(name, reason)),
+        }
+    };
+    match ending {
         Ending::Ended(view) => {
             let reason = view.and_then(|view| view.status.reason);
             // Its end and the deletion can still cross.
@@ -86,6 +95,25 @@ async fn delete(session: &mut Session, name: &str, gone_is_fine: bool) -> Result
         Ending::Unknown if gone_is_fine => Ok(()),
         Ending::Unknown => Err(unknown(session, name).await),
     }
+}
+
+/// Ends a fault; of one that had ended before, why.
+async fn end_unless_ended(daemon: &Daemon, name: &str) -> Result<Result<Ending, Option<Reason>>, Failure> {
+    // The answer to a deletion does not tell a fault that has just ended by it from one that was deleted an hour ago.
+    let mut look = pin!(daemon.fault(name));
+    let (before, ending) = match timeout(GLANCE, &mut look).await {
+        Ok(before) => (before?, None),
+        // A daemon that is at work is told at once: that stops the fault sooner than either is answered.
+        Err(_) => {
+            let (before, ending) = join!(look, end(daemon, name));
+            (before?, Some(ending?))
+        }
+    };
+    Ok(match (before, ending) {
+        (Some(view), _) if view.status.phase == Phase::Ended => Err(view.status.reason),
+        (_, Some(ending)) => Ok(ending),
+        (_, None) => Ok(end(daemon, name).await?),
+    })
 }
 
 fn had_ended(name: &str, reason: Option<Reason>) -> String {

@@ -114,7 +114,7 @@ pub struct Sent {
 pub struct Asked {
     /// `Ok`: the echo came. `Err`: `timeout`, or the name of an error.
     pub result: Result<(), String>,
-    pub micros: u64,
+    pub nanos: u64,
 }
 
 /// How a server's connections went.

@@ -114,7 +114,7 @@ pub(super) fn ask(socket: &UdpSocket, timeout_ms: u64) -> io::Result<Asked> {
     })();
     Ok(Asked {
         result: result.map_err(|e: io::Error| name_of(&e)),
-        micros: micros(start),
+        nanos: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
     })
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn measure(run: &mut Run) -> Result<(), Skip> {
     let mut daemon = Daemon::start();
     let pairs: Vec<(f64, f64)> = (0..8)
         .map(|_| {
+            calm(&daemon);
             let with = cable.round_trip_us(TRIPS);
             daemon.stop();
             let without = cable.round_trip_us(TRIPS);
@@ -53,9 +54,13 @@ pub(crate) fn measure(run: &mut Run) -> Result<(), Skip> {
     Ok(())
 }
 
-fn at_rest(run: &mut Run, daemon: &Daemon, when: &str) {
-    // It loads programs for the next namespace ahead.
+/// Waits until the daemon has loaded programs for the next namespace, which it does ahead.
+fn calm(daemon: &Daemon) {
     settled(CALM, || daemon.bpf_objects());
+}
+
+fn at_rest(run: &mut Run, daemon: &Daemon, when: &str) {
+    calm(daemon);
     let row = |name: &str, unit, value: f64, limit: f64| {
         Row::new(
             format!("{name}, {when}"),

@@ -50,7 +50,7 @@ impl Bed {
         let asked = self.client.udp_ask(socket, LATER);
         self.client.close(socket);
         assert_eq!(asked.result, Ok(()), "{port}");
-        asked.micros as f64 / 1000.0
+        asked.nanos as f64 / 1e6
     }
 
     fn asks(&self, port: u16) -> bool {

@@ -302,7 +302,7 @@ fn on_a_host_full_of_other_peoples_parts_each_works_on_and_is_as_before() {
         let asked: Vec<f64> = (0..50)
             .map(|_| bed.client.udp_ask(socket, Duration::from_secs(1)))
             .inspect(|asked| assert_eq!(asked.result, Ok(()), "{name}"))
-            .map(|asked| asked.micros as f64 / 1000.0)
+            .map(|asked| asked.nanos as f64 / 1e6)
             .collect();
         bed.client.close(socket);
         let back: Vec<u64> = counts().iter().zip(start).map(|(now, then)| now - then).collect();

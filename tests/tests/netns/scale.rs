@@ -2,14 +2,16 @@
 
 use std::io::Write as _;
 use std::time::Duration;
+use std::{fs, thread};
 
 use chaos_tests::{
-    Answer, Api, Daemon, FaultFile, Netns, Pair, Snapshot, Stopwatch, eventually, is_full_run,
+    Answer, Api, Daemon, FaultFile, Netns, Pair, Snapshot, Stopwatch, eventually, is_emulated, is_full_run,
     monotonic_nanos, moved, patience,
 };
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
+use crate::health::WithHealth;
 use crate::probes::udp;
 
 #[test]
@@ -152,11 +154,8 @@ fn the_lines_of_many_namespaces_go_together() {
     assert!(least < patience(Duration::from_millis(200)), "{least:?} more");
 }
 
-/// The kernel links a program to one device after the other, a grace period of RCU each. Whoever asks for more than a
-/// client usually waits for gets the fault and its answer, and the lease holds meanwhile.
-#[test]
-fn a_namespace_of_many_devices_takes_its_time_and_no_harm() {
-    let count = if is_full_run() { 1_300 } else { 40 };
+/// A node with so many guests, each on a cable of its own.
+fn node_of(count: usize) -> (Netns, Netns) {
     let [host, guests] = std::array::from_fn(|_| Netns::new());
     let batch = |netns: &Netns, line: &dyn Fn(usize) -> String| {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
@@ -170,6 +169,15 @@ fn a_namespace_of_many_devices_takes_its_time_and_no_harm() {
     batch(&host, &cable);
     batch(&host, &|n| format!("link set h{n} up"));
     batch(&guests, &|n| format!("link set g{n} up"));
+    (host, guests)
+}
+
+/// The kernel links a program to one device after the other, a grace period of RCU each. Whoever asks for more than a
+/// client usually waits for gets the fault and its answer, and the lease holds meanwhile.
+#[test]
+fn a_namespace_of_many_devices_takes_its_time_and_no_harm() {
+    let count = if is_full_run() { 1_300 } else { 40 };
+    let (host, _guests) = node_of(count);
     let daemon = Daemon::start();
     let ctl = daemon.ctl();
     let faults = [json!({"partition": {}}), json!({"delay": {"latency": "10ms"}})];
@@ -190,6 +198,70 @@ fn a_namespace_of_many_devices_takes_its_time_and_no_harm() {
         );
         assert_eq!(ctl.fault("wide").reason(), "Deleted");
     }
+}
+
+/// A fault ends for its traffic while the daemon is inside the kernel for somebody else, and is told of when it is back.
+#[test]
+fn an_end_does_not_wait_for_what_is_attached_to_many_devices() {
+    let bed = Bed::new();
+    let (api, pid) = (Api::of(&bed.daemon), bed.daemon.pid());
+    let (host, _guests) = node_of(if is_emulated() { 20 } else { 100 });
+    let well = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    let there = well.path().to_str().expect("a path of tempfile's is text");
+    let check = json!({"exec": {"command": ["/usr/bin/test", "-e", there]}, "interval": "20ms", "failureThreshold": 1});
+    let echo = bed.net.server.at(7000);
+    bed.server.udp_echo(echo);
+    let wide = FaultFile::on_netns("wide", &host, json!({"partition": {}})).lasting("10m");
+    let mut well = Some(well);
+    for by in ["Deleted", "Health"] {
+        let cut = bed.on_client("cut", json!({"partition": {}})).traffic(udp(7000));
+        bed.ctl.apply(&[cut.health(json!([check]))]);
+        let probe = bed.client.probe(echo, Duration::from_millis(1));
+        eventually(SOON, "questions are lost", || {
+            let samples = bed.client.probe_report(probe).samples;
+            samples.len() > 10 && samples.iter().all(|sample| sample.answered.is_none())
+        });
+        let (asked, ended, applied) = thread::scope(|scope| {
+            let apply = scope.spawn(|| {
+                let answer = api.apply(std::slice::from_ref(&wide));
+                assert!((200..300).contains(&answer.status), "{answer:?}");
+                monotonic_nanos()
+            });
+            eventually(5 * SOON, "the daemon attaches", || links(pid, &host) > 3);
+            let asked = monotonic_nanos();
+            match by {
+                "Deleted" => bed.ctl.delete("cut"),
+                _ => drop(well.take()),
+            }
+            let view = bed.ctl.wait_for_phase("cut", "Ended");
+            assert_eq!(view.reason(), by);
+            (asked, monotonic_nanos(), apply.join().expect("it was applied"))
+        });
+        let report = bed.client.probe_report(probe);
+        let whole = report.first_answered(asked).expect("it has ended");
+        let (took, told) = (moved(asked, whole), moved(asked, ended));
+        println!(
+            "{by}: whole after {took:?}, told after {told:?}, the other there after {:?}",
+            moved(asked, applied)
+        );
+        assert!(took < patience(Duration::from_millis(150)), "{by}: {took:?}");
+        // It was at work all the time.
+        assert!(told > 2 * took, "{by}: {took:?}, told of after {told:?}");
+        assert!(applied > whole, "{by}");
+        bed.client.close(probe);
+        bed.ctl.delete("wide");
+    }
+}
+
+/// Devices of a namespace to which the daemon has attached something so far.
+fn links(daemon: u32, netns: &Netns) -> usize {
+    let fds = fs::read_dir(format!("/proc/{daemon}/fd")).expect("the daemon runs");
+    let links = fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+    let links = links
+        .filter(|to| to.to_string_lossy().contains("bpf_link"))
+        .count();
+    // Without TCX, filters are not held by descriptors.
+    links.max(netns.tc("filter show").matches("chaos").count())
 }
 
 #[test]

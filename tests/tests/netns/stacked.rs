@@ -18,26 +18,26 @@ use crate::line_paths::stream;
 const COUNT: u64 = 1000;
 
 /// A host of containers: two on its bridge, and a neighbour behind its uplink.
-struct Node {
-    netns: Netns,
+pub(crate) struct Node {
+    pub(crate) netns: Netns,
     /// Those of the containers.
-    inner: [Netns; 2],
+    pub(crate) inner: [Netns; 2],
     bridge: Device,
     /// The node's ends of the cables to the containers.
     ports: [Device; 2],
     uplink: Device,
-    host: Workload,
-    containers: [Workload; 2],
-    neighbour: Workload,
+    pub(crate) host: Workload,
+    pub(crate) containers: [Workload; 2],
+    pub(crate) neighbour: Workload,
 }
 
 /// In the network of the containers, `n` 1 is the node.
-fn inside(n: u8) -> [IpAddr; 2] {
+pub(crate) fn inside(n: u8) -> [IpAddr; 2] {
     addresses(88, n)
 }
 
 /// On the uplink, likewise.
-fn outside(n: u8) -> [IpAddr; 2] {
+pub(crate) fn outside(n: u8) -> [IpAddr; 2] {
     addresses(89, n)
 }
 
@@ -56,7 +56,7 @@ fn assign(device: &Device, addresses: [IpAddr; 2]) {
 }
 
 impl Node {
-    fn new() -> Result<Self, Skip> {
+    pub(crate) fn new() -> Result<Self, Skip> {
         let [node, a, b, x] = std::array::from_fn(|_| Netns::new());
         for key in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
             node.sysctl(key, "1");
@@ -92,7 +92,7 @@ impl Node {
         })
     }
 
-    fn fault(&self, name: &str, fault: Value) -> FaultFile {
+    pub(crate) fn fault(&self, name: &str, fault: Value) -> FaultFile {
         FaultFile::on_netns(name, &self.netns, fault).seed(1)
     }
 
@@ -151,7 +151,7 @@ fn places(ctl: &Chaosctl, name: &str) -> Vec<String> {
     names
 }
 
-fn end(ctl: &Chaosctl, name: &str) {
+pub(crate) fn end(ctl: &Chaosctl, name: &str) {
     ctl.delete(name);
     ctl.wait_for_phase(name, "Ended");
 }

@@ -43,7 +43,7 @@ use self::{
 use super::{DatapathError, closing::Closing, lost::Lost, object::Maps, resume::Resume};
 use crate::{
     plan::BandwidthPlan,
-    sys::{bpf, packet::Sender, tap::Tap},
+    sys::{bpf, packet::Sender, shared::OnDemand, tap::Tap},
     target::{Interface, Netns, OURS},
 };
 
@@ -103,7 +103,11 @@ impl Line {
             .map_err(|e| DatapathError::system("make an eventfd", e))?;
         let wake = Arc::new(wake);
         let (orders, receiver) = mpsc::channel();
-        let rules = Rules::new(Arc::clone(&maps.state_words), Arc::clone(&maps.spent_words));
+        let words = |map: &OnDemand| {
+            let words = map.words();
+            words.map_err(|e| DatapathError::system("map the states of rules into memory", e))
+        };
+        let rules = Rules::new(words(&maps.state_words)?, words(&maps.spent_words)?);
         let worker = Worker::new(receiver, Arc::clone(&wake), rules, lost.clone());
         std::thread::Builder::new()
             .name("chaos-line".to_owned())

@@ -11,7 +11,7 @@ use super::super::{EngineError, Why};
 use super::{ended, me};
 
 /// A check of a port, every 10 ms, which fails at the second refusal.
-fn port(port: u16) -> HealthCheck {
+pub(super) fn port(port: u16) -> HealthCheck {
     let mut check = HealthCheck::new(Probe::Tcp(TcpProbe {
         address: format!("127.0.0.1:{port}").parse().unwrap(),
     }));
@@ -20,7 +20,7 @@ fn port(port: u16) -> HealthCheck {
     check
 }
 
-fn checked(name: &str, checks: Vec<HealthCheck>) -> NetworkFault {
+pub(super) fn checked(name: &str, checks: Vec<HealthCheck>) -> NetworkFault {
     let mut fault = fault(name, 60);
     fault.spec.safety.health = checks;
     fault

@@ -158,6 +158,7 @@ impl<K: Kernel> Worker<K> {
             Some(&name),
             format!("{verb} by {caller}: {what}, until {}", fault.ends_at),
         );
+        self.parts.brakes.acts(&fault);
         self.faults.put(fault);
         if let Some(key) = before {
             self.forget_if_unused(&key);

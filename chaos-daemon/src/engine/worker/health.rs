@@ -7,6 +7,7 @@ use chaos_spec::api::Reason;
 
 use super::super::EngineError;
 use super::super::command::{Command, Readied};
+use super::super::health::Tell;
 use super::super::kernel::Kernel;
 use super::super::registry::Active;
 use super::Worker;
@@ -42,14 +43,15 @@ impl<K: Kernel> Worker<K> {
     }
 
     pub(super) fn watch(&self, id: FaultId, checks: Arc<Checks>) -> Arc<Watching> {
-        let commands = self.parts.commands.clone();
-        let watched = Arc::downgrade(&checks);
-        let report = move |message: String| {
-            let checks = Weak::clone(&watched);
-            // An engine that has stopped has ended every fault.
-            let _ = commands.send(Command::Unhealthy { id, checks, message });
-        };
-        Arc::new(Watching::start(checks, &self.parts.runtime, report))
+        let parts = &self.parts;
+        let tell = Tell::new(&parts.commands, &parts.brakes, &parts.runtime);
+        Arc::new(
+            tell.of_failures(checks, move |checks, message| Command::Unhealthy {
+                id,
+                checks,
+                message,
+            }),
+        )
     }
 
     pub(super) fn unhealthy(&mut self, id: FaultId, checks: &Weak<Checks>, message: &str) {

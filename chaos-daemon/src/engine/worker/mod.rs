@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch as signal;
 
 use super::Halt;
+use super::braking::Brakes;
 use super::command::{Command, Snapshot};
 use super::kernel::Kernel;
 use super::registry::{Active, Ending, Registry};
@@ -51,6 +52,7 @@ pub(super) struct Parts {
     pub(super) max_faults: usize,
     /// The way for health checks to report, and where they run.
     pub(super) commands: mpsc::Sender<Command>,
+    pub(super) brakes: Brakes,
     pub(super) runtime: Handle,
     /// Longest time between two signs of life.
     pub(super) tick: Duration,
@@ -385,6 +387,7 @@ impl<K: Kernel> Worker<K> {
         let Some(view) = self.faults.end(id, notices, ending) else {
             return;
         };
+        self.parts.brakes.ended(&view.metadata.name);
         self.forget_if_unused(&key);
         self.parts.history.ended(view.clone());
         let name = &view.metadata.name;

@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use chaos_spec::api::HealthStatus;
@@ -56,6 +56,11 @@ impl Watching {
 
     pub fn checks(&self) -> &Checks {
         &self.checks
+    }
+
+    /// To tell them from others.
+    pub fn downgrade(&self) -> Weak<Checks> {
+        Arc::downgrade(&self.checks)
     }
 
     pub fn status(&self) -> Vec<HealthStatus> {
