@@ -12,7 +12,7 @@ use chaos_spec::experiment::{RunSubmission, parse_run};
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Barrier, watch};
 
 use crate::{Conductor, Injector, Ledger, Look, Nets, Refusal, StopOrder, conduct};
 
@@ -67,6 +67,8 @@ struct Fake {
     /// The fault ends by itself.
     dies: AtomicBool,
     stuck: AtomicBool,
+    /// No fault ends before so many are asked to.
+    together: Barrier,
 }
 
 impl Fake {
@@ -113,6 +115,7 @@ impl Injector for Fake {
             if self.stuck.load(Ordering::SeqCst) {
                 return Err("the kernel says no".to_owned());
             }
+            self.together.wait().await;
             self.log.lock().unwrap().push(format!("{name} ends"));
             self.active.lock().unwrap().remove(name);
             self.harm(false);
@@ -177,9 +180,13 @@ struct Bed {
 }
 
 async fn bed(harm: Harm, expect: &str, extra: &str) -> Bed {
+    bed_of(RUN, 1, harm, expect, extra).await
+}
+
+async fn bed_of(run: &str, together: usize, harm: Harm, expect: &str, extra: &str) -> Bed {
     let service = Arc::new(Service::default());
     let port = serve(Arc::clone(&service)).await;
-    let text = RUN
+    let text = run
         .replace("PORT", &port.to_string())
         .replace("EXPECT", expect)
         .replace("EXTRA", extra);
@@ -194,6 +201,7 @@ async fn bed(harm: Harm, expect: &str, extra: &str) -> Bed {
         refuse: None,
         dies: AtomicBool::new(false),
         stuck: AtomicBool::new(false),
+        together: Barrier::new(together),
     });
     let (stop, stopping) = watch::channel(None);
     let conductor = Conductor {
@@ -362,6 +370,7 @@ async fn a_refusal_by_policy_comes_before_everything() {
         refuse: Some(Refusal::Policy("policy.yaml:3: flows above 50 %".to_owned())),
         dies: AtomicBool::new(false),
         stuck: AtomicBool::new(false),
+        together: Barrier::new(1),
     };
     bed.conductor.injector = Arc::new(fake);
     let view = conduct(bed.conductor).await;
@@ -384,6 +393,36 @@ async fn whoever_stops_it_has_everything_undone() {
         stop
     });
     let view = conduct(bed.conductor).await;
+    assert_eq!(came_out(&view).0, Outcome::Interrupted);
+    assert!(bed.fake.active.lock().unwrap().is_empty());
+    drop(stopper.await.unwrap());
+}
+
+/// One that takes its time to end keeps none of the others.
+#[tokio::test]
+async fn faults_are_undone_side_by_side() {
+    let (methods, faults) = RUN.split_once("---").unwrap();
+    let ramp = "{fault: slow, ramp: [{flows: 10%, for: 200ms}, {flows: 100%, for: 300ms}]}";
+    let both = "{parallel: [{fault: slow, for: 300ms}, {fault: slower, for: 300ms}]}";
+    let run = [
+        methods.replace(ramp, both),
+        faults.to_owned(),
+        faults.replace("name: slow", "name: slower"),
+    ];
+    let bed = bed_of(&run.join("---"), 2, Harm::None, "", "").await;
+    let fake = Arc::clone(&bed.fake);
+    let stop = bed.stop;
+    let stopper = tokio::spawn(async move {
+        while fake.active.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        stop.send_replace(Some(StopOrder {
+            by: "root".to_owned(),
+        }));
+        stop
+    });
+    let view = tokio::time::timeout(Duration::from_secs(10), conduct(bed.conductor)).await;
+    let view = view.expect("the first did not wait for the second");
     assert_eq!(came_out(&view).0, Outcome::Interrupted);
     assert!(bed.fake.active.lock().unwrap().is_empty());
     drop(stopper.await.unwrap());

@@ -59,16 +59,7 @@ fn verdict(status: &ExperimentStatus) -> String {
 fn acted_on(view: &ExperimentView) -> impl Iterator<Item = (&str, u64, u64)> {
     view.status.faults.iter().map(|fault| {
         let p = &fault.packets;
-        let acted = p.dropped
-            + p.delayed
-            + p.corrupted
-            + p.duplicated
-            + p.reordered
-            + p.reset
-            + p.rejected
-            + p.throttled
-            + p.answered;
-        (fault.name.as_str(), p.matched, acted)
+        (fault.name.as_str(), p.matched, p.acted_on())
     })
 }
 

@@ -114,6 +114,31 @@ pub struct Packets {
     pub unseen: u64,
 }
 
+impl Packets {
+    /// Those that something was done to. One that two things were done to counts for each.
+    pub fn acted_on(&self) -> u64 {
+        let Self {
+            matched: _,
+            passed: _,
+            dropped,
+            delayed,
+            corrupted,
+            duplicated,
+            reordered,
+            reset,
+            rejected,
+            throttled,
+            answered,
+            unseen: _,
+        } = *self;
+        [
+            dropped, delayed, corrupted, duplicated, reordered, reset, rejected, throttled, answered,
+        ]
+        .into_iter()
+        .sum()
+    }
+}
+
 /// Where the fault's program sits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -261,7 +261,7 @@ fn links(daemon: u32, netns: &Netns) -> usize {
         .filter(|to| to.to_string_lossy().contains("bpf_link"))
         .count();
     // Without TCX, filters are not held by descriptors.
-    links.max(netns.tc("filter show").matches("chaos").count())
+    links.max(netns.tc("qdisc show").matches("clsact").count())
 }
 
 #[test]

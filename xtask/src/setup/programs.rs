@@ -34,7 +34,7 @@ const fn program(binary: &'static str, package: &'static str) -> Program {
     }
 }
 
-const PROGRAMS: [Program; 31] = [
+const PROGRAMS: [Program; 30] = [
     Program {
         demo: true,
         ..program("ip", "iproute2")
@@ -74,7 +74,7 @@ const PROGRAMS: [Program; 31] = [
         ..program("sshd", "openssh-server")
     },
     program("iperf3", "iperf3"),
-    // A peer of the benchmarks.
+    // Translates addresses; benchmarks stand beside it.
     program("iptables", "iptables"),
     program("nc.openbsd", "netcat-openbsd"),
     program("ethtool", "ethtool"),
@@ -92,7 +92,6 @@ const PROGRAMS: [Program; 31] = [
     program("mkfs.ext4", "e2fsprogs"),
     program("faketime", "faketime"),
     // Peers that benchmarks stand beside.
-    program("iptables", "iptables"),
     program("ipset", "ipset"),
     program("xdp-filter", "xdp-tools"),
     // Clients whose requests are answered in their server's stead.

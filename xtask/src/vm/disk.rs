@@ -75,10 +75,10 @@ const PROGRAMS: [&str; 56] = [
     "python3",
 ];
 /// Those that have no other purpose than the tests, too.
-const TEST_PROGRAMS: [&str; 4] = ["bpftool", "crun", "dig", "dnsmasq"];
+const TEST_PROGRAMS: [&str; 6] = ["bpftool", "crun", "dig", "dnsmasq", "ip6tables", "iptables"];
 
 /// Data of those programs, where the machine has it.
-const DATA: [&str; 13] = [
+const DATA: [&str; 14] = [
     "/etc/group",
     "/etc/iproute2",
     "/etc/ld.so.cache",
@@ -91,6 +91,7 @@ const DATA: [&str; 13] = [
     "/etc/services",
     "/usr/lib/tc",
     "/usr/lib/x86_64-linux-gnu/tc",
+    "/usr/lib/x86_64-linux-gnu/xtables",
     "/usr/share/iproute2",
 ];
 

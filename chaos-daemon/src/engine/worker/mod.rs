@@ -411,7 +411,7 @@ impl<K: Kernel> Worker<K> {
         self.look_at_newcomers();
         let spent = |fault: &&Active| {
             let budget = fault.spec.safety.max_packets;
-            budget.is_some_and(|budget| acted_on(&self.packets(fault.id)) >= budget)
+            budget.is_some_and(|budget| self.packets(fault.id).acted_on() >= budget)
         };
         let spent: Vec<FaultId> = self.faults.active().filter(spent).map(|fault| fault.id).collect();
         self.end(&spent, Reason::Budget, "its packet budget was spent");
@@ -450,25 +450,4 @@ fn add_warnings(known: &mut Vec<Warning>, more: impl IntoIterator<Item = Warning
             known.push(warning);
         }
     }
-}
-
-/// Wire packets that count against a budget: those that something was done to.
-fn acted_on(packets: &Packets) -> u64 {
-    let Packets {
-        dropped,
-        delayed,
-        corrupted,
-        duplicated,
-        reordered,
-        reset,
-        rejected,
-        throttled,
-        answered,
-        ..
-    } = *packets;
-    [
-        dropped, delayed, corrupted, duplicated, reordered, reset, rejected, throttled, answered,
-    ]
-    .into_iter()
-    .sum()
 }
