@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chaos_spec::api::{Phase, Reason};
 use clap::Args;
+use futures_util::{StreamExt, stream};
 use tokio::join;
 use tokio::time::timeout;
 
@@ -17,6 +18,9 @@ use crate::output::Paint;
 
 /// How long a look may keep a deletion.
 const GLANCE: Duration = Duration::from_millis(50);
+
+/// Faults that are ended at the same time.
+const AT_ONCE: usize = 16;
 
 /// End faults before their time
 ///
@@ -52,34 +56,41 @@ impl Delete {
             session.out.progress("nothing was ended");
             return Ok(Exit::DONE);
         }
-        // One that fails does not keep the others from ending; the first failure is the one that is told last.
+        // One that fails, or takes its time, does not keep the others from ending; the first failure is the one that is
+        // told last.
+        let Session { daemon, out, .. } = session;
+        let ends = names.iter().map(|name| delete(daemon, name, self.all));
+        let mut ends = stream::iter(ends).buffered(AT_ONCE);
         let mut failure = None;
-        for name in &names {
-            if let Err(error) = delete(session, name, self.all).await
+        while let Some(end) = ends.next().await {
+            let told = match end {
+                Ok(Some(text)) => out.data(&text),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told
                 && let Some(earlier) = failure.replace(error)
             {
-                session
-                    .out
-                    .progress(&format!("{} {earlier}", Paint::stderr().error("error:")));
+                out.progress(&format!("{} {earlier}", Paint::stderr().error("error:")));
             }
         }
         failure.map_or(Ok(Exit::DONE), Err)
     }
 }
 
-/// `gone_is_fine`: it was there a moment ago, so it ended by itself.
-async fn delete(session: &mut Session, name: &str, gone_is_fine: bool) -> Result<(), Failure> {
+/// Ends a fault; what there is to tell. `gone_is_fine`: it was there a moment ago, so it ended by itself.
+async fn delete(daemon: &Daemon, name: &str, gone_is_fine: bool) -> Result<Option<String>, Failure> {
     if name.is_empty() {
         return Err(Failure::Usage(
             "a name is empty – write the name of a fault".to_owned(),
         ));
     }
     let ending = if gone_is_fine {
-        end(&session.daemon, name).await?
+        end(daemon, name).await?
     } else {
-        match end_unless_ended(&session.daemon, name).await? {
+        match end_unless_ended(daemon, name).await? {
             Ok(ending) => ending,
-            Err(reason) => return session.out.data(&had_ended(name, reason)),
+            Err(reason) => return Ok(Some(had_ended(name, reason))),
         }
     };
     match ending {
@@ -87,13 +98,13 @@ async fn delete(session: &mut Session, name: &str, gone_is_fine: bool) -> Result
             let reason = view.and_then(|view| view.status.reason);
             // Its end and the deletion can still cross.
             let other = reason.filter(|reason| *reason != Reason::Deleted);
-            session.out.data(&match other {
+            Ok(Some(match other {
                 Some(_) => had_ended(name, other),
                 None => format!("fault/{name} deleted"),
-            })
+            }))
         }
-        Ending::Unknown if gone_is_fine => Ok(()),
-        Ending::Unknown => Err(unknown(session, name).await),
+        Ending::Unknown if gone_is_fine => Ok(None),
+        Ending::Unknown => Err(unknown(daemon, name).await),
     }
 }
 
@@ -124,8 +135,8 @@ fn had_ended(name: &str, reason: Option<Reason>) -> String {
 }
 
 /// "There is no fault …", with the name that may have been meant.
-pub(super) async fn unknown(session: &Session, name: &str) -> Failure {
-    let faults = session.daemon.faults().await.unwrap_or_default();
+pub(super) async fn unknown(daemon: &Daemon, name: &str) -> Failure {
+    let faults = daemon.faults().await.unwrap_or_default();
     let known = faults.items.iter().map(|fault| fault.metadata.name.as_str());
     let remedy = match nearest(name, known) {
         Some(near) => format!("did you mean `{near}`?"),

@@ -188,7 +188,7 @@ async fn faults(session: &Session, names: &[String]) -> Result<Vec<FaultView>, F
     for name in names {
         match session.daemon.fault(name).await? {
             Some(fault) => faults.push(fault),
-            None => return Err(unknown(session, name).await),
+            None => return Err(unknown(&session.daemon, name).await),
         }
     }
     Ok(faults)
