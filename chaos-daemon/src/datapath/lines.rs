@@ -45,7 +45,7 @@ impl Datapath {
         let why = match (self.capabilities.no_line, no_waits) {
             // Asked for the kernel line alone, one wants to know what it lacks.
             (Some(forced), Some(why)) if self.capabilities.kernel_only => {
-                Some(format!("{forced}; there {why}"))
+                Some(format!("{forced}, and {why}"))
             }
             (no_line, _) => no_line.or(loopback).map(str::to_owned),
         };
