@@ -13,7 +13,7 @@ use crate::datapath::FaultId;
 use crate::safety::health::Checks;
 
 /// How long the thread has for an end of its own, which leaves packets in order that wait in a line.
-const PATIENCE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The faults that act, as far as one has to know them to stop them. Clones are the same.
 #[derive(Clone)]
