@@ -13,6 +13,7 @@ fn hundred(bed: &Bed) -> Vec<FaultFile> {
             let traffic = json!({"protocol": "udp", "remote": {"ports": [9000 + n]}});
             bed.on_client(&format!("f{n}"), json!({"partition": {}}))
                 .traffic(traffic)
+                .lasting("10m")
         })
         .collect()
 }
