@@ -10,7 +10,7 @@ use chaos_ebpf_common::abi::Rule;
 
 use super::{DatapathError, FaultId, arm::ArmedRule};
 
-/// A deadline that is over on every clock. Zero would be none.
+/// A deadline that is over on every clock.
 const LONG_AGO: u64 = 1;
 
 /// The rules of every fault that acts. Clones are the same list.

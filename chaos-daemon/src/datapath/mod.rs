@@ -347,16 +347,7 @@ impl Datapath {
             sum.delayed += cpu.delayed;
         }
         record.lined.add_to(&mut sum);
-        let touched = sum.dropped
-            + sum.delayed
-            + sum.reordered
-            + sum.throttled
-            + sum.duplicated
-            + sum.corrupted
-            + sum.reset
-            + sum.rejected
-            + sum.answered;
-        sum.passed = sum.matched.saturating_sub(touched);
+        sum.passed = sum.matched.saturating_sub(sum.acted_on());
         Ok(sum)
     }
 

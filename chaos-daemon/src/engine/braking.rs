@@ -77,16 +77,19 @@ impl Brakes {
         if ids.is_empty() {
             return;
         }
-        self.pull(ids);
-        if let Some(checks) = checks.upgrade() {
+        let ended = self.pull(ids);
+        if ended && let Some(checks) = checks.upgrade() {
             // From here on traffic is as it was.
             checks.ended();
         }
     }
 
-    fn pull(&self, ids: impl IntoIterator<Item = FaultId>) {
+    /// Whether none of them acts any more.
+    fn pull(&self, ids: impl IntoIterator<Item = FaultId>) -> bool {
+        let mut all = true;
         for id in ids {
             if let Err(error) = self.0.brake.pull(id) {
+                all = false;
                 tracing::warn!(
                     error,
                     id = id.0,
@@ -94,6 +97,7 @@ impl Brakes {
                 );
             }
         }
+        all
     }
 
     fn acting(&self) -> MutexGuard<'_, HashMap<String, Acting>> {

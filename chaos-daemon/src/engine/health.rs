@@ -42,38 +42,24 @@ impl HealthRoom {
     }
 }
 
-/// Whom a failing check is told to.
-pub(super) struct Tell {
-    commands: mpsc::Sender<Command>,
-    brakes: Brakes,
-    runtime: Handle,
-}
-
-impl Tell {
-    pub(super) fn new(commands: &mpsc::Sender<Command>, brakes: &Brakes, runtime: &Handle) -> Self {
-        Self {
-            commands: commands.clone(),
-            brakes: brakes.clone(),
-            runtime: runtime.clone(),
-        }
-    }
-
-    /// Takes these checks from now on, and tells of each that fails.
-    pub(super) fn of_failures(
-        self,
-        checks: Arc<Checks>,
-        command: impl Fn(Weak<Checks>, String) -> Command + Send + Sync + 'static,
-    ) -> Watching {
-        let watched = Arc::downgrade(&checks);
-        let runtime = self.runtime.clone();
-        let report = move |message: String| {
-            // An engine that has stopped has ended every fault.
-            let _ = self.commands.send(command(Weak::clone(&watched), message));
-            let (brakes, checks) = (self.brakes.clone(), Weak::clone(&watched));
-            self.runtime.spawn(async move { brakes.failed(&checks).await });
-        };
-        Watching::start(checks, &runtime, report)
-    }
+/// Takes these checks from now on. Of each that fails the engine's thread is told, and where that is busy, the brakes.
+pub(super) fn watch(
+    checks: Arc<Checks>,
+    runtime: &Handle,
+    commands: &mpsc::Sender<Command>,
+    brakes: &Brakes,
+    command: impl Fn(Weak<Checks>, String) -> Command + Send + Sync + 'static,
+) -> Watching {
+    let watched = Arc::downgrade(&checks);
+    let (commands, brakes) = (commands.clone(), brakes.clone());
+    let report = move |message: String| {
+        // An engine that has stopped has ended every fault.
+        let _ = commands.send(command(Weak::clone(&watched), message));
+        let (brakes, checks) = (brakes.clone(), Weak::clone(&watched));
+        // A task of its own: that of the check goes with the fault.
+        tokio::spawn(async move { brakes.failed(&checks).await });
+    };
+    Watching::start(checks, runtime, report)
 }
 
 impl Engine {
@@ -167,8 +153,8 @@ impl Engine {
             .filter(|running| !running.has_failed() && running.checks().specs() == specs.as_slice());
         let running = running.unwrap_or_else(|| {
             let unhealthy = |checks, message| Command::NodeUnhealthy { checks, message };
-            let tell = Tell::new(&shared.commands, &shared.brakes, &Handle::current());
-            Arc::new(tell.of_failures(fresh, unhealthy))
+            let (commands, brakes) = (&shared.commands, &shared.brakes);
+            Arc::new(watch(fresh, &Handle::current(), commands, brakes, unhealthy))
         });
         *node = Arc::downgrade(&running);
         for prepared in faults {

@@ -20,26 +20,24 @@ impl Run {
     pub(super) async fn roll_back(&self) -> (Result<(), String>, Instant) {
         let end = tokio::time::Instant::now() + ROLLBACK_PATIENCE;
         loop {
-            let mut failed = None;
-            // Side by side: one that takes its time keeps none of the others.
             let left = self.acting.left();
-            let ends = left.iter().map(|name| self.conductor.injector.end(name));
-            let ends = join_all(ends).await;
-            for (name, ended) in left.into_iter().zip(ends) {
-                match ended {
-                    Ok(packets) => {
-                        self.acting.ended(&name);
-                        self.ledger().fault_over(&name, packets, Some(Reason::Deleted));
-                    }
-                    Err(error) => failed = Some(format!("`{name}` could not be ended: {error}")),
-                }
-            }
+            // Side by side: one that takes its time keeps none of the others.
+            let ends = join_all(left.iter().map(|name| self.end(name))).await;
+            let failed = ends.into_iter().find_map(Result::err);
             match failed {
                 None => return (Ok(()), Instant::now()),
                 Some(why) if tokio::time::Instant::now() >= end => return (Err(why), Instant::now()),
                 Some(_) => tokio::time::sleep(ROLLBACK_PAUSE).await,
             }
         }
+    }
+
+    async fn end(&self, name: &str) -> Result<(), String> {
+        let ended = self.conductor.injector.end(name).await;
+        let packets = ended.map_err(|error| format!("`{name}` could not be ended: {error}"))?;
+        self.acting.ended(name);
+        self.ledger().fault_over(name, packets, Some(Reason::Deleted));
+        Ok(())
     }
 
     /// Looks until all is well again.

@@ -57,6 +57,14 @@ fn translate(node: &Node) {
     }
 }
 
+/// A host that does so.
+fn translating() -> Result<Node, Skip> {
+    require_nat()?;
+    let node = Node::new()?;
+    translate(&node);
+    Ok(node)
+}
+
 fn require_nat() -> Result<(), Skip> {
     require_program("iptables")?;
     let works = |program| {
@@ -119,9 +127,7 @@ fn open(client: &Workload, to: SocketAddr) -> Handle {
 /// knows, and by the other end.
 #[test]
 fn refusals_and_resets_find_their_way_back() {
-    need!(require_nat());
-    let node = need!(Node::new());
-    translate(&node);
+    let node = need!(translating());
     let daemon = Daemon::start();
     let ctl = daemon.ctl();
     for path in paths(&node) {
@@ -167,9 +173,7 @@ fn refusals_and_resets_find_their_way_back() {
 /// Delays, limits and losses on the way leave connections whole.
 #[test]
 fn translated_streams_pass_lines_whole() {
-    need!(require_nat());
-    let node = need!(Node::new());
-    translate(&node);
+    let node = need!(translating());
     let daemon = Daemon::start();
     let ctl = daemon.ctl();
     let late = Duration::from_millis(20);
@@ -205,9 +209,7 @@ fn translated_streams_pass_lines_whole() {
 /// packet of the host leaves.
 #[test]
 fn addresses_are_those_at_the_interface() {
-    need!(require_nat());
-    let node = need!(Node::new());
-    translate(&node);
+    let node = need!(translating());
     let cgroup = Cgroup::new();
     let member = Workload::start(&node.netns, Some(&cgroup));
     let daemon = Daemon::start();

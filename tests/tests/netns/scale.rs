@@ -1,8 +1,8 @@
 //! Many faults at once.
 
 use std::io::Write as _;
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use chaos_tests::{
     Answer, Api, Daemon, FaultFile, Netns, Pair, Snapshot, Stopwatch, eventually, is_full_run,
@@ -206,7 +206,7 @@ fn an_end_does_not_wait_for_what_is_attached_to_many_devices() {
     // Filters in clsact qdiscs are there at once.
     need!(require_tcx());
     let bed = Bed::new();
-    let (api, pid) = (Api::of(&bed.daemon), bed.daemon.pid());
+    let api = Api::of(&bed.daemon);
     let (host, _guests) = node_of(100);
     let well = tempfile::NamedTempFile::new().expect("a temporary file can be made");
     let there = well.path().to_str().expect("a path of tempfile's is text");
@@ -230,7 +230,9 @@ fn an_end_does_not_wait_for_what_is_attached_to_many_devices() {
                 assert!((200..300).contains(&answer.status), "{answer:?}");
                 monotonic_nanos()
             });
-            eventually(5 * SOON, "the daemon attaches", || links(pid) > 3);
+            eventually(5 * SOON, "the daemon attaches", || {
+                bed.daemon.bpf_objects().links.len() > 3
+            });
             let asked = monotonic_nanos();
             match by {
                 // One that is asked for together with others does not wait for them, either.
@@ -255,15 +257,6 @@ fn an_end_does_not_wait_for_what_is_attached_to_many_devices() {
         bed.client.close(probe);
         bed.ctl.delete("wide");
     }
-}
-
-/// How many links the daemon has made so far.
-fn links(daemon: u32) -> usize {
-    let fds = fs::read_dir(format!("/proc/{daemon}/fd")).expect("the daemon runs");
-    let links = fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
-    links
-        .filter(|to| to.to_string_lossy().contains("bpf_link"))
-        .count()
 }
 
 #[test]

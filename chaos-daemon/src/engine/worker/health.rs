@@ -7,10 +7,10 @@ use chaos_spec::api::Reason;
 
 use super::super::EngineError;
 use super::super::command::{Command, Readied};
-use super::super::health::Tell;
+use super::super::health::watch;
 use super::super::kernel::Kernel;
 use super::super::registry::Active;
-use super::Worker;
+use super::{Parts, Worker};
 use crate::datapath::FaultId;
 use crate::safety::health::{Checks, Watching};
 
@@ -43,15 +43,14 @@ impl<K: Kernel> Worker<K> {
     }
 
     pub(super) fn watch(&self, id: FaultId, checks: Arc<Checks>) -> Arc<Watching> {
-        let parts = &self.parts;
-        let tell = Tell::new(&parts.commands, &parts.brakes, &parts.runtime);
-        Arc::new(
-            tell.of_failures(checks, move |checks, message| Command::Unhealthy {
-                id,
-                checks,
-                message,
-            }),
-        )
+        let unhealthy = move |checks, message| Command::Unhealthy { id, checks, message };
+        let Parts {
+            runtime,
+            commands,
+            brakes,
+            ..
+        } = &self.parts;
+        Arc::new(watch(checks, runtime, commands, brakes, unhealthy))
     }
 
     pub(super) fn unhealthy(&mut self, id: FaultId, checks: &Weak<Checks>, message: &str) {
