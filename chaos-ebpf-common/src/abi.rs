@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 11;
+pub const ABI_VERSION: u32 = 12;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;
@@ -281,6 +281,9 @@ pub mod flags {
     pub const MAX_FLOWS: u8 = 1 << 4;
     /// The kernel line can carry it out.
     pub const WAIT: u8 = 1 << 5;
+    /// The user line can be had: a super-packet that the rule's way does not suit passes, and is counted as
+    /// [`super::Counters::unfit`], until the daemon has all of the rule's packets go by that.
+    pub const REFIT: u8 = 1 << 6;
     /// Super-packets are cut at the hook when one of their wire packets is hit; see [`crate::cut`].
     pub const CUT: u8 = 1 << 7;
 }
@@ -452,6 +455,8 @@ pub struct Counters {
     pub http2: u64,
     /// Held a part of a request, likewise.
     pub split: u64,
+    /// Passed as part of a super-packet that the rule's way does not suit; see [`flags::REFIT`].
+    pub unfit: u64,
 }
 
 /// Slots of the per-CPU `STATS` array of u64.
@@ -470,8 +475,10 @@ pub mod stat {
     pub const HELPER_FAILED: u32 = 5;
     /// Super-packets that their sockets kept, told that the entrance of their line was full.
     pub const ENTRANCE_FULL: u32 = 6;
+    /// Super-packets that the way of their rule did not suit; see [`super::flags::REFIT`].
+    pub const UNFIT: u32 = 7;
     /// Number of slots.
-    pub const SLOTS: u32 = 7;
+    pub const SLOTS: u32 = 8;
 }
 
 /// Value of the socket storage `TAGS`: who opened a socket. Accepted sockets inherit their listener's.

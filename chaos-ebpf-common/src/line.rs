@@ -53,6 +53,14 @@ pub fn takes(rule: &Rule, protocol: u8, wire_packets: u32) -> bool {
         || rule.flags & flags::LINE_BULK != 0 && (protocol == protocol::TCP || wire_packets > 1)
 }
 
+/// Whether a packet would travel by the line while others of its flow, which stand for themselves alone, stay at the hook and
+/// overtake it; and the daemon can change that.
+#[inline(always)]
+pub fn parts_flow(rule: &Rule, protocol: u8, wire_packets: u32) -> bool {
+    const PARTED: u8 = flags::LINE_BULK | flags::REFIT;
+    rule.flags & (flags::LINE | PARTED) == PARTED && protocol != protocol::TCP && wire_packets > 1
+}
+
 /// Whether the socket of a leaving packet keeps it, and sends it later, when it is told that a queue is full: TCP does, with
 /// what is more than an acknowledgement. `length`: of the packet from its TCP header on.
 #[inline(always)]
@@ -143,6 +151,29 @@ mod tests {
         ] {
             assert_eq!(
                 takes(&rule(flags), protocol, wire),
+                want,
+                "{flags} {protocol} {wire}"
+            );
+        }
+    }
+
+    #[test]
+    fn super_packets_part_the_flows_of_datagrams() {
+        const BULK: u8 = flags::LINE_BULK | flags::REFIT;
+        for (flags, protocol, wire, want) in [
+            (BULK, protocol::UDP, 2, true),
+            (BULK, protocol::UDP, 1, false),
+            (BULK, protocol::TCP, 2, false),
+            (BULK | flags::LINE, protocol::UDP, 2, false),
+            (flags::LINE_BULK, protocol::UDP, 2, false),
+            (flags::CUT | flags::REFIT, protocol::UDP, 2, false),
+        ] {
+            let rule = Rule {
+                flags,
+                ..Rule::default()
+            };
+            assert_eq!(
+                parts_flow(&rule, protocol, wire),
                 want,
                 "{flags} {protocol} {wire}"
             );

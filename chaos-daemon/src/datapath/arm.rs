@@ -7,7 +7,7 @@ use std::{
 };
 
 use chaos_ebpf_common::{
-    abi::{AddressKey, Hook, Rule, trie_bits},
+    abi::{AddressKey, Hook, Rule, flags, trie_bits},
     loss::beginning,
 };
 use chaos_spec::TargetKind;
@@ -16,6 +16,7 @@ use super::{
     Arm, Datapath, DatapathError, FaultId, applications, descriptors,
     index::{Name, Who},
     line::LineCounters,
+    lines::Refit,
     preview, waits,
     ways::Way,
 };
@@ -50,6 +51,8 @@ pub(super) struct Armed {
     pub holds_back: bool,
     /// Its rules have been ended.
     quiet: bool,
+    /// Whether its packets take another way than they would by themselves.
+    pub refit: Refit,
 }
 
 /// One hook of one namespace.
@@ -68,6 +71,13 @@ impl Armed {
     /// Namespaces whose lines, where there are any, have to know of it: an older fault of the same packets may be there.
     pub fn spaces(&self) -> HashSet<u32> {
         self.places.iter().map(|place| place.space).collect()
+    }
+
+    /// Whether its packets would take another way, if the one they take did not suit them.
+    pub fn can_refit(&self) -> bool {
+        self.rules
+            .iter()
+            .any(|armed| armed.rule.flags & flags::REFIT != 0)
     }
 
     /// Namespaces whose lines its packets go by.
@@ -280,6 +290,7 @@ impl Datapath {
             off_line: false,
             holds_back: false,
             quiet: false,
+            refit: self.faults.get(&arm.id).map(|old| old.refit).unwrap_or_default(),
         };
         match self.stage_into(&mut record, &mut drafts) {
             Ok(()) => {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use chaos_ebpf_common::abi::{Hook, Rule, flags};
+use chaos_ebpf_common::abi::{Hook, Rule, fault, flags, loss, stat};
 
 use super::{
     Arm, Datapath, DatapathError, FaultId,
@@ -20,17 +20,33 @@ use crate::{
     target::{Interface, Place},
 };
 
+/// Whether a fault that is hit by chance goes by the user line because super-packets did not suit the way it was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Refit {
+    /// It would, if it met such.
+    #[default]
+    Possible,
+    /// It does, or will when it is armed the next time.
+    Asked,
+    /// It could not, and stays where it is.
+    Refused,
+}
+
+impl Refit {
+    /// After it has met such packets.
+    fn next(self) -> Self {
+        match self {
+            Self::Possible => Self::Asked,
+            Self::Asked | Self::Refused => Self::Refused,
+        }
+    }
+}
+
 impl Datapath {
     /// Fits drafts to what lines can be had: a fault that needs one is refused where there is none, one that would
     /// only be more exact does without.
     pub(super) fn fit(&self, arm: &Arm, drafts: &mut [Draft]) -> Result<(), DatapathError> {
-        let mut exact = drafts
-            .iter_mut()
-            .filter(|draft| draft.rule.flags & flags::LINE_BULK != 0)
-            .peekable();
-        if exact.peek().is_some() && self.cuts(arm) {
-            exact.for_each(|draft| draft.rule.flags |= flags::CUT);
-        }
+        self.fit_chances(arm, drafts);
         let no_waits = self.fit_to_kernel(arm, drafts);
         // What comes back to a loopback is routed anew, and 127.0.0.0/8 is then taken for a forgery
         // (net/ipv4/route.c, `ip_route_input_slow`).
@@ -59,10 +75,67 @@ impl Datapath {
                     why,
                 });
             }
-            draft.rule.flags &= !flags::LINE_BULK;
+            draft.rule.flags &= !(flags::LINE_BULK | flags::REFIT);
             draft.line = None;
         }
         Ok(())
+    }
+
+    /// Chooses the way of what is hit by chance, and by wire packets.
+    fn fit_chances(&self, arm: &Arm, drafts: &mut [Draft]) {
+        let mut exact = drafts
+            .iter_mut()
+            .filter(|draft| draft.rule.flags & flags::LINE_BULK != 0)
+            .peekable();
+        if exact.peek().is_none() {
+            return;
+        }
+        let refit = self
+            .faults
+            .get(&arm.id)
+            .map_or(Refit::default(), |record| record.refit);
+        if refit == Refit::Asked {
+            exact.for_each(|draft| draft.rule.flags |= flags::LINE);
+            return;
+        }
+        let cuts = self.cuts(arm);
+        let can = refit == Refit::Possible && self.capabilities.no_line.is_none();
+        for draft in exact {
+            if cuts {
+                draft.rule.flags |= flags::CUT;
+            }
+            // What loses all loses whatever a packet stands for.
+            if can && !loses_all(&draft.rule) {
+                draft.rule.flags |= flags::REFIT;
+            }
+        }
+    }
+
+    /// Faults that met super-packets which their way does not suit, since this was last asked. Armed again, they take
+    /// another.
+    pub fn unfit(&mut self) -> Vec<FaultId> {
+        let met = self
+            .maps
+            .stats
+            .get(&stat::UNFIT, 0)
+            .map_or(0, |cpus| cpus.iter().sum());
+        if std::mem::replace(&mut self.unfit_met, met) == met {
+            return Vec::new();
+        }
+        let counters = &self.maps.counters;
+        let is_unfit = |record: &&mut Armed| {
+            record.can_refit()
+                && counters
+                    .get(&record.slot, 0)
+                    .is_ok_and(|cpus| cpus.iter().any(|cpu| cpu.unfit > 0))
+        };
+        let records = self.faults.values_mut().filter(is_unfit);
+        records
+            .map(|record| {
+                record.refit = record.refit.next();
+                record.arm.id
+            })
+            .collect()
     }
 
     /// Whether the hook cuts super-packets of this fault that leave.
@@ -234,6 +307,12 @@ impl Datapath {
             record.holds_back = false;
         }
     }
+}
+
+/// Whether nothing that the rule names is left.
+fn loses_all(rule: &Rule) -> bool {
+    let certain = rule.drop.model == loss::CHANCE && rule.drop.chance > u64::from(u32::MAX);
+    rule.faults & fault::PARTITION != 0 || rule.faults & fault::DROP != 0 && certain
 }
 
 /// The rule state whose senders are held back, and how.

@@ -199,6 +199,8 @@ pub struct Datapath {
     /// Of the last change.
     leaving: Leaving,
     epoch: u64,
+    /// Super-packets that did not suit the ways of their rules, as last counted.
+    unfit_met: u64,
     guards: guard::Guards,
     free_spaces: Slots,
     free_faults: Slots,
@@ -247,6 +249,7 @@ impl Datapath {
             lost: Lost::default(),
             leaving: Leaving::default(),
             epoch: 1,
+            unfit_met: 0,
             guards: guard::Guards::default(),
             free_spaces: Slots::new("network namespaces", 0, NETNS_MAX),
             free_faults: Slots::new("faults", 0, options.max_faults),
@@ -383,6 +386,7 @@ impl Datapath {
             ("lease_over", stat::LEASE_OVER),
             ("helper_failed", stat::HELPER_FAILED),
             ("entrance_full", stat::ENTRANCE_FULL),
+            ("unfit", stat::UNFIT),
         ];
         let losing = self
             .spaces

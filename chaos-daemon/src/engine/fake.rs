@@ -27,6 +27,7 @@ pub(crate) struct State {
     pub(crate) armed: BTreeMap<FaultId, Arm>,
     pub(crate) packets: HashMap<FaultId, Packets>,
     pub(crate) gone: Vec<(FaultId, String)>,
+    pub(crate) unfit: Vec<FaultId>,
     pub(crate) refuse_arm: bool,
     pub(crate) refuse_disarm: bool,
     /// Takes this long over each call to arm.
@@ -152,6 +153,10 @@ impl Kernel for Fake {
 
     fn gone(&mut self) -> Vec<(FaultId, String)> {
         self.state().gone.clone()
+    }
+
+    fn unfit(&mut self) -> Vec<FaultId> {
+        std::mem::take(&mut self.state().unfit)
     }
 
     fn newcomer_signal(&self) -> Option<std::os::fd::OwnedFd> {

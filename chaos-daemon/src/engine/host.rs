@@ -106,6 +106,10 @@ impl Kernel for Datapath {
         Self::gone(self)
     }
 
+    fn unfit(&mut self) -> Vec<FaultId> {
+        Self::unfit(self)
+    }
+
     fn newcomer_signal(&self) -> Option<OwnedFd> {
         match Self::newcomer_signal(self) {
             Ok(signal) => Some(signal),

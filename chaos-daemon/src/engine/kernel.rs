@@ -67,6 +67,10 @@ pub trait Kernel: Send + 'static {
     /// Active faults that have lost their last device, and why.
     fn gone(&mut self) -> Vec<(FaultId, String)>;
 
+    /// Active faults that have met packets which the way they take does not suit, since this was last asked: armed again as
+    /// they are, they take another.
+    fn unfit(&mut self) -> Vec<FaultId>;
+
     /// Becomes readable when there are [`Kernel::newcomers`]. None: they are found by asking only.
     fn newcomer_signal(&self) -> Option<OwnedFd>;
 

@@ -227,6 +227,37 @@ async fn a_target_that_moves_is_followed_also_at_the_second_try() {
     eventually("the second try", async || bench.fake.state().arm_calls == 3).await;
 }
 
+/// Armed again as it is, with its end where it was, and once more where that was refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_whose_way_does_not_suit_its_packets_takes_another() {
+    let bench = Bench::new();
+    let before = apply_one(&bench, fault("a", 60)).await;
+    let (_, mut events) = bench.engine.subscribe(None);
+    let next = async |kind| loop {
+        let event = events.recv().await.unwrap();
+        if event.kind == kind {
+            break event.message;
+        }
+    };
+    let id = *bench.fake.state().armed.keys().next().unwrap();
+    for (refuse, kind, said) in [
+        (true, EventKind::Warning, "could not follow"),
+        (false, EventKind::FaultChanged, "only the user line can carry"),
+    ] {
+        {
+            let mut state = bench.fake.state();
+            state.refuse_arm = refuse;
+            state.unfit.push(id);
+        }
+        let message = next(kind).await;
+        assert!(message.contains(said), "{message}");
+    }
+    assert_eq!(bench.fake.state().arm_calls, 3);
+    let now = bench.engine.get("a").await.unwrap();
+    assert_eq!(now.status.ends_at, before.status.ends_at);
+    assert_eq!(now.status.phase, Phase::Active);
+}
+
 /// What the policy denies is not reached by way of a target that goes there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_is_not_followed_to_where_the_policy_lets_nobody_go() {

@@ -15,7 +15,7 @@ const _: () = {
     assert!(size_of::<Rule>() == 376);
     assert!(size_of::<BudgetedFlow>() == 16);
     assert!(size_of::<State>() == 16);
-    assert!(size_of::<Counters>() == 104);
+    assert!(size_of::<Counters>() == 112);
     assert!(size_of::<Tag>() == 136);
     assert!(size_of::<Newcomer>() == 16);
     assert!(size_of::<LineKey>() == 8);

@@ -3,10 +3,11 @@
 //! wire packets, made small by [`enter`], which is where the faults act; it itself goes nowhere. All of it happens
 //! within the hook, so no packet overtakes another.
 //!
-//! What cannot be cut (BIG TCP, what a tunnel carries) is hit as a whole, by what its first wire packet that is hit meets.
+//! What cannot be cut (BIG TCP, what a tunnel carries) passes where the daemon can have it go by the user line instead, and
+//! does so within a tenth of a second; else it is hit as a whole, by what its first wire packet that is hit meets.
 
 use chaos_ebpf_common::{
-    abi::{Hook, Rule, fault, loss, protocol, stat},
+    abi::{Hook, Rule, fault, flags, loss, protocol, stat},
     corrupt::layout,
     cut::{piece, pieces, tcp_flags},
     loss::{chained, every},
@@ -88,8 +89,7 @@ pub fn add(treated: &Treated<'_>, tally: &Tally<'_>, slot: u32) {
     let cuts = &treated.work.cuts;
     let i = cuts.count.get() as usize;
     if i < CUT_RULES {
-        // It is not treated as one packet.
-        tally.count(|counters, n| counters.aggregated = counters.aggregated.wrapping_sub(n));
+        tally.not_as_one();
         cuts.rules[i].sequence.set(tally.sequence);
         cuts.rules[i].slot.set(slot);
         cuts.count.set(i as u32 + 1);
@@ -145,7 +145,7 @@ pub fn send(treated: &Treated<'_>) -> u32 {
     GONE
 }
 
-/// Hits a super-packet that cannot be cut, in place of those of its wire packets that are hit: [`WHOLE`] or [`GONE`].
+/// Treats a super-packet that cannot be cut, in place of those of its wire packets that are hit: [`WHOLE`] or [`GONE`].
 #[inline(never)]
 pub fn hit_whole(treated: &Treated<'_>) -> u32 {
     let mut made = Made {
@@ -165,8 +165,12 @@ extern "C" fn treat_whole(i: u32, made: &mut Made<'_>) -> i64 {
     // The chance that any of several is hit is no less than that of one, so the dice of one that is hit say so again.
     let tally = |sequence| Tally::of_whole(rule, sequence, wire_packets);
     let whole = tally(cut.sequence.get());
-    whole.count(|counters, n| counters.aggregated += n);
     advance(&whole, cut);
+    if rule.flags & flags::REFIT != 0 {
+        whole.pass_unfit();
+        return GO;
+    }
+    whole.count(|counters, n| counters.aggregated += n);
     if hits & fault::DROP != 0 && !matches!(drop::settle(&whole, true), Loses::Not) {
         made.lost = true;
         return STOP;

@@ -17,7 +17,7 @@ use chaos_ebpf_common::{
     abi::{Hook, Netns, Rule, fault, flags},
     cut::cuts,
     frame::Packet,
-    line::takes,
+    line::{parts_flow, takes},
     loss::any_of,
 };
 
@@ -117,17 +117,22 @@ pub enum Loses {
     Loudly,
 }
 
+/// Of a rule by which super-packets that cannot be cut pass.
+const UNCUT: u8 = flags::CUT | flags::REFIT;
+
 /// Applies all faults of one rule, which is in `slot`. Once a rule is carried out on the line, those after it are,
 /// too, or they would act before it; only answers are given here, because nobody gives them from there.
 #[inline(always)]
 pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
-    let lined =
-        treated.work.notes.any() || takes(rule, treated.work.flow.protocol, treated.work.wire_packets);
+    let (protocol, wire_packets) = (treated.work.flow.protocol, treated.work.wire_packets);
+    let noted = treated.work.notes.any();
+    let parts = !noted && parts_flow(rule, protocol, wire_packets);
+    let lined = noted || !parts && takes(rule, protocol, wire_packets);
     if lined && rule.faults & (fault::REJECT | fault::RESET) == 0 {
         line::add(treated, rule, slot);
         return Next::Go;
     }
-    let tally = Tally::open(rule, treated.work.wire_packets);
+    let tally = Tally::open(rule, wire_packets);
     if rule.faults & (fault::PARTITION | fault::REJECT | fault::RESET) != 0 {
         if rule.faults & fault::REJECT != 0 && reject::hits(treated, &tally) {
             return reject::apply(treated, &tally);
@@ -140,13 +145,13 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
         line::add(treated, rule, slot);
         return Next::Go;
     }
-    if cuts(
-        rule,
-        treated.packet(),
-        treated.work.wire_packets,
-        treated.skb.gso_size(),
-    ) {
+    if cuts(rule, treated.packet(), wire_packets, treated.skb.gso_size()) {
         cut::add(treated, &tally, slot);
+        return Next::Go;
+    }
+    if parts || rule.flags & UNCUT == UNCUT && wire_packets > 1 {
+        tally.not_as_one();
+        tally.pass_unfit();
         return Next::Go;
     }
     if rule.faults & (fault::PARTITION | fault::DROP) != 0 {

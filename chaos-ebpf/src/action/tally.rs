@@ -1,10 +1,10 @@
 //! Counters, sequence and budget of one rule for one packet.
 
-use chaos_ebpf_common::abi::{Counters, Rule, State, fault};
+use chaos_ebpf_common::abi::{Counters, Rule, State, fault, stat};
 
 use crate::{
     atomic::fetch_add,
-    maps::{COUNTERS, SPENT, STATES},
+    maps::{COUNTERS, SPENT, STATES, count},
 };
 
 /// A rule at work on one packet, already counted as matched.
@@ -67,6 +67,24 @@ impl<'a> Tally<'a> {
             wire_packets,
             ..Self::of_piece(rule, sequence)
         }
+    }
+
+    /// Takes back that the packet is treated as one, if it stands for several.
+    #[inline(always)]
+    pub fn not_as_one(&self) {
+        if self.wire_packets > 1 {
+            self.count(|counters, n| counters.aggregated = counters.aggregated.wrapping_sub(n));
+        }
+    }
+
+    /// Says of a super-packet that it passes, since the way of the rule does not suit it; the daemon chooses another.
+    #[inline(always)]
+    pub fn pass_unfit(&self) {
+        self.count(|counters, n| {
+            counters.unseen += n;
+            counters.unfit += n;
+        });
+        count(stat::UNFIT);
     }
 
     /// Takes the packet out of the fault's budget; `false` when it is spent. Never overdrawn: a

@@ -86,11 +86,7 @@ extern "C" fn one(i: u32, waiting: &mut Waiting<'_>) -> i64 {
     };
     let tally = Tally::open(rule, waiting.work.wire_packets);
     // All wire packets of one wait alike, and that is no loss.
-    tally.count(|counters, n| {
-        if n > 1 {
-            counters.aggregated = counters.aggregated.wrapping_sub(n);
-        }
-    });
+    tally.not_as_one();
     if !tally.spend() {
         return GO;
     }

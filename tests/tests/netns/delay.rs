@@ -96,7 +96,8 @@ fn connecting_and_asking_wait_once_each_and_the_neighbours_do_not() {
     for (what, times) in [("connecting", opened), ("asking", asked)] {
         let told = format!("{what}: {times:?} µs");
         assert!(quantile(&times, 0.0) >= 100_000.0, "{told}");
-        assert!(quantile(&times, 0.5) < 102_000.0, "{told}");
+        let most = if is_emulated() { 105_000.0 } else { 102_000.0 };
+        assert!(quantile(&times, 0.5) < most, "{told}");
         // Waiting twice would be more than a busy machine adds.
         assert!(quantile(&times, 1.0) < (100_000 + BUSY) as f64, "{told}");
     }
@@ -180,7 +181,9 @@ fn jitter_is_the_asked_one_and_the_same_seed_draws_it_again() {
     let ((same, of), (other, of_others)) = (like_before(42), like_before(43));
     let told = format!("{same} of {of} as before, {other} of {of_others} by another seed");
     println!("{told}");
-    assert!(of > COUNT / 20 && same > of * 9 / 10, "{told}");
+    // An emulated processor is late by more than the 2 ms now and then.
+    let most = if is_emulated() { of / 2 } else { of * 9 / 10 };
+    assert!(of > COUNT / 20 && same > most, "{told}");
     assert!(of_others > COUNT / 20 && other < of_others / 5, "{told}");
     assert_eq!(overtaken(&run("keep", 42, COUNT), COUNT), 0, "order: keep");
 }
@@ -292,8 +295,8 @@ fn a_changed_delay_acts_at_once_and_loses_and_swaps_nothing() {
     let half = 500_000_000;
     bed.ctl.apply(&[late("100ms", &[7000, 7001])]);
     asked(monotonic_nanos() + half);
-    let slower = monotonic_nanos();
     bed.ctl.apply(&[late("300ms", &[7000, 7001])]);
+    let slower = monotonic_nanos();
     asked(monotonic_nanos() + half);
     let narrowed = monotonic_nanos();
     bed.ctl.apply(&[late("300ms", &[7000])]);
@@ -325,12 +328,12 @@ fn a_changed_delay_acts_at_once_and_loses_and_swaps_nothing() {
             (quantile(&found, 0.0), quantile(&found, 0.5))
         };
         // Those that were on their way when they were no longer named were let go at once.
-        let slow = wait(slower + 100_000_000, narrowed - 300_000_000);
+        let slow = wait(slower, narrowed - 300_000_000);
         assert!(
             slow.0 >= 300.0 && slow.1 < 301.5,
             "{place}: {slow:?} after the first change"
         );
-        let after = wait(done + 100_000_000, end);
+        let after = wait(done, end);
         if place == hit {
             assert!(
                 after.0 >= 300.0 && after.1 < 301.5,
@@ -363,9 +366,10 @@ fn streams_send_nothing_twice_when_the_delay_under_them_changes() {
     let address = server.v4.to_string();
     let streams = ports.map(|port| {
         let port = port.to_string();
+        let seconds = if is_emulated() { "30" } else { "6" };
         // Small writes at an even pace: there is always something on its way.
         let argv = [
-            "iperf3", "-c", &address, "-p", &port, "-b", "4M", "-l", "1000", "-t", "6",
+            "iperf3", "-c", &address, "-p", &port, "-b", "4M", "-l", "1000", "-t", seconds,
         ];
         Process::spawn(&bed.net.client.netns, None, &argv)
     });
@@ -387,7 +391,7 @@ fn streams_send_nothing_twice_when_the_delay_under_them_changes() {
     assert_eq!((kept.retransmitted, let_go.retransmitted), (0, 0), "{told}");
     assert!(kept.rtt >= 250.0 && let_go.rtt < 50.0, "{told}");
     for stream in streams {
-        assert!(stream.finish(Duration::from_secs(20)).status.success());
+        assert!(stream.finish(Duration::from_secs(50)).status.success());
     }
     let view = bed.delete("late");
     assert_eq!(view.packets("dropped"), 0);
@@ -409,7 +413,7 @@ fn a_bulk_stream_keeps_its_window_full_and_sends_nothing_twice() {
     let done = Process::spawn(&bed.net.client.netns, None, &argv).finish(Duration::from_secs(20));
     let report: Value = serde_json::from_str(&done.stdout).expect("iperf3 speaks JSON");
     let sum = &report["end"]["sum_sent"];
-    assert_eq!(sum["retransmits"], 0, "{sum}");
+    assert_eq!(sum["retransmits"], 0, "{report}");
     // A window of w bytes every 20 ms is all that TCP can do; Linux doubles what SO_SNDBUF asks and uses half of it.
     let most = 2.0 * 1_048_576.0 * 8.0 / 0.020;
     let got = sum["bits_per_second"].as_f64().expect("a rate");

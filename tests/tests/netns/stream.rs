@@ -11,6 +11,8 @@ pub(crate) struct Stream {
     pub(crate) retransmitted: u64,
     /// What the receiver says it got twice.
     pub(crate) twice: u64,
+    /// How often it found that they had been swapped.
+    pub(crate) swapped: u64,
     /// Bytes that were acknowledged.
     pub(crate) acknowledged: u64,
     /// Smoothed round trip time, milliseconds.
@@ -38,6 +40,7 @@ impl Stream {
             // Left out as long as it is zero; `now/ever`.
             retransmitted: word("retrans").map_or(Some(0), |both| both.split_once('/')?.1.parse().ok())?,
             twice: word("dsack_dups").map_or(Some(0), |n| n.parse().ok())?,
+            swapped: word("reord_seen").map_or(Some(0), |n| n.parse().ok())?,
             acknowledged: word("bytes_acked")?.parse().ok()?,
             window: word("cwnd")?.parse().ok()?,
             rtt: word("rtt")?.split_once('/')?.0.parse().ok()?,

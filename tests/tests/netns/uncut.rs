@@ -1,28 +1,82 @@
 //! Super-packets that cannot be cut at the hook, and where cutting is not chosen.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use chaos_tests::{Since, need, require_feature, require_tcx, vxlan};
-use serde_json::json;
+use chaos_tests::workload::Handle;
+use chaos_tests::{
+    Device, FaultFile, Since, Skip, View, binomial_999, eventually, need, require_feature, require_tcx, vxlan,
+};
+use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
+use crate::stream::Stream;
 
 const BULK: usize = 1 << 20;
+const PORT: u16 = 8000;
 
-/// Below a tunnel, TCP's super-packets are the tunnel's datagrams.
-#[test]
-fn what_a_tunnel_carries_is_hit_as_a_whole() {
-    need!(require_tcx());
-    let mut bed = Bed::with(&["--line", "kernel"]);
+/// A fault that begins in a way that does not suit a stream's super-packets: it takes another, and then hits wire packets by
+/// chance, in order, and as many as it should.
+fn finds_its_way(bed: &Bed, fault: FaultFile, counter: &str, stream: Handle) {
+    let exchange = || {
+        let exchanged = bed.client.tcp_exchange(stream, BULK, Duration::from_secs(20));
+        assert_eq!(exchanged.result, Ok(0), "{counter}: TCP mends it");
+        bed.ctl.fault("acts")
+    };
+    let changed = || bed.daemon.log().matches("it met super-packets").count();
+    let changes = changed();
+    bed.ctl.apply(&[fault]);
+    eventually(Duration::from_secs(10), "the fault finds its way", || {
+        exchange();
+        changed() > changes
+    });
+    let met = exchange();
+    let lines: Vec<_> = met
+        .attachments()
+        .iter()
+        .map(|place| place["line"].clone())
+        .collect();
+    assert_eq!(lines, ["user"], "{}", met.0);
+    let begun = Stream::of(&bed.net.client.netns, PORT).expect("the stream is open");
+    let mut view = exchange();
+    for _ in 0..10 {
+        view = exchange();
+    }
+    let ended = Stream::of(&bed.net.client.netns, PORT).expect("the stream is open");
+    let since = |counter: &str| view.packets(counter) - met.packets(counter);
+    let (hits, matched) = (since(counter), since("matched"));
+    println!(
+        "{counter}: {hits} of {matched}, {} before; {begun:?}, {ended:?}",
+        met.packets("unseen")
+    );
+    assert!(binomial_999(matched, 0.01).contains(&hits), "{hits} of {matched}");
+    assert_eq!(view.packets("unseen"), met.packets("unseen"), "{}", view.0);
+    assert_eq!(view.warnings(), Vec::<&str>::new(), "{}", view.0);
+    assert_eq!(ended.swapped, begun.swapped, "{begun:?}, {ended:?}");
+    bed.delete("acts");
+}
+
+/// A bed with a tunnel between its ends, and the address of its far end.
+fn tunnel(line: &str) -> Result<(Bed, [Device; 2], SocketAddr), Skip> {
+    let mut bed = Bed::with(&["--line", line]);
     let (client, server) = (&bed.net.client, &bed.net.server);
-    let c1 = need!(vxlan(&client.device, "c-tunnel", server.v4));
-    let s1 = need!(vxlan(&server.device, "s-tunnel", client.v4));
+    for end in [client, server] {
+        end.device.steer();
+    }
+    let c1 = vxlan(&client.device, "c-tunnel", server.v4)?;
+    let s1 = vxlan(&server.device, "s-tunnel", client.v4)?;
     let there = Ipv4Addr::new(10, 88, 0, 2);
     c1.add_v4(Ipv4Addr::new(10, 88, 0, 1), 24);
     s1.add_v4(there, 24);
     bed.remember();
-    let to = (there, 8000).into();
+    Ok((bed, [c1, s1], (there, PORT).into()))
+}
+
+/// Below a tunnel, TCP's super-packets are the tunnel's datagrams.
+#[test]
+fn what_a_tunnel_carries_is_hit_as_a_whole_where_there_is_no_other_way() {
+    need!(require_tcx());
+    let (bed, _tunnel, to) = need!(tunnel("kernel"));
     bed.server.tcp_serve(to);
     let stream = bed.client.tcp_open(None, to, SOON).stream();
     for (fault, counter) in [
@@ -47,6 +101,54 @@ fn what_a_tunnel_carries_is_hit_as_a_whole() {
             view.warnings()
         );
     }
+}
+
+/// A tunnel's datagrams by a way that treats them as super-packets, or apart from those that are none.
+#[test]
+fn what_a_tunnel_carries_goes_by_the_user_line() {
+    for line in ["auto", "user"] {
+        let (bed, _tunnel, to) = need!(tunnel(line));
+        bed.server.tcp_serve(to);
+        let stream = bed.client.tcp_open(None, to, SOON).stream();
+        let lossy = json!({"drop": {"chance": "1%"}});
+        let doubling = json!({"duplicate": {"chance": "1%"}});
+        for (fault, counter) in [(lossy, "dropped"), (doubling, "duplicated")] {
+            let leaving = FaultFile::on_device("acts", &bed.net.client.device, fault.clone())
+                .seed(1)
+                .traffic(json!({"protocol": "udp", "remote": {"ports": [4789]}}));
+            let arriving = FaultFile::on_device("acts", &bed.net.server.device, fault)
+                .seed(1)
+                .traffic(json!({"protocol": "udp", "direction": "ingress", "local": {"ports": [4789]}}));
+            for fault in [leaving, arriving] {
+                finds_its_way(&bed, fault, counter, stream);
+            }
+        }
+    }
+}
+
+/// BIG TCP: super-packets whose length does not fit into their IP header.
+#[test]
+fn super_packets_that_are_too_long_to_be_cut_go_by_the_user_line() {
+    let mut bed = Bed::with(&["--line", "auto"]);
+    for end in [&bed.net.client, &bed.net.server] {
+        let device = end.device.name();
+        let set =
+            format!("ip link set {device} gso_max_size 200000 gro_max_size 200000 && echo yes || echo no");
+        let big = end.netns.run(&["sh", "-c", &set]);
+        need!(require_feature(
+            "BIG TCP",
+            Since::Kernel(5, 19),
+            big.trim() == "yes"
+        ));
+    }
+    bed.remember();
+    let to = bed.net.server.at6(PORT);
+    bed.server.tcp_serve(to);
+    let stream = bed.client.tcp_open(None, to, SOON).stream();
+    let lossy = bed
+        .on_client("acts", json!({"drop": {"chance": "1%"}}))
+        .traffic(json!({"protocol": "tcp", "remote": {"ports": [PORT]}}));
+    finds_its_way(&bed, lossy, "dropped", stream);
 }
 
 /// Packets of no socket overtake there those that wait for their time.

@@ -10,7 +10,7 @@ use super::super::kernel::Kernel;
 use super::super::registry::Active;
 use super::super::watch::TargetKey;
 use super::{Worker, add_warnings};
-use crate::datapath::{Arm, Ends};
+use crate::datapath::{Arm, Ends, FaultId};
 use crate::safety::policy::check_reach;
 use crate::target::Resolved;
 
@@ -73,6 +73,18 @@ impl<K: Kernel> Worker<K> {
             let why = format!("{host} has {} addresses now", addresses.len());
             // A refusal is reported; the next change of the name tries again.
             let _ = self.rearm(faults, &why);
+        }
+    }
+
+    /// Their packets take another way from now on.
+    pub(super) fn refit(&mut self, ids: &[FaultId]) {
+        let faults: Vec<Active> = ids
+            .iter()
+            .filter_map(|id| self.faults.get(*id).cloned())
+            .collect();
+        if !faults.is_empty() {
+            // A refusal is reported; at the next such packet they stay where they are.
+            let _ = self.rearm(faults, "it met super-packets that only the user line can carry");
         }
     }
 

@@ -408,6 +408,8 @@ impl<K: Kernel> Worker<K> {
         for (id, why) in self.kernel.gone() {
             self.end(&[id], Reason::TargetGone, &why);
         }
+        let unfit = self.kernel.unfit();
+        self.refit(&unfit);
         self.look_at_newcomers();
         let spent = |fault: &&Active| {
             let budget = fault.spec.safety.max_packets;
