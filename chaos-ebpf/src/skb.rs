@@ -458,13 +458,13 @@ impl Skb {
         unsafe { bpf_redirect_peer(self.ifindex(), 0) as i32 }
     }
 
-    /// Sends a marked copy out of the device, or into it as if it had arrived.
+    /// Sends a marked copy out of the device, or into it as if it had arrived: 0, a negative error number, or what the queue
+    /// of the device says that has no room for it.
     #[inline(always)]
-    pub fn copy(self, mark: Mark, arriving: bool) -> bool {
+    pub fn copy(self, mark: Mark, arriving: bool) -> i64 {
         self.mark(mark);
         // SAFETY: a helper on our own context.
-        let sent =
-            deeper(|| unsafe { bpf_clone_redirect(self.raw, self.ifindex(), direction(arriving)) == 0 });
+        let sent = deeper(|| unsafe { bpf_clone_redirect(self.raw, self.ifindex(), direction(arriving)) });
         self.take_mark();
         sent
     }

@@ -233,7 +233,7 @@ async fn a_fault_whose_way_does_not_suit_its_packets_takes_another() {
     let bench = Bench::new();
     let before = apply_one(&bench, fault("a", 60)).await;
     let (_, mut events) = bench.engine.subscribe(None);
-    let next = async |kind| loop {
+    let mut next = async |kind| loop {
         let event = events.recv().await.unwrap();
         if event.kind == kind {
             break event.message;

@@ -133,8 +133,13 @@ pub fn send(treated: &Treated<'_>) -> u32 {
         skb,
         cuts,
         first: true,
+        refused: false,
     };
     each(pieces(payload, end, size), send_one, &mut sent);
+    if sent.refused {
+        // Nor has it room for the whole, and it tells whoever sends.
+        return WHOLE;
+    }
     if sent.first {
         // Where not even the first could be made, the packet is as it was.
         return STUCK;
@@ -301,14 +306,21 @@ struct Sent<'a> {
     cuts: &'a Cuts,
     /// None was made so far.
     first: bool,
+    /// The queue of the device had no room for the first.
+    refused: bool,
 }
 
 extern "C" fn send_one(i: u32, sent: &mut Sent<'_>) -> i64 {
     sent.cuts.number.set(i);
-    let copied = sent.skb.copy(Mark::Piece, false);
-    if sent.first && (!copied || sent.cuts.failed.get() != 0) {
-        sent.cuts.failed.set(1);
-        return STOP;
+    let sent_by = sent.skb.copy(Mark::Piece, false);
+    if sent.first {
+        if sent_by < 0 || sent.cuts.failed.get() != 0 {
+            return STOP;
+        }
+        if sent_by > 0 {
+            sent.refused = true;
+            return STOP;
+        }
     }
     sent.first = false;
     GO

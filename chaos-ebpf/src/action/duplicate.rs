@@ -15,7 +15,7 @@ pub fn apply(treated: &Treated<'_>, tally: &Tally<'_>) -> u32 {
     if !hit(tally.rule.seed, Stream::Duplicate, tally.sequence, chance) || !tally.spend() {
         return 0;
     }
-    if treated.skb.copy(Mark::Ours, !treated.leaving()) {
+    if treated.skb.copy(Mark::Ours, !treated.leaving()) == 0 {
         tally.count(|counters, n| counters.duplicated += n);
     } else {
         count(stat::HELPER_FAILED);

@@ -136,7 +136,7 @@ pub fn send(treated: &Treated<'_>) -> i32 {
         && let Some(gate) = of_device(netns, GATE)
     {
         // The copy comes to `enter_copy`.
-        if skb.copy(Mark::ForLine, false) {
+        if skb.copy(Mark::ForLine, false) == 0 {
             skb.choose_class(GATE_MAJOR << 16 | class);
             return skb.hand_to(gate.ifindex);
         }

@@ -137,5 +137,5 @@ pub fn tear_down(treated: &Treated<'_>, segment: Numbers, partial: bool) -> bool
     let (skb, packet) = (treated.skb, treated.packet());
     let header = reset_header(packet, teardown(segment), false, partial);
     let arriving = !treated.leaving() && !on_loopback(treated);
-    skb.store(packet.l4, &header, true) && skb.copy(Mark::Ours, arriving)
+    skb.store(packet.l4, &header, true) && skb.copy(Mark::Ours, arriving) == 0
 }

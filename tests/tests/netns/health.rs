@@ -366,7 +366,10 @@ fn one_that_flaps_is_caught_when_one_success_is_not_enough() {
             "n=$(cat {0} 2>/dev/null || echo 0); echo $((n + 1)) > {0}; [ $n -lt 2 ] || [ $((n % 2)) = 1 ]",
             folder.path().join(name).display()
         );
-        json!({"name": name, "exec": {"command": ["/bin/sh", "-c", script]}, "interval": "50ms", "failureThreshold": 3})
+        json!({
+            "name": name, "exec": {"command": ["/bin/sh", "-c", script]}, "interval": "50ms", "timeout": "5s",
+            "failureThreshold": 3,
+        })
     };
     let fault = |name: &str, successes: u32| {
         FaultFile::on_netns(name, &net.client.netns, json!({"drop": {"chance": "1%"}}))

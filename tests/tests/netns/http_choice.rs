@@ -316,7 +316,8 @@ fn a_share_of_the_flows_is_kept_for_the_whole_life_of_a_connection() {
     let traffic = json!({"protocol": "tcp", "remote": {"ports": [PORT]}, "flows": "50%"});
     // Answers would end them: waiting does not.
     let slow = json!({"delay": "1ms"});
-    site.ctl.apply(&[site.fault("flows", slow).traffic(traffic)]);
+    site.ctl
+        .apply(&[site.fault("flows", slow).traffic(traffic).lasting("10m")]);
     let seed = site.ctl.fault("flows").seed();
     let mut meant = 0;
     for _ in 0..CONNECTIONS {

@@ -95,7 +95,7 @@ fn streams_that_have_more_on_their_way_than_the_line_has_memory_lose_nothing_in_
 }
 
 /// A queue of the device's own, which tells whoever sends that it is full.
-fn short_queue(bed: &Bed) {
+pub(crate) fn short_queue(bed: &Bed) {
     let device = &bed.net.client.device;
     for words in [
         "qdisc add dev {device} root handle 1: htb default 1",

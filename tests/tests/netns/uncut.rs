@@ -10,6 +10,7 @@ use chaos_tests::{
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
+use crate::line_full::short_queue;
 use crate::stream::Stream;
 
 const BULK: usize = 1 << 20;
@@ -149,6 +150,38 @@ fn super_packets_that_are_too_long_to_be_cut_go_by_the_user_line() {
         .on_client("acts", json!({"drop": {"chance": "1%"}}))
         .traffic(json!({"protocol": "tcp", "remote": {"ports": [PORT]}}));
     finds_its_way(&bed, lossy, "dropped", stream);
+}
+
+/// What a full queue does not take, whole or cut, is no reason to go another way.
+#[test]
+fn pieces_that_a_full_queue_refuses_stay_on_their_way() {
+    let mut bed = Bed::with(&["--line", "auto"]);
+    short_queue(&bed);
+    bed.remember();
+    let to = bed.net.server.at(PORT);
+    bed.server.tcp_serve(to);
+    let stream = bed.client.tcp_open(None, to, SOON).stream();
+    bed.ctl.apply(&[bed
+        .on_client("acts", json!({"drop": {"chance": "1%"}}))
+        .traffic(json!({"protocol": "tcp", "remote": {"ports": [PORT]}}))]);
+    for _ in 0..16 {
+        let exchanged = bed.client.tcp_exchange(stream, BULK, Duration::from_secs(20));
+        assert_eq!(exchanged.result, Ok(0), "TCP mends it");
+    }
+    let view = bed.delete("acts");
+    let (hits, matched) = (view.packets("dropped"), view.packets("matched"));
+    println!(
+        "{hits} of {matched}, {:?}",
+        Stream::of(&bed.net.client.netns, PORT)
+    );
+    assert_eq!(view.attachments()[0]["line"], "kernel", "{}", view.0);
+    assert_eq!(
+        (view.packets("unseen"), view.warnings()),
+        (0, Vec::new()),
+        "{}",
+        view.0
+    );
+    assert!(hits > 0 && hits < matched / 20, "{}", view.0);
 }
 
 /// Packets of no socket overtake there those that wait for their time.
