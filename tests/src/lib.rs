@@ -44,7 +44,7 @@ pub use container::Container;
 pub use daemon::{Daemon, DaemonBuilder, binary};
 pub use disk::{FailingDisk, SmallDisk};
 pub use fault::FaultFile;
-pub use link::{Device, bond, bridge, macvlan, veth, vlan, vxlan};
+pub use link::{Device, bond, bridge, ipvlan, macvlan, veth, vlan, vxlan};
 pub use netns::Netns;
 pub use process::{Process, run};
 pub use proxy::Proxy;

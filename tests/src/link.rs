@@ -197,6 +197,15 @@ pub fn macvlan(parent: &Device, name: &str) -> Result<Device, Skip> {
     another(&parent.netns, name, &how, "CONFIG_MACVLAN")
 }
 
+/// An ipvlan on a device, up, in mode `l2`, `l3` or `l3s`.
+///
+/// # Errors
+/// This kernel has none.
+pub fn ipvlan(parent: &Device, name: &str, mode: &str) -> Result<Device, Skip> {
+    let how = format!("link {} name {name} type ipvlan mode {mode}", parent.name);
+    another(&parent.netns, name, &how, "CONFIG_IPVLAN")
+}
+
 /// One more device, made by `ip link add <how>`, up.
 fn another(netns: &Netns, name: &str, how: &str, config: &'static str) -> Result<Device, Skip> {
     let argv: Vec<&str> = ["ip", "link", "add"].into_iter().chain(how.split(' ')).collect();

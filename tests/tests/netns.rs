@@ -123,6 +123,8 @@ mod scale;
 mod schedules;
 #[path = "netns/segmentation.rs"]
 mod segmentation;
+#[path = "netns/shared_device.rs"]
+mod shared_device;
 #[path = "netns/shop.rs"]
 mod shop;
 #[path = "netns/ssh.rs"]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use chaos_tests::workload::Handle;
 use chaos_tests::{
-    Device, FaultFile, Since, Skip, View, binomial_999, eventually, need, require_feature, require_tcx, vxlan,
+    Device, FaultFile, Since, Skip, binomial_999, eventually, need, require_feature, require_tcx, vxlan,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bed::{Bed, SOON};
 use crate::line_full::short_queue;
