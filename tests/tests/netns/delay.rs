@@ -96,7 +96,7 @@ fn connecting_and_asking_wait_once_each_and_the_neighbours_do_not() {
     for (what, times) in [("connecting", opened), ("asking", asked)] {
         let told = format!("{what}: {times:?} µs");
         assert!(quantile(&times, 0.0) >= 100_000.0, "{told}");
-        let most = if is_emulated() { 105_000.0 } else { 102_000.0 };
+        let most = if is_emulated() { 115_000.0 } else { 102_000.0 };
         assert!(quantile(&times, 0.5) < most, "{told}");
         // Waiting twice would be more than a busy machine adds.
         assert!(quantile(&times, 1.0) < (100_000 + BUSY) as f64, "{told}");
@@ -168,7 +168,8 @@ fn jitter_is_the_asked_one_and_the_same_seed_draws_it_again() {
         deviation(&calm),
     );
     println!("{told}");
-    assert!((mean(&calm) - 100.0).abs() < 1.0, "{told}");
+    let late = if is_emulated() { 3.0 } else { 1.0 };
+    assert!((mean(&calm) - 100.0).abs() < late, "{told}");
     assert!((deviation(&calm) - 20.0).abs() < 1.0, "{told}");
     assert!(swapped > COUNT / 5, "order: free: {told}");
     let like_before = |seed| {
@@ -327,16 +328,17 @@ fn a_changed_delay_acts_at_once_and_loses_and_swaps_nothing() {
                 .collect();
             (quantile(&found, 0.0), quantile(&found, 0.5))
         };
+        let late = if is_emulated() { 30.0 } else { 1.5 };
         // Those that were on their way when they were no longer named were let go at once.
         let slow = wait(slower, narrowed - 300_000_000);
         assert!(
-            slow.0 >= 300.0 && slow.1 < 301.5,
+            slow.0 >= 300.0 && slow.1 < 300.0 + late,
             "{place}: {slow:?} after the first change"
         );
         let after = wait(done, end);
         if place == hit {
             assert!(
-                after.0 >= 300.0 && after.1 < 301.5,
+                after.0 >= 300.0 && after.1 < 300.0 + late,
                 "{place}: {after:?} after the second"
             );
         } else {
@@ -351,7 +353,8 @@ fn a_changed_delay_acts_at_once_and_loses_and_swaps_nothing() {
 #[test]
 fn streams_send_nothing_twice_when_the_delay_under_them_changes() {
     need!(require_program("iperf3"));
-    let bed = Bed::new();
+    // As above: there, those that need not wait any more overtake those that do.
+    let bed = Bed::with(&["--line", "user"]);
     let server = &bed.net.server;
     let ports: [u16; 2] = [5201, 5202];
     let _servers = ports.map(|port| {
@@ -401,20 +404,27 @@ fn streams_send_nothing_twice_when_the_delay_under_them_changes() {
 fn a_bulk_stream_keeps_its_window_full_and_sends_nothing_twice() {
     need!(require_program("iperf3"));
     let bed = Bed::new();
+    // As much as SO_SNDBUF of 1 MiB comes to, of which hosts allow less by themselves.
+    bed.net
+        .client
+        .netns
+        .sysctl("ipv4/tcp_wmem", "4096 2097152 2097152");
+    bed.net
+        .server
+        .netns
+        .sysctl("ipv4/tcp_rmem", "4096 4194304 6291456");
     let _iperf =
         Process::spawn(&bed.net.server.netns, None, &["iperf3", "-s"]).listens(&bed.net.server.netns, 5201);
     bed.ctl.apply(&[bed
         .on_client("late", delay("20ms"))
         .traffic(json!({"protocol": "tcp", "remote": {"ports": [5201]}}))]);
     let server = bed.net.server.v4.to_string();
-    let argv = [
-        "iperf3", "-c", &server, "-C", "cubic", "-w", "1M", "-t", "4", "-J",
-    ];
+    let argv = ["iperf3", "-c", &server, "-C", "cubic", "-t", "4", "-J"];
     let done = Process::spawn(&bed.net.client.netns, None, &argv).finish(Duration::from_secs(20));
     let report: Value = serde_json::from_str(&done.stdout).expect("iperf3 speaks JSON");
     let sum = &report["end"]["sum_sent"];
     assert_eq!(sum["retransmits"], 0, "{report}");
-    // A window of w bytes every 20 ms is all that TCP can do; Linux doubles what SO_SNDBUF asks and uses half of it.
+    // A window of w bytes every 20 ms is all that TCP can do; Linux uses half of the buffer for them, or more.
     let most = 2.0 * 1_048_576.0 * 8.0 / 0.020;
     let got = sum["bits_per_second"].as_f64().expect("a rate");
     println!("{:.0} Mbit/s of at most {:.0}", got / 1e6, most / 1e6);
