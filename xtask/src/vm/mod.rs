@@ -199,6 +199,8 @@ struct Stand {
     dir: PathBuf,
     disk: PathBuf,
     initrd: PathBuf,
+    /// Held as long as guests run: nobody else makes a new disk under them.
+    _lock: fs::File,
 }
 
 impl Stand {
@@ -209,9 +211,10 @@ impl Stand {
         }
         setup::programs_for(Purpose::Tests)?;
         let (emulator, kernels) = setup::virtual_machine(kernels)?;
-        let binaries = Binaries::build(ws, program)?;
         let dir = ws.target().join("vm");
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let lock = alone(&dir)?;
+        let binaries = Binaries::build(ws, program)?;
         let all: Vec<_> = kernels.iter().map(|(_, kernel)| kernel).collect();
         let disk = disk::build(&dir, &emulator, &all, &binaries)?;
         Ok(Self {
@@ -222,6 +225,7 @@ impl Stand {
             program,
             dir,
             disk,
+            _lock: lock,
         })
     }
 
@@ -239,6 +243,24 @@ impl Stand {
             dir: &self.dir,
             limit,
         })
+    }
+}
+
+/// Makes sure that nobody else runs guests out of this directory.
+fn alone(dir: &Path) -> Result<fs::File> {
+    let path = dir.join("lock");
+    let file = fs::File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!(
+                "{} is locked: another command runs guests of this tree; wait for its end",
+                path.display()
+            )
+        }
+        Err(fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
     }
 }
 
@@ -276,6 +298,16 @@ mod tests {
         assert_eq!(choose(Choice::Fast, &[]), Some(FAST.len()));
         assert_eq!(choose(Choice::All, &["drop::half", "partition::"]), Some(2));
         assert_eq!(choose(Choice::All, &["no_such_test"]), None);
+    }
+
+    #[test]
+    fn guests_run_out_of_a_directory_by_one_command_at_a_time() {
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        let first = alone(dir.path()).expect("nobody is there");
+        let error = alone(dir.path()).expect_err("somebody is");
+        assert!(error.to_string().contains("wait for its end"), "{error}");
+        drop(first);
+        alone(dir.path()).expect("nobody is there any more");
     }
 
     #[test]
