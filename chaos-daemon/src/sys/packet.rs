@@ -10,6 +10,8 @@ use std::{
 const PACKET_VNET_HDR: libc::c_int = 15;
 /// Bytes of frames that may wait in the device's queue.
 const SEND_BUFFER: libc::c_int = 64 << 20;
+/// Where a frame says its protocol: behind a virtio header (linux/virtio_net.h, 10 bytes) and two addresses.
+const PROTOCOL: usize = 10 + 12;
 /// Most frames of one call.
 pub const BATCH: usize = 64;
 
@@ -22,11 +24,21 @@ pub struct Outgoing<'a> {
     pub mark: u32,
 }
 
+impl Outgoing<'_> {
+    /// EtherType, network byte order. Its first piece holds all headers.
+    fn protocol(&self) -> Option<u16> {
+        let bytes = self.pieces.first()?.get(PROTOCOL..PROTOCOL + 2)?;
+        Some(u16::from_ne_bytes(bytes.try_into().ok()?))
+    }
+}
+
 /// Sends out of one device; frames that arrive are none of its business.
 #[derive(Debug)]
 pub struct Sender {
     fd: OwnedFd,
     cookie: u64,
+    /// Where to, for devices of which the kernel has to be told the protocol of each frame.
+    told: Option<libc::sockaddr_ll>,
 }
 
 #[repr(C)]
@@ -37,11 +49,12 @@ struct MarkMessage {
 }
 
 impl Sender {
-    /// For a device of the calling thread's network namespace.
+    /// For a device of the calling thread's network namespace. `tell`: the kernel cannot read the protocol of a frame for this
+    /// device (an ipvlan that routes drops such frames on Linux 6.1).
     ///
     /// # Errors
     /// The kernel refuses, or there is no such device.
-    pub fn open(ifindex: u32) -> io::Result<Self> {
+    pub fn open(ifindex: u32, tell: bool) -> io::Result<Self> {
         // Protocol 0: nothing is received.
         // SAFETY: no memory is involved.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
@@ -68,7 +81,11 @@ impl Sender {
             return Err(io::Error::last_os_error());
         }
         let cookie = super::socket::cookie(fd.as_fd())?;
-        Ok(Self { fd, cookie })
+        Ok(Self {
+            fd,
+            cookie,
+            told: tell.then_some(address),
+        })
     }
 
     /// The socket's cookie, by which programs know its packets.
@@ -83,6 +100,7 @@ impl Sender {
     pub fn send(&self, frames: &[Outgoing<'_>]) -> io::Result<usize> {
         let frames = &frames[..frames.len().min(BATCH)];
         let mut marks = [const { MaybeUninit::<MarkMessage>::uninit() }; BATCH];
+        let mut places = [const { MaybeUninit::<libc::sockaddr_ll>::uninit() }; BATCH];
         let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
         for (i, frame) in frames.iter().enumerate() {
             // SAFETY: plain integers and pointers.
@@ -90,6 +108,16 @@ impl Sender {
             // An `IoSlice` is an iovec; the kernel only reads it.
             message.msg_hdr.msg_iov = frame.pieces.as_ptr().cast_mut().cast();
             message.msg_hdr.msg_iovlen = frame.pieces.len() as _;
+            if let Some(told) = self.told
+                && let Some(protocol) = frame.protocol()
+            {
+                let place = places[i].write(libc::sockaddr_ll {
+                    sll_protocol: protocol,
+                    ..told
+                });
+                message.msg_hdr.msg_name = (&raw mut *place).cast();
+                message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+            }
             if frame.mark != 0 {
                 // SAFETY: plain integers.
                 let mark = marks[i].write(unsafe { std::mem::zeroed() });

@@ -52,7 +52,7 @@ fn finds_its_way(bed: &Bed, fault: FaultFile, counter: &str, stream: Handle) {
     );
     assert!(binomial_999(matched, 0.01).contains(&hits), "{hits} of {matched}");
     assert_eq!(view.packets("unseen"), met.packets("unseen"), "{}", view.0);
-    assert_eq!(view.warnings(), Vec::<&str>::new(), "{}", view.0);
+    assert_eq!(view.own_warnings(), [""; 0], "{}", view.0);
     assert_eq!(ended.swapped, begun.swapped, "{begun:?}, {ended:?}");
     bed.delete("acts");
 }
@@ -176,7 +176,7 @@ fn pieces_that_a_full_queue_refuses_stay_on_their_way() {
     );
     assert_eq!(view.attachments()[0]["line"], "kernel", "{}", view.0);
     assert_eq!(
-        (view.packets("unseen"), view.warnings()),
+        (view.packets("unseen"), view.own_warnings()),
         (0, Vec::new()),
         "{}",
         view.0

@@ -154,7 +154,7 @@ impl Line {
         }
         let opened = netns.run(|| {
             let tap = Tap::open(&format!("{OURS}%d"), MTU, BACKLOG)?;
-            let sender = Sender::open(interface.index)?;
+            let sender = Sender::open(interface.index, interface.kind.as_deref() == Some("ipvlan"))?;
             let link = back.map_or(Ok(None), |back| back.attach(tap.name()))?;
             Ok::<_, io::Error>((tap, sender, link))
         })?;
