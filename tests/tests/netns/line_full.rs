@@ -9,7 +9,7 @@ use chaos_tests::workload::{Flood, Handing};
 use chaos_tests::{Daemon, Process, eventually, is_emulated, need, require_program, settled};
 use serde_json::{Value, json};
 
-use crate::bed::{Bed, SOON};
+use crate::bed::{BRIEF, Bed, SOON};
 use crate::line::{Saturated, cpus, saturate_to};
 
 /// A user line on whose ends a stream may have far more on its way than an entrance has room for. The veths swap nothing,
@@ -63,15 +63,11 @@ fn streams_that_are_faster_than_the_line_lose_nothing_at_its_entrance() {
     let (bed, _iperf) = wide();
     let (v4, v6) = (bed.net.server.v4.into(), bed.net.server.v6.into());
     for (to, streams) in [(v4, 1), (v4, 8), (v6, 8)] {
-        let before = kept_by_sockets(&bed.daemon);
         under(&bed, &[nothing()], to, streams);
-        // One alone is slower than the line now and then.
-        let kept = kept_by_sockets(&bed.daemon) - before;
-        assert!(
-            is_emulated() || streams == 1 || kept > 0,
-            "the entrance was never full"
-        );
     }
+    // By how the processors are shared, they are no faster than the line now and then.
+    let kept = kept_by_sockets(&bed.daemon);
+    assert!(is_emulated() || kept > 0, "the entrance was never full");
 }
 
 /// One fault that looks at single wire packets, and one that has them wait.
@@ -150,9 +146,7 @@ fn a_device_that_has_no_room_for_a_moment_gets_everything_and_in_order() {
 fn streams_at_a_full_entrance_go_on_when_the_daemon_hangs_or_dies() {
     need!(require_program("iperf3"));
     type Fate = fn(&mut Daemon);
-    let hangs: Fate = |daemon| {
-        daemon.sigstop();
-    };
+    let hangs: Fate = |_| {};
     let dies: Fate = |daemon| {
         daemon.sigkill();
     };
@@ -162,13 +156,13 @@ fn streams_at_a_full_entrance_go_on_when_the_daemon_hangs_or_dies() {
         let (client, to) = (&bed.net.client.netns, bed.net.server.v4.to_string());
         let argv = ["iperf3", "-c", &to, "-t", "60", "-P", "8"];
         let streams = Process::spawn(client, None, &argv);
-        eventually(2 * SOON, "the entrance is full", || {
-            kept_by_sockets(&bed.daemon) > 0
-                || is_emulated() && bed.ctl.fault("full").packets("matched") > 20_000
-        });
-        fate(&mut bed.daemon);
         let server = bed.net.server.netns.clone();
         let come = || server.tcp_count("InSegs");
+        eventually(2 * SOON, "the streams run", || come() > 20_000);
+        // Nobody reads the entrance: when nothing comes any more, it holds all that may be on its way, or is full.
+        bed.daemon.sigstop();
+        settled(BRIEF, come);
+        fate(&mut bed.daemon);
         let go_on = |when: &str| {
             let before = come();
             eventually(5 * SOON, &format!("the streams go on {when}"), || {

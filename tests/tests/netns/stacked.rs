@@ -317,6 +317,11 @@ fn what_finds_no_room_in_the_line_of_a_port_counts_as_lost_and_at_the_bridge_is_
         let ctl = daemon.ctl();
         let nothing = FaultFile::on_device("nothing", at, json!({"drop": {"chance": "0%"}}));
         ctl.apply(&[nothing.lasting("5m")]);
+        // Datagrams in super-packets go by the line once the daemon has seen some.
+        node.host.udp_flood(&Flood { count: 100, ..flood });
+        eventually(SOON, "all go by the line", || {
+            daemon.log().contains("it met super-packets")
+        });
         let streams = Process::spawn(&node.netns, None, &["iperf3", "-c", &to, "-t", "60", "-P", "32"]);
         let come = || node.inner[0].tcp_count("InSegs");
         // Nobody reads at the entrance, for less than the lease.
