@@ -33,6 +33,13 @@ pub fn cuts(rule: &Rule, packet: &Packet, wire_packets: u32, size: u32) -> bool 
         && packet.fragment as u32 == Fragment::Whole as u32
 }
 
+/// Whether a super-packet that should be cut and is not passes, until the daemon has the rule's packets go by the user line.
+#[inline(always)]
+pub fn passes_uncut(rule: &Rule, wire_packets: u32) -> bool {
+    const LATER: u8 = flags::CUT | flags::REFIT;
+    rule.flags & LATER == LATER && wire_packets > 1
+}
+
 /// How many pieces there are between two offsets, for payloads of `size`.
 #[inline(always)]
 pub fn pieces(from: u32, end: u32, size: u32) -> u32 {
@@ -102,6 +109,21 @@ mod tests {
         assert_eq!(tcp_flags(all, 1, false), 0x76);
         assert_eq!(tcp_flags(all, 2, true), 0x7f);
         assert_eq!(tcp_flags(all, 0, true), all);
+    }
+
+    #[test]
+    fn what_cannot_be_cut_passes_where_there_is_another_way() {
+        let passes = |flags, wire_packets| {
+            let rule = Rule {
+                flags,
+                ..Rule::default()
+            };
+            passes_uncut(&rule, wire_packets)
+        };
+        assert!(passes(flags::CUT | flags::REFIT, 2));
+        assert!(!passes(flags::CUT | flags::REFIT, 1));
+        assert!(!passes(flags::CUT, 2));
+        assert!(!passes(flags::LINE_BULK | flags::REFIT, 2));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! whole super-packet. On the line, packets come one by one and nothing is weighted.
 
 use crate::{
-    abi::{Loss, loss},
+    abi::{Loss, Rule, fault, loss},
     netem,
     rng::{CERTAIN, Stream, draw, hit},
 };
@@ -138,6 +138,12 @@ pub fn as_netem(p: u64, c: u64) -> Loss {
     }
 }
 
+/// Whether a rule loses every packet that it names.
+pub fn loses_all(rule: &Rule) -> bool {
+    let certain = rule.drop.model == loss::CHANCE && rule.drop.chance >= CERTAIN;
+    rule.faults & fault::PARTITION != 0 || rule.faults & fault::DROP != 0 && certain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +172,29 @@ mod tests {
     fn mean_burst(losses: &[bool]) -> f64 {
         let starts = losses.windows(2).filter(|w| !w[0] && w[1]).count() + usize::from(losses[0]);
         losses.iter().filter(|l| **l).count() as f64 / starts as f64
+    }
+
+    #[test]
+    fn only_what_leaves_nothing_to_chance_loses_all() {
+        for (faults, model, chance, want) in [
+            (fault::PARTITION, loss::CHANCE, 0, true),
+            (fault::DROP, loss::CHANCE, CERTAIN, true),
+            (fault::DROP | fault::DUPLICATE, loss::CHANCE, CERTAIN, true),
+            (fault::DROP, loss::CHANCE, CERTAIN - 1, false),
+            (fault::DROP, loss::GILBERT_ELLIOTT, CERTAIN, false),
+            (fault::DUPLICATE, loss::CHANCE, CERTAIN, false),
+        ] {
+            let rule = Rule {
+                faults,
+                drop: Loss {
+                    model,
+                    chance,
+                    ..Loss::default()
+                },
+                ..Rule::default()
+            };
+            assert_eq!(loses_all(&rule), want, "{faults} {model} {chance}");
+        }
     }
 
     #[test]

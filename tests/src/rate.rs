@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::workload::{Counted, Flood, Flooded};
-use crate::{Daemon, Workload, settled};
+use crate::{Daemon, Workload, eventually, settled};
 
 /// What one load came to.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +96,20 @@ pub fn lost_by_lines(daemon: &Daemon) -> u64 {
 /// Packets that their sockets kept so far, because the entrance of their line was full.
 pub fn kept_by_sockets(daemon: &Daemon) -> u64 {
     counted(daemon, "entrance_full")
+}
+
+/// Lets streams fill the entrances of a daemon's lines, which nobody reads while it is stopped, and does something more
+/// meanwhile; for less than its lease. `come`: counts what arrives. Whether sockets were ever told to wait.
+pub fn fill_entrances(daemon: &mut Daemon, come: impl Fn() -> u64, meanwhile: impl FnOnce()) -> bool {
+    let before = come();
+    eventually(Duration::from_secs(10), "the streams go on", || {
+        come() > before + 2_000
+    });
+    daemon.sigstop();
+    meanwhile();
+    settled(Duration::from_millis(200), come);
+    daemon.sigcont();
+    kept_by_sockets(daemon) > 0
 }
 
 fn counted(daemon: &Daemon, what: &str) -> u64 {

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use chaos_ebpf_common::abi::{Hook, Rule, fault, flags, loss, stat};
+use chaos_ebpf_common::{
+    abi::{Hook, Rule, flags, stat},
+    loss::loses_all,
+};
 
 use super::{
     Arm, Datapath, DatapathError, FaultId,
@@ -307,12 +310,6 @@ impl Datapath {
             record.holds_back = false;
         }
     }
-}
-
-/// Whether nothing that the rule names is left.
-fn loses_all(rule: &Rule) -> bool {
-    let certain = rule.drop.model == loss::CHANCE && rule.drop.chance > u64::from(u32::MAX);
-    rule.faults & fault::PARTITION != 0 || rule.faults & fault::DROP != 0 && certain
 }
 
 /// The rule state whose senders are held back, and how.

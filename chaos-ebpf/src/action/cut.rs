@@ -7,9 +7,9 @@
 //! does so within a tenth of a second; else it is hit as a whole, by what its first wire packet that is hit meets.
 
 use chaos_ebpf_common::{
-    abi::{Hook, Rule, fault, flags, loss, protocol, stat},
+    abi::{Hook, Rule, fault, loss, protocol, stat},
     corrupt::layout,
-    cut::{piece, pieces, tcp_flags},
+    cut::{passes_uncut, piece, pieces, tcp_flags},
     loss::{chained, every},
     rng::{Stream, hit},
 };
@@ -171,7 +171,7 @@ extern "C" fn treat_whole(i: u32, made: &mut Made<'_>) -> i64 {
     let tally = |sequence| Tally::of_whole(rule, sequence, wire_packets);
     let whole = tally(cut.sequence.get());
     advance(&whole, cut);
-    if rule.flags & flags::REFIT != 0 {
+    if passes_uncut(rule, wire_packets) {
         whole.pass_unfit();
         return GO;
     }

@@ -15,7 +15,7 @@ pub mod wait;
 
 use chaos_ebpf_common::{
     abi::{Hook, Netns, Rule, fault, flags},
-    cut::cuts,
+    cut::{cuts, passes_uncut},
     frame::Packet,
     line::{parts_flow, takes},
     loss::any_of,
@@ -117,9 +117,6 @@ pub enum Loses {
     Loudly,
 }
 
-/// Of a rule by which super-packets that cannot be cut pass.
-const UNCUT: u8 = flags::CUT | flags::REFIT;
-
 /// Applies all faults of one rule, which is in `slot`. Once a rule is carried out on the line, those after it are,
 /// too, or they would act before it; only answers are given here, because nobody gives them from there.
 #[inline(always)]
@@ -149,7 +146,7 @@ pub fn apply(treated: &Treated<'_>, rule: &Rule, slot: u32) -> Next {
         cut::add(treated, &tally, slot);
         return Next::Go;
     }
-    if parts || rule.flags & UNCUT == UNCUT && wire_packets > 1 {
+    if parts || passes_uncut(rule, wire_packets) {
         tally.not_as_one();
         tally.pass_unfit();
         return Next::Go;

@@ -8,7 +8,10 @@ use chaos_ebpf_common::{
     rng::{Stream, hit},
 };
 
-use super::{ANSWER, finding, memory::remember};
+use super::{
+    ANSWER, finding,
+    memory::{graced, remember},
+};
 use crate::{
     action::{Next, Treated, line, tally::Tally},
     maps::{COUNTERS, DNS, HTTP},
@@ -115,10 +118,6 @@ fn answer(treated: &Treated<'_>, slot: u32, how: u8) -> Next {
     Next::End(ANSWER)
 }
 
-/// Time after a request's wait during which what follows takes the line as well, so that it does not overtake when the
-/// line is late.
-const GRACE: u64 = 50_000_000;
-
 /// Sends the packet into the line, and, of a connection, what follows it before it has gone on.
 #[inline(always)]
 fn wait(treated: &Treated<'_>, rule: &Rule, slot: u32) {
@@ -126,8 +125,8 @@ fn wait(treated: &Treated<'_>, rule: &Rule, slot: u32) {
         && let Some(http) = HTTP.get(rule.application)
     {
         // SAFETY: a helper without arguments.
-        let until = unsafe { bpf_ktime_get_ns() } + http.delay + GRACE;
-        note(treated, rule, fate::WAITS, until);
+        let due = unsafe { bpf_ktime_get_ns() } + http.delay;
+        note(treated, rule, fate::WAITS, graced(due));
     }
     line::add(treated, rule, slot);
 }

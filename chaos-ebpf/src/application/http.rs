@@ -1,6 +1,5 @@
 //! Requests of HTTP.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use chaos_ebpf_common::{
     abi::{HEAD, RequestMemory, Rule, fate, fault, found},
     application::http::{Kind, Named, names, read as read_head},
@@ -11,7 +10,7 @@ use chaos_ebpf_common::{
 use super::{
     head::{At, Rounds},
     look::copy,
-    memory::{forget, is_of_answered, recall, remember},
+    memory::{follows, forget, is_of_answered, recall, remember},
 };
 use crate::{maps::HTTP, skb::Skb, work::Work};
 
@@ -85,12 +84,9 @@ fn known(work: &Work, rule: &Rule) -> u8 {
         return if same { found::AGAIN } else { found::AFTER };
     }
     let ends = segment.flags & tcp::FIN != 0;
-    if memory.fate == fate::WAITS && (carries || ends) && !is_another(work, memory) {
-        // SAFETY: a helper without arguments.
-        let now = unsafe { bpf_ktime_get_ns() };
-        if now < memory.until {
-            return found::FOLLOWS;
-        }
+    let more = memory.fate == fate::WAITS && (carries || ends) && !is_another(work, memory);
+    if more && follows(rule, &work.flow) {
+        return found::FOLLOWS;
     }
     if !same {
         return UNKNOWN;

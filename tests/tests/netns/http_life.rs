@@ -1,14 +1,15 @@
 //! The life of an `http` fault: its other actions, its budget and its end, and what running clients notice of a change.
 
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chaos_tests::{Api, Stopwatch, eventually, need, patience, require_program};
 use serde_json::json;
 
-use crate::bed::SOON;
-use crate::http::{End, LATE, PORT, Seen, Site, UNAVAILABLE, unavailable, with};
+use crate::bed::{Bed, SOON};
+use crate::http::{End, LATE, PORT, Seen, Site, UNAVAILABLE, Wire, unavailable, with};
 use crate::http_hyper::Hyper;
 
 #[test]
@@ -74,6 +75,10 @@ fn a_delayed_request_is_late_once_and_in_order_and_nobody_beside_it() {
         "server { listen 127.0.0.1:8079; access_log off; location / { return 200 \"served $request_uri\\n\"; } }\n\
          server { listen 8080; listen [::]:8080; location / { proxy_pass http://127.0.0.1:8079; } }",
     );
+    // What is swapped then, the veth has not.
+    for end in [&site.net.client, &site.net.server] {
+        end.device.steer();
+    }
     let (client, server) = (&site.net.client.netns, &site.net.server.netns);
     let slow = json!({"delay": "300ms", "path": "/pay"});
     site.ctl.apply(&[site.fault("slow", slow)]);
@@ -131,6 +136,45 @@ fn a_delayed_request_is_late_once_and_in_order_and_nobody_beside_it() {
         view.0
     );
     site.assert_nothing_hangs();
+}
+
+/// What follows a delayed request comes behind it, also what is sent long after it has gone on.
+#[test]
+fn an_upload_behind_a_delayed_request_comes_in_order() {
+    const DELAY: Duration = Duration::from_millis(100);
+    let bed = Bed::new();
+    for end in [&bed.net.client, &bed.net.server] {
+        end.device.steer();
+    }
+    let (client, server) = (&bed.net.client.netns, &bed.net.server.netns);
+    let slow = json!({"http": {"delay": "100ms", "path": "/pay"}});
+    let traffic = json!({"protocol": "tcp", "remote": {"ports": [PORT]}});
+    bed.ctl.apply(&[bed.on_client("slow", slow).traffic(traffic)]);
+    let chunk = vec![b'x'; 1 << 16];
+    let uploads = [bed.net.server.at(PORT), bed.net.server.at6(PORT)];
+    for to in uploads {
+        let listener = server.enter(|| TcpListener::bind(to)).expect("the port is free");
+        let reading = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept()?;
+            std::io::copy(&mut stream, &mut std::io::sink())
+        });
+        let mut wire = Wire::open(client, to);
+        let before = server.tcp_count("TCPOFOQueue");
+        let head = "POST /pay HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n";
+        let start = Instant::now();
+        wire.say(head);
+        let mut sent = head.len();
+        while start.elapsed() < DELAY + SOON {
+            wire.0.write_all(&chunk).expect("somebody reads");
+            sent += chunk.len();
+        }
+        drop(wire);
+        let came = reading.join().expect("the reader ends").expect("all is read");
+        assert_eq!(came, sent as u64, "{to}");
+        assert_eq!(server.tcp_count("TCPOFOQueue"), before, "{to}: in order");
+    }
+    let view = bed.delete("slow");
+    assert_eq!(view.packets("delayed"), uploads.len() as u64, "{view:?}");
 }
 
 /// Less than the 200 ms that TCP waits at least for an acknowledgement (`TCP_RTO_MIN`). For longer no one can keep it from

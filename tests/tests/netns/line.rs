@@ -1,11 +1,11 @@
 //! The line as such: what it does to packets that no fault means to touch, and how it comes and goes.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chaos_tests::{
-    FaultFile, Netns, Process, Snapshot, eventually, is_emulated, is_full_run, monotonic_nanos, need,
-    require_program, require_tcx, veth,
+    FaultFile, Netns, Process, Snapshot, Stopwatch, eventually, is_emulated, is_full_run, monotonic_nanos,
+    need, require_program, require_tcx, veth,
 };
 use serde_json::{Value, json};
 
@@ -106,6 +106,8 @@ fn closing_the_line_of_one_device_touches_no_packet_of_another() {
 #[derive(Debug)]
 pub(crate) struct Saturated {
     pub(crate) mbit: f64,
+    /// The share of the time for which the machine did not stand still.
+    pub(crate) awake: f64,
     /// Segments sent again, beyond [`Saturated::probes`] and [`Saturated::refused`].
     pub(crate) again: u64,
     /// Segments that TCP sent again after two round-trip times of silence, to see whether one was lost: the thread of a
@@ -149,11 +151,11 @@ pub(crate) mod cpus {
 
 /// Streams as fast as the machine can, for as long as the promise says in a full run.
 pub(crate) fn saturate(bed: &Bed, streams: u32, cpus: &str) -> Saturated {
-    saturate_to(bed, bed.net.server.v4.into(), streams, cpus)
+    saturate_to(bed, bed.net.server.v4.into(), "cubic", streams, cpus)
 }
 
-/// The same to an address of the server.
-pub(crate) fn saturate_to(bed: &Bed, to: IpAddr, streams: u32, cpus: &str) -> Saturated {
+/// The same to an address of the server, under some congestion control.
+pub(crate) fn saturate_to(bed: &Bed, to: IpAddr, control: &str, streams: u32, cpus: &str) -> Saturated {
     let (client, server) = (&bed.net.client.netns, &bed.net.server.netns);
     let counts = || {
         [
@@ -167,9 +169,11 @@ pub(crate) fn saturate_to(bed: &Bed, to: IpAddr, streams: u32, cpus: &str) -> Sa
     let address = to.to_string();
     let before = counts();
     let argv = [
-        "iperf3", "-c", &address, "-A", cpus, "-C", "cubic", "-t", &seconds, "-P", &streams, "-J",
+        "iperf3", "-c", &address, "-A", cpus, "-C", control, "-t", &seconds, "-P", &streams, "-J",
     ];
+    let (start, watch) = (Instant::now(), Stopwatch::start());
     let done = Process::spawn(&bed.net.client.netns, None, &argv).finish(Duration::from_secs(90));
+    let awake = watch.took().as_secs_f64() / start.elapsed().as_secs_f64();
     let report: Value =
         serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", done.stdout, done.stderr));
     let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
@@ -177,6 +181,7 @@ pub(crate) fn saturate_to(bed: &Bed, to: IpAddr, streams: u32, cpus: &str) -> Sa
     let [sent_again, probes, swapped, refused] = std::array::from_fn(|i| after[i] - before[i]);
     Saturated {
         mbit: rate.expect("a rate") / 1e6,
+        awake,
         // A probe may also be a segment that was new.
         again: sent_again.saturating_sub(probes + refused),
         probes,

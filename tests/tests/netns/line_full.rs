@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use chaos_tests::rate::{Carried, carry, kept_by_sockets, lost_by_lines};
+use chaos_tests::rate::{Carried, carry, fill_entrances, kept_by_sockets, lost_by_lines};
 use chaos_tests::workload::{Flood, Handing};
 use chaos_tests::{Daemon, Process, eventually, is_emulated, need, require_program, settled};
 use serde_json::{Value, json};
@@ -35,7 +35,8 @@ fn under(bed: &Bed, faults: &[Value], to: IpAddr, streams: u32) -> Saturated {
         .map(|(n, fault)| bed.on_client(&name(n), fault.clone()).lasting("5m"))
         .collect();
     bed.ctl.apply(&files);
-    let found = saturate_to(bed, to, streams, cpus::ANY);
+    // Its window grows until something is full; others stop at the first sign of a queue (HyStart).
+    let found = saturate_to(bed, to, "reno", streams, cpus::ANY);
     let kept = kept_by_sockets(&bed.daemon);
     let lost = lost_by_lines(&bed.daemon);
     println!("{faults:?}, {to}, {streams}: {found:?}, kept {kept}, lost {lost}");
@@ -63,11 +64,15 @@ fn streams_that_are_faster_than_the_line_lose_nothing_at_its_entrance() {
     let (bed, _iperf) = wide();
     let (v4, v6) = (bed.net.server.v4.into(), bed.net.server.v6.into());
     for (to, streams) in [(v4, 1), (v4, 8), (v6, 8)] {
+        let before = kept_by_sockets(&bed.daemon);
         under(&bed, &[nothing()], to, streams);
+        // One alone is slower than the line now and then.
+        let kept = kept_by_sockets(&bed.daemon) - before;
+        assert!(
+            is_emulated() || streams == 1 || kept > 0,
+            "the entrance was never full"
+        );
     }
-    // By how the processors are shared, they are no faster than the line now and then.
-    let kept = kept_by_sockets(&bed.daemon);
-    assert!(is_emulated() || kept > 0, "the entrance was never full");
 }
 
 /// One fault that looks at single wire packets, and one that has them wait.
@@ -87,7 +92,7 @@ fn streams_that_have_more_on_their_way_than_the_line_has_memory_lose_nothing_in_
     let late = json!({"delay": {"latency": "300ms"}});
     let found = under(&bed, &[late], bed.net.server.v4.into(), 8);
     // 256 MiB in 300 ms are 7 Gbit/s; the beginning of the streams is slow.
-    assert!(is_emulated() || found.mbit > 1_000.0, "{found:?}");
+    assert!(is_emulated() || found.mbit > 1_000.0 * found.awake, "{found:?}");
 }
 
 /// A queue of the device's own, which tells whoever sends that it is full.
@@ -116,7 +121,8 @@ fn a_device_that_has_no_room_for_a_moment_gets_everything_and_in_order() {
             false => (IpAddr::from(bed.net.server.v4), bed.net.server.at(7000)),
         };
         let found = under(&bed, &[json!({"drop": {"chance": "0%"}}), fault.clone()], to, 2);
-        assert!(is_emulated() || found.mbit > 70.0, "{found:?}");
+        // Of 95; less where the line waits for a processor that others use.
+        assert!(is_emulated() || found.mbit > 50.0 * found.awake, "{found:?}");
         let rate = if is_emulated() { 1_500 } else { 8_000 };
         // Each burst is thrice what the queue holds, and there is time until the next.
         bed.ctl.apply(&[bed
@@ -141,6 +147,50 @@ fn a_device_that_has_no_room_for_a_moment_gets_everything_and_in_order() {
     }
 }
 
+/// The time for which nobody tried is not held against what waits for room.
+#[test]
+fn what_waits_for_room_outlasts_a_daemon_that_was_stopped() {
+    const STOPPED: Duration = Duration::from_millis(150);
+    let mut bed = Bed::with(&["--line", "user"]);
+    // What is swapped then, the veth has not.
+    bed.net.server.device.steer();
+    // Nor have those that wait for the address of the next hop.
+    assert!(bed.reaches(bed.net.server.at(7001)));
+    short_queue(&bed);
+    bed.remember();
+    let late = json!({"delay": {"latency": "5ms"}});
+    let traffic = json!({"protocol": "udp"});
+    bed.ctl.apply(&[bed.on_client("late", late).traffic(traffic)]);
+    // So that packets wait for room a good part of the time, and what comes meanwhile is not so much that it goes in trains.
+    let rate = if is_emulated() { 1_000 } else { 3_000 };
+    let flood = Flood {
+        to: bed.net.server.at(7000),
+        size: 1_400,
+        rate,
+        count: 6 * rate,
+        flows: 1,
+        handing: Handing::Messages(64),
+    };
+    let counter = bed.server.udp_count(flood.to, flood.size, false);
+    let come = || bed.server.udp_counted(counter).datagrams;
+    let sent = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| bed.client.udp_flood(&flood));
+        for part in 1..=20 {
+            eventually(5 * SOON, "more comes", || come() > part * flood.count / 24);
+            bed.daemon.sigstop();
+            settled(STOPPED, come);
+            bed.daemon.sigcont();
+        }
+        sending.join().expect("all is sent")
+    });
+    assert_eq!((sent.accepted, sent.refused), (flood.count, 0));
+    eventually(SOON, "all has come", || come() == flood.count);
+    let received = bed.server.udp_counted(counter);
+    assert_eq!((received.swapped, received.odd), (0, 0));
+    let view = bed.delete("late");
+    assert!(view.own_warnings().is_empty(), "{view:?}");
+}
+
 /// Whatever becomes of the daemon while senders are told to wait, they do not wait for ever.
 #[test]
 fn streams_at_a_full_entrance_go_on_when_the_daemon_hangs_or_dies() {
@@ -154,12 +204,13 @@ fn streams_at_a_full_entrance_go_on_when_the_daemon_hangs_or_dies() {
         let (mut bed, _iperf) = wide();
         bed.ctl.apply(&[bed.on_client("full", nothing()).lasting("5m")]);
         let (client, to) = (&bed.net.client.netns, bed.net.server.v4.to_string());
-        let argv = ["iperf3", "-c", &to, "-t", "60", "-P", "8"];
+        let argv = ["iperf3", "-c", &to, "-t", "60", "-P", "8", "-C", "reno"];
         let streams = Process::spawn(client, None, &argv);
         let server = bed.net.server.netns.clone();
         let come = || server.tcp_count("InSegs");
-        eventually(2 * SOON, "the streams run", || come() > 20_000);
-        // Nobody reads the entrance: when nothing comes any more, it holds all that may be on its way, or is full.
+        // What they have under way grows with their windows.
+        let full = (0..30).any(|_| fill_entrances(&mut bed.daemon, come, || {}));
+        assert!(full || is_emulated(), "the entrance was never full");
         bed.daemon.sigstop();
         settled(BRIEF, come);
         fate(&mut bed.daemon);

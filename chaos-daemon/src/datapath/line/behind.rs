@@ -11,20 +11,30 @@ use super::{
 
 /// How long after a device had no room it is asked again, nanoseconds.
 const AGAIN: u64 = 100_000;
-/// How long a packet may be behind.
+/// How long a packet may be behind. Of the time between two trials no more counts than [`TRIAL`]: a daemon that did not run,
+/// because it or the machine was stopped, did not try.
 const PATIENCE: u64 = 100_000_000;
+const TRIAL: u64 = 1_000_000;
+/// How long after a device had no room it gets no trains, of which nobody would know how much of one went, nanoseconds.
+const APART: u64 = 1_000_000_000;
 /// Packets that may be behind, and their bytes.
 const MOST: usize = 16_384;
 const MOST_BYTES: usize = 32 << 20;
 /// Packets that are tried together.
 const TOGETHER: usize = 256;
 
-/// Those of one device, in their order, each with the time since when it is.
+/// Those of one device, in their order, each with what [`Behind::tried`] was when it came.
 #[derive(Debug, Default)]
 pub struct Behind {
     packets: VecDeque<(u64, Held)>,
     bytes: usize,
     again: u64,
+    /// For how long it has tried since its beginning, nanoseconds.
+    tried: u64,
+    /// Up to when that was counted.
+    counted: u64,
+    /// Until when packets go one by one.
+    apart: u64,
 }
 
 impl Behind {
@@ -37,6 +47,11 @@ impl Behind {
     pub fn wire_packets(&self) -> u64 {
         let each = self.packets.iter();
         each.map(|(_, held)| frame::wire_packets_of(&held.bytes)).sum()
+    }
+
+    /// Whether what goes on now may do so in trains.
+    pub fn couples(&self, now: u64) -> bool {
+        now >= self.apart
     }
 
     /// Sends packets whose time has come, or has them stand behind those that are here already. Says how many
@@ -53,17 +68,21 @@ impl Behind {
         let mut lost = 0;
         if !waits {
             lost = trains.send(batch, exit, couple);
+            if trains.crowded() {
+                self.apart = now + APART;
+            }
             if !trains.any_refused() {
                 return lost;
             }
             self.again = now + AGAIN;
+            self.counted = now;
         }
         for (at, held) in std::mem::take(batch).into_iter().enumerate() {
             if !waits && !trains.refused(at) {
                 batch.push(held);
             } else if self.packets.len() < MOST && self.bytes + held.bytes.len() <= MOST_BYTES {
                 self.bytes += held.bytes.len();
-                self.packets.push_back((now, held));
+                self.packets.push_back((self.tried, held));
             } else {
                 lost += frame::wire_packets_of(&held.bytes);
             }
@@ -72,17 +91,22 @@ impl Behind {
     }
 
     /// Tries those again that are behind, if it is time for that, and says how many wire packets were lost. Those that went,
-    /// or never will, are in `done`. Not in trains, since nobody would know how much of one went.
+    /// or never will, are in `done`. Not in trains.
     pub fn catch_up(&mut self, done: &mut Vec<Held>, exit: &impl Exit, trains: &mut Trains, now: u64) -> u64 {
         let mut lost = 0;
         while self.again().is_some_and(|again| again <= now) {
+            self.tried += now.saturating_sub(self.counted).min(TRIAL);
+            self.counted = now;
             let together = self.packets.len().min(TOGETHER);
             let (since, batch): (Vec<u64>, Vec<Held>) = self.packets.drain(..together).unzip();
             lost += trains.send(&batch, exit, &mut false);
+            if trains.crowded() {
+                self.apart = now + APART;
+            }
             let mut left = Vec::new();
             for (at, (since, held)) in since.into_iter().zip(batch).enumerate() {
                 let refused = trains.refused(at);
-                if refused && since + PATIENCE >= now {
+                if refused && self.tried - since <= PATIENCE {
                     left.push((since, held));
                 } else {
                     if refused {
@@ -197,20 +221,50 @@ mod tests {
         assert_eq!((line.behind.packets.len(), line.behind.bytes), (0, 0));
         assert_eq!(line.behind.again(), None);
         assert_eq!(line.send(packets(12..13, 50), 3), 0);
+        // It had no room a moment ago.
+        let last = 1 + AGAIN;
+        assert!(!line.behind.couples(last + APART - 1) && line.behind.couples(last + APART));
         assert!(line.device.out.borrow().iter().copied().eq(0..13));
     }
 
     #[test]
     fn a_device_that_never_has_room_loses_them_after_a_while_and_only_so_many_wait() {
         let mut line = Line::default();
-        assert_eq!(line.send(packets(0..5, 50), 1), 0);
-        assert_eq!(line.catch_up(1 + PATIENCE), (0, 0));
-        assert_eq!(line.send(packets(5..6, 50), 9 + PATIENCE), 0);
-        assert_eq!(line.catch_up(1 + PATIENCE + AGAIN), (5, 5));
+        assert_eq!(line.send(packets(0..5, 50), 0), 0);
+        let mut now = 0;
+        let mut tries = |line: &mut Line, for_nanos: u64| {
+            let (until, mut sum) = (now + for_nanos, (0, 0));
+            while now < until {
+                now += TRIAL;
+                let (lost, done) = line.catch_up(now);
+                sum = (sum.0 + lost, sum.1 + done);
+            }
+            sum
+        };
+        assert_eq!(tries(&mut line, PATIENCE), (0, 0));
+        assert_eq!(line.send(packets(5..6, 50), PATIENCE), 0);
+        assert_eq!(tries(&mut line, TRIAL), (5, 5));
         assert_eq!(line.behind.packets.len(), 1);
         let large = MOST_BYTES / 4;
-        assert_eq!(line.send(packets(0..5, large), 10 + PATIENCE), 2);
-        assert_eq!(line.catch_up(10 + 3 * PATIENCE), (4, 4));
+        assert_eq!(line.send(packets(0..5, large), PATIENCE + TRIAL), 2);
+        assert_eq!(tries(&mut line, 2 * PATIENCE), (4, 4));
         assert_eq!((line.behind.packets.len(), line.behind.bytes), (0, 0));
+    }
+
+    #[test]
+    fn time_at_which_nobody_tries_does_not_count() {
+        let mut line = Line::default();
+        assert_eq!(line.send(packets(0..2, 50), 0), 0);
+        assert_eq!(line.catch_up(50 * PATIENCE), (0, 0));
+        line.device.room.set(2);
+        assert_eq!(line.catch_up(100 * PATIENCE), (0, 2));
+        // Nor does the time at which there was nothing to try.
+        line.device.room.set(0);
+        assert_eq!(line.send(packets(2..3, 50), 200 * PATIENCE), 0);
+        assert_eq!(line.catch_up(200 * PATIENCE + AGAIN), (0, 0));
+        assert_eq!(
+            (line.behind.tried, line.behind.packets.len()),
+            (2 * TRIAL + AGAIN, 1)
+        );
     }
 }

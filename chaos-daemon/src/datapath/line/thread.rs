@@ -489,14 +489,15 @@ impl Worker {
         if let Some(first) = batch.first()
             && let Some(door) = self.doors.iter_mut().find(|door| door.ifindex == first.ifindex)
         {
-            let mut couple = many && door.couples;
+            let couples = many && door.couples && door.behind.couples(now);
+            let mut couple = couples;
             let (trains, behind) = (&mut self.trains, &mut door.behind);
             let lost = if first.arriving {
                 trains.send(&batch, &door.tap, &mut couple)
             } else {
                 behind.send(&mut batch, &door.sender, &mut couple, trains, now)
             };
-            door.couples = couple || !many && door.couples;
+            door.couples &= couple || !couples;
             self.lost.add(lost);
         }
         for held in batch.drain(..) {

@@ -89,8 +89,10 @@ pub struct Trains {
     of_flow: FxHashMap<u64, usize>,
     /// For each packet, its train.
     of_packet: Vec<usize>,
-    /// The first train for which there was no room.
+    /// The first train that was not sent, because there was no room for it or for the one before it.
     refused: usize,
+    /// Whether there was no room for some train.
+    crowded: bool,
 }
 
 impl Trains {
@@ -135,7 +137,8 @@ impl Trains {
             .collect();
         let mut lost = 0;
         let mut sent = 0;
-        while sent < frames.len() {
+        self.crowded = false;
+        while sent < frames.len() && !self.crowded {
             let error = match exit.send(&frames[sent..]) {
                 Ok(taken) => {
                     sent += taken.max(1);
@@ -144,12 +147,13 @@ impl Trains {
                 Err(error) => error,
             };
             let train = &self.trains[sent];
-            if train.can_try_again(packets, &error) {
+            self.crowded = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS));
+            if self.crowded && train.can_try_again(packets, &error) {
                 break;
             }
             sent += 1;
-            // Not of a full queue, but of a kernel that cuts no datagrams (before Linux 6.2), or not these.
-            if train.count > 1 && error.raw_os_error() != Some(libc::ENOBUFS) {
+            // Of a kernel that cuts no datagrams (before Linux 6.2), or not these.
+            if train.count > 1 && !self.crowded {
                 tracing::debug!(%error, "datagrams of a line leave one by one");
                 *couple = false;
                 lost += self.send_apart(train, packets, exit);
@@ -166,11 +170,16 @@ impl Trains {
     }
 
     /// Whether there was no room for some of the packets that were sent last.
+    pub fn crowded(&self) -> bool {
+        self.crowded
+    }
+
+    /// Whether some of them were not sent for that reason, and may be later.
     pub fn any_refused(&self) -> bool {
         self.refused < self.trains.len()
     }
 
-    /// Whether there was none for this one of them.
+    /// Whether this one of them was not.
     pub fn refused(&self, at: usize) -> bool {
         self.of_packet.get(at).is_some_and(|train| *train >= self.refused)
     }
@@ -238,9 +247,8 @@ impl Train {
     /// in pieces, some may be.
     fn can_try_again(&self, packets: &[Held], error: &io::Error) -> bool {
         match error.raw_os_error() {
-            Some(libc::EAGAIN) => true,
             Some(libc::ENOBUFS) => self.count == 1 && !frame::is_super(&packets[self.first].bytes),
-            _ => false,
+            error => error == Some(libc::EAGAIN),
         }
     }
 

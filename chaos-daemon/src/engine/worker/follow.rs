@@ -18,10 +18,7 @@ impl<K: Kernel> Worker<K> {
     /// The target has other places: the same faults, there.
     pub(super) fn moved(&mut self, key: &TargetKey, resolved: &Arc<Resolved>) {
         let ids = self.faults.on_target(key);
-        let mut faults: Vec<Active> = ids
-            .iter()
-            .filter_map(|id| self.faults.get(*id).cloned())
-            .collect();
+        let mut faults = self.copies(&ids);
         let Some(first) = faults.first() else { return };
         let before = (first.spec.target.clone(), Arc::clone(&first.target));
         let why = "its target has other network namespaces or interfaces now";
@@ -78,14 +75,18 @@ impl<K: Kernel> Worker<K> {
 
     /// Their packets take another way from now on.
     pub(super) fn refit(&mut self, ids: &[FaultId]) {
-        let faults: Vec<Active> = ids
-            .iter()
-            .filter_map(|id| self.faults.get(*id).cloned())
-            .collect();
+        let faults = self.copies(ids);
         if !faults.is_empty() {
             // A refusal is reported; at the next such packet they stay where they are.
             let _ = self.rearm(faults, "it met super-packets that only the user line can carry");
         }
+    }
+
+    /// Those of these that are active, to be armed again.
+    fn copies(&self, ids: &[FaultId]) -> Vec<Active> {
+        ids.iter()
+            .filter_map(|id| self.faults.get(*id).cloned())
+            .collect()
     }
 
     fn rearm(&mut self, faults: Vec<Active>, why: &str) -> Result<(), ()> {

@@ -234,10 +234,28 @@ fn what_cannot_go_as_a_train_goes_one_by_one_and_a_queue_without_room_loses_all_
         };
         let mut trains = Trains::default();
         assert_eq!(trains.send(&packets, &exit, &mut couple), lost);
+        assert_eq!(trains.crowded(), error != libc::EINVAL);
         assert_eq!(trains.any_refused(), refused);
         assert!((0..3).all(|at| trains.refused(at) == refused));
         assert_eq!((exit.frames.borrow().len(), couple), (frames, still));
     }
+}
+
+#[test]
+fn what_stands_behind_a_train_for_which_there_was_no_room_waits() {
+    let two = |n: usize| Of {
+        flow: n as u16 / 3,
+        ..PLAIN
+    };
+    let packets: Vec<Held> = (0..6).map(|n| held(&two(n), n as u8)).collect();
+    let exit = Noted {
+        fussy: Some(libc::ENOBUFS),
+        ..Noted::default()
+    };
+    let mut trains = Trains::default();
+    assert_eq!(trains.send(&packets, &exit, &mut true), 3);
+    let refused: Vec<usize> = (0..6).filter(|at| trains.refused(*at)).collect();
+    assert_eq!((refused, exit.frames.borrow().len()), (vec![3, 4, 5], 0));
 }
 
 #[test]
