@@ -84,9 +84,15 @@ fn known(work: &Work, rule: &Rule) -> u8 {
         return if same { found::AGAIN } else { found::AFTER };
     }
     let ends = segment.flags & tcp::FIN != 0;
-    let more = memory.fate == fate::WAITS && (carries || ends) && !is_another(work, memory);
-    if more && follows(rule, &work.flow) {
-        return found::FOLLOWS;
+    if memory.fate == fate::WAITS {
+        if is_another(work, memory) {
+            // What was before it has arrived. Nor does the rest of this one take the line, unless it waits as well.
+            forget(rule, &work.flow);
+            return UNKNOWN;
+        }
+        if (carries || ends) && follows(rule, &work.flow) {
+            return found::FOLLOWS;
+        }
     }
     if !same {
         return UNKNOWN;

@@ -177,6 +177,32 @@ fn an_upload_behind_a_delayed_request_comes_in_order() {
     assert_eq!(view.packets("delayed"), uploads.len() as u64, "{view:?}");
 }
 
+/// Nor does its body, which says nothing of the path: nobody reads what is on the line meanwhile.
+#[test]
+fn what_is_asked_after_a_delayed_request_does_not_take_the_line() {
+    need!(require_program("nginx"));
+    let mut site = Site::serving(
+        "server { listen 127.0.0.1:8079; access_log off; location / { return 200; } }\n\
+         server { listen 8080; listen [::]:8080; location / { proxy_pass http://127.0.0.1:8079; } }",
+    );
+    let slow = json!({"delay": "50ms", "path": "/pay"});
+    site.ctl.apply(&[site.fault("slow", slow)]);
+    let body = "x".repeat(300_000);
+    let request =
+        |path: &str| format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n{body}");
+    for to in [site.net.server.at(PORT), site.net.server.at6(PORT)] {
+        let mut wire = site.connect(to);
+        takes(&mut wire, &request("/pay"));
+        site.daemon.sigstop();
+        takes(&mut wire, &request("/free"));
+        site.daemon.sigcont();
+        takes(&mut wire, &request("/pay"));
+    }
+    let view = site.ctl.fault("slow");
+    assert_eq!(view.packets("delayed"), 4, "{}", view.0);
+    site.assert_nothing_hangs();
+}
+
 /// Less than the 200 ms that TCP waits at least for an acknowledgement (`TCP_RTO_MIN`). For longer no one can keep it from
 /// asking again: it has measured a way without the wait.
 #[test]
