@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod dns;
 pub mod http;
+pub mod memory;
 pub mod slice;
 pub mod text;
 

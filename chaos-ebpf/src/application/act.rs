@@ -5,13 +5,11 @@ use core::mem::offset_of;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use chaos_ebpf_common::{
     abi::{Counters, RequestMemory, Rule, fate, fault, found, then},
+    application::memory::graced,
     rng::{Stream, hit},
 };
 
-use super::{
-    ANSWER, finding,
-    memory::{graced, remember},
-};
+use super::{ANSWER, finding, memory::remember};
 use crate::{
     action::{Next, Treated, line, tally::Tally},
     maps::{COUNTERS, DNS, HTTP},

@@ -1,8 +1,12 @@
 //! Requests of HTTP.
 
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use chaos_ebpf_common::{
     abi::{HEAD, RequestMemory, Rule, fate, fault, found},
-    application::http::{Kind, Named, names, read as read_head},
+    application::{
+        http::{Kind, Named, names, read as read_head},
+        memory::{Past, Segment, past},
+    },
     frame::tcp,
     reply::Numbers,
 };
@@ -10,7 +14,7 @@ use chaos_ebpf_common::{
 use super::{
     head::{At, Rounds},
     look::copy,
-    memory::{follows, forget, is_of_answered, recall, remember},
+    memory::{forget, recall_to_note, remember},
 };
 use crate::{maps::HTTP, skb::Skb, work::Work};
 
@@ -70,37 +74,40 @@ const UNKNOWN: u8 = u8::MAX;
 /// What follows from the connection's last request.
 #[inline(never)]
 fn known(work: &Work, rule: &Rule) -> u8 {
-    let Some(memory) = recall(rule, &work.flow) else {
+    let Some((memory, note)) = recall_to_note(rule, &work.flow) else {
         return UNKNOWN;
     };
     let application = &work.application;
-    let (segment, carries) = (application.numbers, application.length > 0);
-    if segment.flags & (tcp::SYN | tcp::RST) != 0 {
-        forget(rule, &work.flow);
-        return found::NOTHING;
-    }
-    let same = carries && segment.sequence == memory.sequence;
-    if is_of_answered(memory, segment.acknowledgement) {
-        return if same { found::AGAIN } else { found::AFTER };
-    }
-    let ends = segment.flags & tcp::FIN != 0;
-    if memory.fate == fate::WAITS {
-        if is_another(work, memory) {
+    let segment = Segment {
+        numbers: application.numbers,
+        carries: application.length > 0,
+        asks: application.kind == Kind::Request as u32,
+    };
+    // SAFETY: a helper without arguments.
+    match past(&memory, &segment, || unsafe { bpf_ktime_get_ns() }) {
+        Past::Ended => {
+            forget(rule, &work.flow);
+            found::NOTHING
+        }
+        Past::Again => found::AGAIN,
+        Past::After => found::AFTER,
+        Past::Another => {
             // What was before it has arrived. Nor does the rest of this one take the line, unless it waits as well.
             forget(rule, &work.flow);
-            return UNKNOWN;
+            UNKNOWN
         }
-        if (carries || ends) && follows(rule, &work.flow) {
-            return found::FOLLOWS;
+        Past::Follows(until) => {
+            note(until);
+            found::FOLLOWS
         }
+        Past::Same => {
+            if memory.fate == fate::GOES_ON && application.kind == Kind::Split as u32 {
+                goes_on(work, rule);
+            }
+            found::NOTHING
+        }
+        Past::Fresh => UNKNOWN,
     }
-    if !same {
-        return UNKNOWN;
-    }
-    if memory.fate == fate::GOES_ON && application.kind == Kind::Split as u32 {
-        goes_on(work, rule);
-    }
-    found::NOTHING
 }
 
 /// Remembers where the rest of a line will stand, which by itself may well look like a request: `ET / HTTP/1.1`.
@@ -116,14 +123,6 @@ fn goes_on(work: &Work, rule: &Rule) {
         };
         remember(rule, &work.flow, &memory);
     }
-}
-
-/// Whether a segment is a request of its own after one that waited: whoever waits for an answer does not ask again
-/// before it has come, so what was acknowledged since has moved.
-#[inline(always)]
-fn is_another(work: &Work, memory: &RequestMemory) -> bool {
-    let application = &work.application;
-    application.kind == Kind::Request as u32 && application.numbers.acknowledgement != memory.next
 }
 
 #[inline(never)]

@@ -67,10 +67,7 @@ impl Behind {
         let waits = !self.packets.is_empty();
         let mut lost = 0;
         if !waits {
-            lost = trains.send(batch, exit, couple);
-            if trains.crowded() {
-                self.apart = now + APART;
-            }
+            lost = self.send_now(batch, exit, couple, trains, now);
             if !trains.any_refused() {
                 return lost;
             }
@@ -99,10 +96,7 @@ impl Behind {
             self.counted = now;
             let together = self.packets.len().min(TOGETHER);
             let (since, batch): (Vec<u64>, Vec<Held>) = self.packets.drain(..together).unzip();
-            lost += trains.send(&batch, exit, &mut false);
-            if trains.crowded() {
-                self.apart = now + APART;
-            }
+            lost += self.send_now(&batch, exit, &mut false, trains, now);
             let mut left = Vec::new();
             for (at, (since, held)) in since.into_iter().zip(batch).enumerate() {
                 let refused = trains.refused(at);
@@ -122,6 +116,22 @@ impl Behind {
             if trains.any_refused() {
                 self.again = now + AGAIN;
             }
+        }
+        lost
+    }
+
+    /// Sends what it can, and notes when a train found no room.
+    fn send_now(
+        &mut self,
+        batch: &[Held],
+        exit: &impl Exit,
+        couple: &mut bool,
+        trains: &mut Trains,
+        now: u64,
+    ) -> u64 {
+        let lost = trains.send(batch, exit, couple);
+        if trains.crowded() {
+            self.apart = now + APART;
         }
         lost
     }
