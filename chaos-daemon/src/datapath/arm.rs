@@ -23,6 +23,7 @@ use super::{
 use crate::{
     plan::{self, Context, Draft, Filing, LinePlan, TriePrefix},
     safety::clock::boot_ns,
+    sys::processors,
     target::{Identity, Interface, Place},
 };
 
@@ -196,6 +197,8 @@ impl Datapath {
             self.end_lined(&mut records, &[]);
             self.publish(next);
             self.let_through(&mut records);
+            // Those that had begun before may still count.
+            processors::let_programs_end();
         }
         for mut record in records {
             record.quiet |= quiet.is_ok();

@@ -23,6 +23,8 @@ pub enum Hook {
     TcxEgress,
     /// tc ingress by TCX.
     TcxIngress,
+    /// What leaves by the peer of a netkit device.
+    NetkitPeer,
     /// XDP in the driver.
     XdpNative,
     /// Sockets opened in a cgroup.
@@ -34,6 +36,7 @@ impl Hook {
         match self {
             Self::TcxEgress => bpf_attach_type::BPF_TCX_EGRESS,
             Self::TcxIngress => bpf_attach_type::BPF_TCX_INGRESS,
+            Self::NetkitPeer => bpf_attach_type::BPF_NETKIT_PEER,
             Self::XdpNative => bpf_attach_type::BPF_XDP,
             Self::SocketCreate => bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE,
         }
@@ -41,7 +44,7 @@ impl Hook {
 
     fn flags(self) -> u32 {
         match self {
-            Self::TcxEgress | Self::TcxIngress => FIRST,
+            Self::TcxEgress | Self::TcxIngress | Self::NetkitPeer => FIRST,
             Self::XdpNative => NATIVE,
             Self::SocketCreate => 0,
         }

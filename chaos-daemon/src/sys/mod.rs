@@ -6,6 +6,7 @@ pub mod bpffs;
 pub mod embedded;
 pub mod memory;
 pub mod packet;
+pub mod processors;
 pub mod shared;
 pub mod socket;
 pub mod sysfs;
