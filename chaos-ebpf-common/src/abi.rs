@@ -6,7 +6,7 @@
 use crate::address::{Address, Prefix};
 
 /// Raised with every change of a layout in this file.
-pub const ABI_VERSION: u32 = 12;
+pub const ABI_VERSION: u32 = 13;
 
 /// Candidate rules one index cell can hold (see [`Cell`]).
 pub const CELL_RULES: usize = 31;
@@ -39,8 +39,10 @@ pub mod control {
     pub const OWN_FLOWS: u32 = 5;
     /// Non-zero once the daemon's process has begun to die.
     pub const DYING: u32 = 6;
+    /// How many kernel lines there are for packets that wait.
+    pub const CABLES: u32 = 7;
     /// Number of words.
-    pub const WORDS: u32 = 7;
+    pub const WORDS: u32 = 8;
 }
 
 /// A process, as one PID namespace numbers it.

@@ -1,8 +1,9 @@
 //! When a packet leaves the queue of a kernel line, so that it goes on when it should.
 //!
-//! The line itself takes its time: the queue's timer, two devices and three programs. That is measured packet by packet
-//! where the packet goes on, and later ones leave the queue earlier by the least that was seen lately. One that is faster
-//! than all before it is held for the rest of its time, which its stamp tells: none goes on too early.
+//! The line itself takes its time: the queue's timer, devices and programs. That is measured packet by packet
+//! where the packet goes on, and later ones leave the queue earlier by what most have taken lately. One that takes less is
+//! held for the rest of its time, which its stamp tells, so none goes on too early. A processor that holds a packet does
+//! nothing else, so where packets are many they leave the queue earlier by the least that any has taken, and are not held.
 
 use crate::abi::Way;
 
@@ -10,32 +11,72 @@ use crate::abi::Way;
 const PACKETS: u64 = 8;
 const PERIOD: u64 = 10_000_000;
 
-/// The low bits of a stamp say by how many units it is before the packet's time.
-const UNITS: u64 = 0xff;
+/// One packet in so many takes longer than usual.
+const MOST_OF: u64 = 16;
+/// How fast that number follows: by this part of itself and nanoseconds.
+const PART: u64 = 256;
+const STEP: u64 = 16;
+/// Packets are held that are so far apart on average, nanoseconds, and for one part in so many of the time, at most, by all
+/// lines together: those of a bulk stream would wait for each other.
+const APART: u64 = 500_000;
+const SHARE: u64 = 8;
+
+/// The low bits of a stamp say by how much it is before the packet's time, as [`code_of`] writes it.
+const CODES: u64 = 0xff;
 /// Nanoseconds.
-const UNIT: u64 = 1 << 10;
-/// The longest lead, and so the longest that a processor is busy with holding a packet, nanoseconds. Far above what a line
-/// takes where not each instruction is emulated.
-const MOST: u64 = 127 * UNIT;
+const UNIT: u64 = CODES + 1;
+/// Bits of a code that count; those above them say how often they are doubled.
+const BITS: u32 = 5;
+/// The longest lead, and so the longest that a processor is busy with holding a packet, nanoseconds.
+const MOST: u64 = 500_000;
 
 /// What the queue is told of a packet that is to go on at `due`, with so much of a lead: nanoseconds, and after `last`, the
 /// stamp of the packet before it.
 #[inline(always)]
 pub fn stamp(due: u64, lead: u64, last: u64) -> u64 {
-    let after = (last | UNITS) + 1;
-    let own = (due - lead + UNITS) & !UNITS;
+    let after = (last | CODES) + 1;
+    let own = (due - lead + CODES) & !CODES;
     let leaves = if own < after { after } else { own };
     if leaves >= due {
         return leaves;
     }
-    leaves | (due - leaves).div_ceil(UNIT)
+    leaves | code_of((due - leaves).div_ceil(UNIT))
 }
 
 /// When a packet with this stamp leaves the queue, and when it is to go on.
 #[inline(always)]
 pub fn times(stamp: u64) -> (u64, u64) {
-    let leaves = stamp & !UNITS;
-    (leaves, leaves + (stamp & UNITS) * UNIT)
+    let leaves = stamp & !CODES;
+    (leaves, leaves + units_of(stamp & CODES) * UNIT)
+}
+
+/// The code of a number of units, or of the next larger one that has a code.
+#[inline(always)]
+fn code_of(units: u64) -> u64 {
+    let code = code_within(units);
+    // Codes follow each other as what they stand for does.
+    code + (units_of(code) < units) as u64
+}
+
+/// The code of a number of units, or of the next smaller one that has a code.
+#[inline(always)]
+fn code_within(units: u64) -> u64 {
+    if units < 1 << BITS {
+        return units;
+    }
+    let doubled = units.ilog2() - BITS;
+    ((doubled as u64) << BITS) + (units >> doubled)
+}
+
+/// Units of a code.
+#[inline(always)]
+fn units_of(code: u64) -> u64 {
+    let counted = 1 << BITS;
+    if code < counted {
+        return code;
+    }
+    let doubled = (code >> BITS) - 1;
+    (counted | code & (counted - 1)) << doubled
 }
 
 impl Way {
@@ -44,10 +85,13 @@ impl Way {
     pub fn learn(self, took: u64, now: u64) -> Self {
         // 0 stands for nothing.
         let took = if took == 0 { 1 } else { took };
+        let usual = self.usual_after(took);
         if self.packets >= PACKETS && now.wrapping_sub(self.since) >= PERIOD {
             return Self {
                 least: took,
                 before: self.least,
+                usual,
+                gap: now.wrapping_sub(self.since) / self.packets,
                 packets: 1,
                 since: now,
             };
@@ -58,22 +102,55 @@ impl Way {
             } else {
                 took
             },
+            usual,
             packets: self.packets + 1,
             ..self
         }
     }
 
-    /// By how much a packet that is to wait for `wait` leaves the queue earlier, nanoseconds.
+    /// What most have stayed below: up by much when one took longer, down by little when not.
     #[inline(always)]
-    pub fn lead(&self, wait: u64) -> u64 {
-        let mut lead = wait;
-        if self.least < lead {
-            lead = self.least;
+    fn usual_after(&self, took: u64) -> u64 {
+        let step = self.usual / PART + STEP;
+        let usual = if self.usual == 0 {
+            took
+        } else if took <= self.usual {
+            self.usual.saturating_sub(step)
+        } else {
+            self.usual + step * (MOST_OF - 1)
+        };
+        if usual < MOST { usual } else { MOST }
+    }
+
+    /// By how much a packet that is to wait for `wait` leaves the queue earlier, nanoseconds, where there are so many lines.
+    #[inline(always)]
+    pub fn lead(&self, wait: u64, lines: u64) -> u64 {
+        let least = if self.least < self.before {
+            self.least
+        } else {
+            self.before
+        };
+        // Of the first window, nothing is known yet.
+        if least == 0 {
+            return 0;
         }
-        if self.before < lead {
-            lead = self.before;
+        let mut held = if self.gap < APART {
+            0
+        } else {
+            self.usual.saturating_sub(least)
+        };
+        let share = self.gap / SHARE / if lines == 0 { 1 } else { lines };
+        if share < held {
+            held = share;
         }
-        if lead < MOST { lead } else { MOST }
+        let mut lead = least + held;
+        if wait < lead {
+            lead = wait;
+        }
+        if MOST < lead {
+            lead = MOST;
+        }
+        units_of(code_within(lead / UNIT)) * UNIT
     }
 }
 
@@ -84,64 +161,129 @@ mod tests {
     use super::*;
 
     const WAIT: u64 = 1_000_000;
+    /// A packet now and then.
+    const RARE: u64 = 5_000_000;
+    /// As many as there can be.
+    const DENSE: u64 = 1_000;
 
-    /// One packet each millisecond.
-    fn after(packets: impl IntoIterator<Item = u64>) -> Way {
+    /// One packet each `gap`.
+    fn after(gap: u64, packets: impl IntoIterator<Item = u64>) -> Way {
         let packets = packets.into_iter().zip(1..);
         packets.fold(Way::default(), |way, (took, n)| {
-            way.learn(took, 5 * PERIOD + n * 1_000_000)
+            way.learn(took, 5 * PERIOD + n * gap)
         })
+    }
+
+    /// Packets of which one in eight takes four times as long as the others.
+    fn mixed(count: usize) -> impl Iterator<Item = u64> {
+        (0..count).map(|n| if n % 8 == 3 { 40_000 } else { 10_000 })
+    }
+
+    #[test]
+    fn codes_stand_for_numbers_that_differ_by_a_part_of_32_and_follow_each_other() {
+        for code in 0..=CODES {
+            assert_eq!(code_of(units_of(code)), code);
+            assert_eq!(code_within(units_of(code)), code);
+        }
+        for code in 1..=CODES {
+            let (before, units) = (units_of(code - 1), units_of(code));
+            assert!(
+                before < units && (units - before) * 32 <= units.max(32),
+                "{code}: {before} {units}"
+            );
+            if before + 1 < units {
+                assert_eq!(code_of(before + 1), code);
+                assert_eq!(code_within(units - 1), code - 1);
+            }
+        }
+        assert!(units_of(CODES) * UNIT > MOST);
     }
 
     #[test]
     fn a_stamp_tells_both_times_and_none_is_early() {
         for due in (5_000_000_000..5_000_001_000).step_by(7) {
-            for lead in [0, 1, 255, 256, 1_023, 1_024, 9_000, MOST - 1, MOST] {
+            for code in [0, 1, 3, 31, 32, 40, 130, 200] {
+                let lead = units_of(code) * UNIT;
                 let (leaves, goes_on) = times(stamp(due, lead, 0));
                 let told = format!("{due} {lead}: {leaves} {goes_on}");
-                assert!((due - lead..=due - lead + UNITS).contains(&leaves), "{told}");
-                assert!((due..due + UNIT + UNITS).contains(&goes_on), "{told}");
+                assert!((due - lead..due - lead + UNIT).contains(&leaves), "{told}");
+                assert!((due..due + UNIT).contains(&goes_on), "{told}");
             }
         }
     }
 
     #[test]
     fn packets_leave_one_after_the_other_however_the_lead_changes() {
-        let leads = [0, 30_000, MOST, 2_000, MOST, 0];
+        let leads = [0, 31 * UNIT, 992 * UNIT, 2 * UNIT, 992 * UNIT, 0];
         let mut last = 0;
         for n in 0..600 {
             let due = 5_000_000_000 + n * 100;
-            let now = stamp(due, leads[n as usize / 100], last);
-            assert!(times(now).0 > times(last).0, "{n}");
-            assert!(times(now).1 >= due, "{n}");
+            let lead = leads[n as usize / 100];
+            let now = stamp(due, lead, last);
+            let (leaves, goes_on) = times(now);
+            assert!(leaves > times(last).0, "{n}");
+            assert!(goes_on >= due, "{n}");
+            assert!(goes_on <= leaves.max(due + UNIT + lead / 32), "{n}");
             last = now;
         }
     }
 
     #[test]
     fn nothing_is_taken_off_before_there_is_something_to_go_by() {
-        assert_eq!(Way::default().lead(WAIT), 0);
-        assert_eq!(after([9_000; PACKETS as usize]).lead(WAIT), 0);
-        assert_eq!(after([9_000; 200]).lead(WAIT), 9_000);
+        assert_eq!(Way::default().lead(WAIT, 1), 0);
+        assert_eq!(after(RARE, [8_960; PACKETS as usize]).lead(WAIT, 1), 0);
+        assert_eq!(after(RARE, [8_960; 200]).lead(WAIT, 1), 8_960);
     }
 
     #[test]
-    fn a_lead_is_no_longer_than_the_wait_and_than_what_a_stamp_can_tell() {
-        assert_eq!(after([9_000; 200]).lead(1_000), 1_000);
-        assert_eq!(after([9_000; 200]).lead(0), 0);
-        assert_eq!(after([WAIT; 200]).lead(WAIT), MOST);
+    fn a_lead_is_no_longer_than_the_wait_and_than_the_longest() {
+        assert_eq!(after(RARE, [8_960; 200]).lead(1_024, 1), 1_024);
+        assert_eq!(after(RARE, [8_960; 200]).lead(1_023, 1), 768);
+        assert_eq!(after(RARE, [8_960; 200]).lead(0, 1), 0);
+        let longest = after(RARE, [WAIT; 200]).lead(WAIT, 1);
+        assert!(longest <= MOST && longest > MOST - MOST / 32, "{longest}");
+    }
+
+    #[test]
+    fn rare_packets_leave_by_what_most_take_earlier_and_many_by_the_least() {
+        let rare = after(RARE, mixed(3_000)).lead(WAIT, 1);
+        assert!((38_000..60_000).contains(&rare), "{rare}");
+        for gap in [DENSE, APART - 1] {
+            let many = after(gap, mixed(30_000)).lead(WAIT, 1);
+            assert!((9_900..=10_100).contains(&many), "{gap}: {many}");
+        }
+        // No longer than its share of the time.
+        let slow = (0..3_000).map(|n| if n % 8 == 3 { 400_000 } else { 10_000 });
+        let between = after(APART, slow).lead(WAIT, 1);
+        let most = 10_000 + APART / SHARE;
+        assert!((most - most / 16..=most).contains(&between), "{between}");
+        // Nor do a hundred lines together hold a processor for longer.
+        let slow = (0..3_000).map(|n| if n % 8 == 3 { 400_000 } else { 10_000 });
+        let one_of_many = after(APART, slow).lead(WAIT, 100);
+        assert!(
+            (9_900..=10_000 + APART / SHARE / 100).contains(&one_of_many),
+            "{one_of_many}"
+        );
+    }
+
+    #[test]
+    fn a_packet_that_took_long_is_forgotten() {
+        let once = [MOST].into_iter().chain([10_000; 1_500]);
+        let lead = after(RARE, once).lead(WAIT, 1);
+        assert!((9_900..=11_000).contains(&lead), "{lead}");
     }
 
     #[test]
     fn the_fastest_of_two_windows_counts_and_is_forgotten() {
-        let slow = [9_000; 50];
+        let slow = [8_960; 50];
         let fast_at = |n: usize| {
             let mut packets = slow;
-            packets[n] = 2_000;
-            after(packets).lead(WAIT)
+            packets[n] = 2_048;
+            // So many that none is held.
+            after(DENSE, packets.into_iter().flat_map(|took| [took; 2_000])).lead(WAIT, 1)
         };
         // The last one; of this window; of the one before it; of an earlier one.
-        for (n, lead) in [(49, 2_000), (48, 2_000), (40, 2_000), (30, 9_000)] {
+        for (n, lead) in [(49, 2_048), (48, 2_048), (40, 2_048), (30, 8_960)] {
             assert_eq!(fast_at(n), lead, "{n}");
         }
     }
@@ -149,8 +291,10 @@ mod tests {
     #[test]
     fn few_packets_make_no_window() {
         // One each 10 s.
-        let rare = |count: u64| (1..=count).fold(Way::default(), |way, n| way.learn(7_000, n * 100 * PERIOD));
-        assert_eq!(rare(PACKETS).lead(WAIT), 0);
-        assert_eq!(rare(PACKETS + 1).lead(WAIT), 7_000);
+        let rare =
+            |count: u64| (1..=count).fold(Way::default(), |way, n| way.learn(7_168, n * 1_000 * PERIOD));
+        assert_eq!(rare(PACKETS).lead(WAIT, 1), 0);
+        let lead = rare(PACKETS + 1).lead(WAIT, 1);
+        assert!((7_168..8_000).contains(&lead), "{lead}");
     }
 }

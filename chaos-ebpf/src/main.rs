@@ -6,7 +6,8 @@
 //! | `chaos_look`, `chaos_act`, `chaos_answer` | called by those | faults that look into the payload |
 //! | `chaos_back` | tc ingress of a line's device | sends packets on that come back from the line |
 //! | `chaos_wait` | called by the first | lets a packet wait on the kernel line |
-//! | `chaos_turn`, `chaos_resume` | tc ingress of the far and the near end of a kernel line | send packets on that have waited |
+//! | `chaos_turn` | tc ingress of the far end of a kernel line | turns packets round, to where they wait |
+//! | `chaos_resume` | netkit, or tc ingress, of the near end of a kernel line | sends packets on that have waited |
 //! | `chaos_xdp` | native XDP | `partition` and `drop` of packets that arrive |
 //! | `chaos_tag` | cgroup/sock_create | notes who opened a socket, so that arriving packets can be told apart |
 //! | `chaos_exit` | raw tracepoint sched_process_exit | ends every fault when the daemon's process does |
@@ -77,14 +78,14 @@ pub fn chaos_wait(ctx: TcContext) -> i32 {
     action::wait::run(Skb::new(ctx.skb.skb))
 }
 
-/// Packets that have waited, where nobody else sees them.
+/// Packets that are about to wait, where nobody else sees them.
 #[classifier]
 #[inline(always)]
 pub fn chaos_turn(ctx: TcContext) -> i32 {
-    Skb::new(ctx.skb.skb).let_arrive_beyond()
+    Skb::new(ctx.skb.skb).turn(false)
 }
 
-/// The same packets, back where they came from.
+/// The same packets when they have waited, back where they came from.
 #[classifier]
 #[inline(always)]
 pub fn chaos_resume(ctx: TcContext) -> i32 {

@@ -3,8 +3,8 @@
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_INGRESS, bpf_sock},
     helpers::{
-        bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_redirect_peer,
-        bpf_set_hash, bpf_set_hash_invalid, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_set_hash,
+        bpf_set_hash_invalid, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes,
         bpf_skb_pull_data, bpf_skb_set_tstamp, bpf_skb_store_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push,
     },
 };
@@ -444,18 +444,11 @@ impl Skb {
         unsafe { bpf_set_hash_invalid(self.raw) };
     }
 
-    /// Sends a copy out of another device: 0, or a negative error number.
+    /// Sends a copy out of another device: 0, a negative error number, or what that device says that has lost it.
     #[inline(always)]
     pub fn copy_to(self, ifindex: u32) -> i64 {
         // SAFETY: as above.
         deeper(|| unsafe { bpf_clone_redirect(self.raw, ifindex, 0) })
-    }
-
-    /// Lets the packet arrive at the other end of its cable; the value is the program's verdict.
-    #[inline(always)]
-    pub fn let_arrive_beyond(self) -> i32 {
-        // SAFETY: as in `hand_to`.
-        unsafe { bpf_redirect_peer(self.ifindex(), 0) as i32 }
     }
 
     /// Sends a marked copy out of the device, or into it as if it had arrived: 0, a negative error number, or what the queue

@@ -57,6 +57,8 @@ pub struct Work {
     pub netns_index: u32,
     /// The hook it is at.
     pub hook: u32,
+    /// When it came, CLOCK_MONOTONIC nanoseconds, where it may have to wait; else 0.
+    pub came: u64,
     /// What its application says, when a rule asks.
     pub application: Application,
 }
@@ -80,6 +82,7 @@ pub fn work() -> Option<&'static mut Work> {
     work.scope_count = 0;
     work.match_count = 0;
     work.faults = 0;
+    work.came = 0;
     work.guards.clear();
     work.notes.clear();
     work.cuts.clear();

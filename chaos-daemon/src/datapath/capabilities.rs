@@ -104,7 +104,7 @@ impl Capabilities {
             LineUse::User => Some("the daemon was started with --line user"),
             LineUse::Never => Some("the daemon was started with --line never"),
         };
-        let (far, no_waits) = match no_cuts.map_or_else(Far::open, Err) {
+        let (far, no_waits) = match no_cuts.map_or_else(|| Far::open(tc == TcMode::Tcx), Err) {
             Ok(far) => (Some(far), None),
             Err(why) => (None, Some(why)),
         };
@@ -154,7 +154,7 @@ impl Capabilities {
             entry(
                 "line-kernel-delay",
                 self.no_waits.is_none(),
-                self.no_waits.unwrap_or("for delay alone, up to 2 s, on Ethernet devices: a veth pair whose queue (fq) keeps each packet until its time"),
+                self.no_waits.unwrap_or("for delay alone, up to 2 s, on Ethernet devices: a pair of devices (netkit; before Linux 6.7 veth) whose queues (fq) keep each packet until its time"),
             ),
             entry(
                 "line-user",

@@ -14,6 +14,7 @@ pub const TC_H_ROOT: u32 = u32::MAX;
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLMSG_ERROR: u16 = 2;
+const IFLA_IFNAME: u16 = 3;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 
@@ -88,6 +89,13 @@ impl Route {
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
+}
+
+/// A device by its name: a struct ifinfomsg (family, type, index, flags, and which of them are meant), and the name.
+pub fn device(name: &str, flags: u32) -> Vec<u8> {
+    let mut message = [0, 0, flags, flags].map(u32::to_ne_bytes).concat();
+    message.extend(attribute(IFLA_IFNAME, &[name.as_bytes(), &[0]].concat()));
+    message
 }
 
 /// A netlink attribute, padded to four bytes.

@@ -17,15 +17,16 @@ pub enum Resume<'a> {
 }
 
 impl Resume<'_> {
-    /// Attaches it to what arrives at a device of the calling thread's namespace.
+    /// Attaches it to what comes to a device of the calling thread's namespace: a link where is said, a filter to what
+    /// arrives.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn attach(&mut self, device: &str) -> io::Result<Option<bpf::Link>> {
+    pub fn attach(&mut self, device: &str, at: bpf::Hook) -> io::Result<Option<bpf::Link>> {
         match self {
             Self::Link(program) => {
                 let index = if_nametoindex(device)?;
-                bpf::Link::device(program.as_fd(), index, bpf::Hook::TcxIngress).map(Some)
+                bpf::Link::device(program.as_fd(), index, at).map(Some)
             }
             Self::Filter(program) => clsact::add_to_own(device, program).map(|()| None),
         }

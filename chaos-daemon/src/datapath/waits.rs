@@ -7,7 +7,7 @@ use std::{
 };
 
 use aya::programs::ProgramFd;
-use chaos_ebpf_common::abi::{Cable as CableEntry, LineKey, Wait, applications, waits};
+use chaos_ebpf_common::abi::{Cable as CableEntry, LineKey, Wait, applications, control, waits};
 
 use super::{
     Datapath, DatapathError,
@@ -79,7 +79,11 @@ impl Cables {
                 .get(&key(space, *ifindex), 0)
                 .map_or(0, |entry| entry.lost)
         };
-        let lost = |(ifindex, cable): (&u32, &Cable)| queued(ifindex) + cable.dropped();
+        let Some(any) = self.by_device.values().next() else {
+            return 0;
+        };
+        let refused = any.refused();
+        let lost = |(ifindex, cable): (&u32, &Cable)| queued(ifindex) + cable.dropped(&refused);
         self.by_device.iter().map(lost).sum()
     }
 
@@ -224,7 +228,16 @@ impl Datapath {
             return Err(DatapathError::map("CABLES", error));
         }
         cables.by_device.insert(ifindex, cable);
+        self.count_cables();
         Ok(())
+    }
+
+    /// Tells the programs how many there are.
+    fn count_cables(&self) {
+        let all = self.spaces.values().map(|space| space.cables.by_device.len());
+        self.maps
+            .control
+            .store(control::CABLES, all.sum::<usize>() as u64);
     }
 
     /// Counts one user less. [`Datapath::close_lines`] has to follow.
@@ -243,6 +256,7 @@ impl Datapath {
             let Some(cable) = open.cables.by_device.remove(&interface.index) else {
                 continue;
             };
+            self.count_cables();
             let lost = self.close_cable(space, interface.index, cable);
             if let Some(open) = self.spaces.get_mut(&space) {
                 open.cables.closed += lost;

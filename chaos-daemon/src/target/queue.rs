@@ -12,6 +12,7 @@ use super::{Netns, TargetError};
 /// Numbers of linux/rtnetlink.h.
 const RTM_NEWQDISC: u16 = 36;
 const TCA_KIND: u16 = 1;
+const TCA_STATS: u16 = 3;
 
 /// A queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Queue {
     pub parent: u32,
     /// Such as `fq`.
     pub kind: String,
+    /// Packets that it has refused or let go of.
+    pub drops: u32,
 }
 
 impl Queue {
@@ -48,9 +51,13 @@ fn list() -> io::Result<Vec<Queue>> {
 fn parse(payload: &[u8]) -> Option<Queue> {
     let header: &[u8; 20] = payload.first_chunk()?;
     let word = |at: usize| header[at..].first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+    // A `struct tc_stats`: bytes (8), packets, drops.
+    let stats = attribute(&payload[20..], TCA_STATS);
+    let drops = stats.and_then(|stats| stats.get(12..)?.first_chunk());
     Some(Queue {
         ifindex: word(4)?,
         parent: word(12)?,
         kind: text(attribute(&payload[20..], TCA_KIND)?),
+        drops: drops.map_or(0, |drops| u32::from_ne_bytes(*drops)),
     })
 }

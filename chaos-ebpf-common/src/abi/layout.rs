@@ -30,8 +30,8 @@ const _: () = {
     assert!(size_of::<Records>() == 232);
     assert!(size_of::<Dns>() == 4728);
     assert!(size_of::<Wait>() == 40);
-    assert!(size_of::<Way>() == 32);
-    assert!(size_of::<Cable>() == 56);
+    assert!(size_of::<Way>() == 48);
+    assert!(size_of::<Cable>() == 72);
     assert!(size_of::<RequestKey>() == 24);
     assert!(size_of::<RequestMemory>() == 24);
 };

@@ -55,6 +55,10 @@ pub struct Way {
     pub least: u64,
     /// The least of the window before.
     pub before: u64,
+    /// What most packets have stayed below.
+    pub usual: u64,
+    /// From one packet to the next, in the window before.
+    pub gap: u64,
     /// Packets of this window.
     pub packets: u64,
     /// When it began, CLOCK_MONOTONIC.

@@ -335,6 +335,7 @@ pub fn enter(skb: Skb) -> i32 {
     work.packet = above.packet;
     work.flow = above.flow;
     work.wire_packets = 1;
+    work.came = above.came;
     work.netns_index = above.netns_index;
     work.hook = Hook::Egress as u32;
     // Also those that are lost are made, so that it is known of the first whether they can be.

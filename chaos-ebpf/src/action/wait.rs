@@ -1,5 +1,5 @@
-//! The way into the kernel line: a copy of the packet, with the time at which it is to go on, leaves by a cable whose near
-//! end has an `fq` queue; the packet itself goes nowhere. A copy, because `fq` would keep the packet in the name of its
+//! The way into the kernel line: a copy of the packet, with the time at which it is to go on, leaves by a cable whose far
+//! end has `fq` queues; the packet itself goes nowhere. A copy, because `fq` would keep the packet in the name of its
 //! socket, which sends no more while too much of it is kept (TCP Small Queues).
 //!
 //! Between the two ends lies another namespace, where the kernel takes marks off. So the mark travels in a VLAN tag and
@@ -7,7 +7,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use chaos_ebpf_common::{
-    abi::{Cable, Hook, LineKey, Wait, stat, waits},
+    abi::{Cable, Hook, LineKey, Wait, control, stat, waits},
     delay::{Delay, sample},
     line::{ETH_CUSTOMER, ETH_SERVICE},
     way::{stamp, times},
@@ -17,7 +17,7 @@ use super::{SHOT, STAYS, tally::Tally};
 use crate::{
     atomic::{compare_exchange, fetch_add},
     each::{GO, STOP, each},
-    maps::{CABLES, LAST_STAMP, SHAPES, WAITS, count},
+    maps::{CABLES, Control, LAST_STAMP, SHAPES, WAITS, count},
     skb::{Skb, vanish},
     work::{Work, at_hand},
 };
@@ -61,9 +61,15 @@ pub fn run(skb: Skb) -> i32 {
     };
     each(work.notes.count(), one, &mut waiting);
     // SAFETY: a map value; volatile, because other CPUs write it.
-    let lead = unsafe { core::ptr::read_volatile(&raw const (*cable).way) }.lead(waiting.nanos);
-    // SAFETY: a helper without arguments.
-    let due = unsafe { bpf_ktime_get_ns() } + waiting.nanos;
+    let way = unsafe { core::ptr::read_volatile(&raw const (*cable).way) };
+    let lines = Control::get().map_or(1, |control| control.read(control::CABLES));
+    let lead = way.lead(waiting.nanos, lines);
+    let came = match work.came {
+        // SAFETY: a helper without arguments.
+        0 => unsafe { bpf_ktime_get_ns() },
+        came => came,
+    };
+    let due = came + waiting.nanos;
     let (stamp, hash) = if waiting.in_order {
         let place = (work.netns_index << 1 | work.hook) as u64;
         let flow = work.flow.number() ^ place << 40;
@@ -201,6 +207,8 @@ fn enter(skb: Skb, cable: *mut Cable, stamp: u64, hash: u32) -> i32 {
             count(stat::HELPER_FAILED);
             return STAYS;
         }
+        // The far end has counted it, which had no room.
+        1.. => {}
         // SAFETY: an aligned map value.
         _ => unsafe {
             fetch_add(lost, work.wire_packets as u64);

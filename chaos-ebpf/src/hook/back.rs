@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How often the clock is looked at until a packet may go on. More than enough for the longest lead.
-const LOOKS: u32 = 1 << 14;
+const LOOKS: u32 = 1 << 17;
 /// TC_ACT_SHOT. Nothing else has to do with an entrance.
 const LOST: i32 = 2;
 

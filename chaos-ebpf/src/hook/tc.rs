@@ -1,9 +1,9 @@
 //! tc, both directions: parse, scopes, rules, guard, clocks, faults.
 
-use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_ns, programs::TcContext};
 use aya_log_ebpf::debug;
 use chaos_ebpf_common::{
-    abi::{Hook, applications, fault, flags, stat},
+    abi::{Hook, applications, control, fault, flags, stat},
     flow::Flow,
 };
 
@@ -132,6 +132,11 @@ fn carefully<const HOOK: u32>(raw: *mut __sk_buff) -> i32 {
     let Some(work) = work() else { return NEXT };
     work.netns_index = NETNS_INDEX.load();
     work.hook = HOOK;
+    if control.read(control::CABLES) != 0 {
+        // Now, so that what follows is not added to its wait.
+        // SAFETY: a helper without arguments.
+        work.came = unsafe { bpf_ktime_get_ns() };
+    }
     if side.scope.id != 0 {
         work.add_scope(side.scope);
     }

@@ -1,15 +1,45 @@
 //! Delay by `fq`: several lines at once, and one that is full.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
 use std::time::Duration;
 
-use chaos_tests::{eventually, need, require_fq, veth};
-use serde_json::json;
+use chaos_tests::{Netns, eventually, need, require_fq, veth};
+use serde_json::{Value, json};
 
 use crate::bed::{Bed, SOON};
-use crate::line::{devices, lines};
+use crate::line::lines;
 use crate::probes::{delay, quantile, udp, waits};
 
 const PACE: Duration = Duration::from_millis(10);
+
+/// Whether the kernel has netkit devices: whether it makes a pair of them.
+fn has_netkit() -> bool {
+    let netns = Netns::new();
+    let words = [
+        "netns",
+        "exec",
+        netns.name(),
+        "ip",
+        "link",
+        "add",
+        "type",
+        "netkit",
+    ];
+    let made = Command::new("ip").args(words).output().expect("ip runs");
+    made.status.success()
+}
+
+/// What the lines of a namespace are made of.
+fn kinds(netns: &Netns) -> Vec<String> {
+    let listed: Vec<Value> = serde_json::from_str(&netns.ip("-j -d link show")).expect("ip writes JSON");
+    let named = |link: &&Value| {
+        let name = link["ifname"].as_str();
+        name.is_some_and(|name| name.starts_with("chaos-line"))
+    };
+    let kind = |link: &Value| link["linkinfo"]["info_kind"].as_str().map(str::to_owned);
+    listed.iter().filter(named).filter_map(kind).collect()
+}
 
 /// Two devices of one namespace and one of another: each waits as long as its own fault says, and none ends with another.
 #[test]
@@ -40,6 +70,11 @@ fn lines_of_one_daemon_keep_out_of_each_others_way() {
         on("third", &bed.net.server.device, "120ms", "local", 7002),
     ]);
     assert_eq!((lines(client), lines(server)), (2, 1));
+    let kind = if has_netkit() { "netkit" } else { "veth" }.to_owned();
+    assert_eq!(
+        (kinds(client), kinds(server)),
+        (vec![kind.clone(); 2], vec![kind])
+    );
     let slack = if chaos_tests::is_emulated() { 15.0 } else { 2.0 };
     let expect = |least: [f64; 3]| {
         for (place, least) in places.into_iter().zip(least) {
@@ -61,6 +96,42 @@ fn lines_of_one_daemon_keep_out_of_each_others_way() {
     bed.delete("second");
 }
 
+/// Runs tc at the far ends of the lines, in the namespace that the daemon keeps without a name.
+fn far_tc(bed: &Bed, command: &str) -> String {
+    let known = [bed.daemon.netns(), &bed.net.client.netns, &bed.net.server.netns].map(|netns| netns.inode());
+    let open = std::fs::read_dir(format!("/proc/{}/fd", bed.daemon.pid())).expect("it runs");
+    let far = open.flatten().map(|entry| entry.path()).find(|entry| {
+        let target = std::fs::read_link(entry).unwrap_or_default();
+        target.to_string_lossy().starts_with("net:[")
+            && std::fs::metadata(entry).is_ok_and(|there| !known.contains(&there.ino()))
+    });
+    let far = far.expect("it keeps the namespace of the far ends");
+    let netns = format!("--net={}", far.display());
+    let argv: Vec<&str> = ["nsenter", &netns, "tc"]
+        .into_iter()
+        .chain(command.split_whitespace())
+        .collect();
+    chaos_tests::run(&argv)
+}
+
+/// The queues there in which packets wait: device, and where they hang.
+fn far_queues(bed: &Bed) -> Vec<(String, String)> {
+    let listed = far_tc(bed, "-j qdisc show");
+    let listed: Vec<Value> = serde_json::from_str(&listed).expect("tc writes JSON");
+    let word = |queue: &Value, key: &str| queue[key].as_str().map(str::to_owned);
+    listed
+        .iter()
+        .filter(|queue| queue["kind"] == "fq")
+        .filter_map(|queue| Some((word(queue, "dev")?, queue)))
+        .filter(|(device, _)| device.starts_with("chaos-line"))
+        .map(|(device, queue)| {
+            // Where there is one processor, there is one queue.
+            let parent = word(queue, "parent").map(|parent| format!("parent {parent}"));
+            (device, parent.unwrap_or_else(|| "root".to_owned()))
+        })
+        .collect()
+}
+
 /// What finds no room is lost, and is said to be lost by the line and not by the fault.
 #[test]
 fn packets_that_find_no_room_are_counted_and_warned_of() {
@@ -68,17 +139,18 @@ fn packets_that_find_no_room_are_counted_and_warned_of() {
     const ROOM: u64 = 20;
     const SENT: u64 = 100;
     let bed = Bed::new();
-    let netns = &bed.net.client.netns;
     let to = bed.net.server.at(9000);
     let sink = bed.server.udp_sink(to);
     bed.ctl
         .apply(&[bed.on_client("late", delay("1s")).traffic(udp(to.port()))]);
-    let names = devices(netns);
-    let line = names.iter().find(|name| name.starts_with("chaos-line"));
-    let line = line.expect("the line has a device");
-    netns.tc(&format!(
-        "qdisc change dev {line} root fq limit {ROOM} flow_limit {ROOM}"
-    ));
+    let queues = far_queues(&bed);
+    assert!(!queues.is_empty(), "the line has queues");
+    for (device, place) in queues {
+        far_tc(
+            &bed,
+            &format!("qdisc replace dev {device} {place} fq limit {ROOM} flow_limit {ROOM}"),
+        );
+    }
     assert_eq!(bed.client.udp_send(to, SENT).accepted, SENT);
     let arrived = || bed.server.sink_report(sink).received();
     eventually(2 * SOON, "those with room arrive", || arrived() >= ROOM);

@@ -2,6 +2,7 @@
 //! is open, and takes the cables with it when it goes, in whatever way this process ends.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io,
     os::fd::{AsRawFd, OwnedFd},
@@ -10,35 +11,50 @@ use std::{
     thread,
 };
 
+use aya::util::online_cpus;
 use nix::sched::{CloneFlags, unshare};
 
-use super::{super::netlink::Route, fq};
-use crate::{sys::sysfs::Sysfs, target::Netns};
+use super::{
+    super::netlink::{RTM_DELLINK, Route, TC_H_ROOT, device},
+    fq,
+    pair::Kind,
+};
+use crate::{
+    sys::sysfs::Sysfs,
+    target::{Netns, Queue},
+};
 
 /// The loopback of every namespace (drivers/net/loopback.c, `loopback_net_init`).
 const LOOPBACK: u32 = 1;
+/// Of a device, in sysfs: which processors receive its packets.
+const STEERING: &str = "queues/rx-0/rps_cpus";
 
 /// The namespace.
 #[derive(Debug)]
 pub struct Far {
     pub netns: Netns,
+    /// What its cables are made of.
+    pub kind: Kind,
     file: OwnedFd,
-    /// Of its devices; without it packets of one flow can overtake one another.
+    /// Of its devices.
     sysfs: io::Result<Sysfs>,
+    /// Without it packets of one flow can overtake one another.
+    steering: Option<Steering>,
     /// Number of the next cable.
     next: AtomicU32,
 }
 
 impl Far {
-    /// Makes it, and finds out there whether the kernel has the queue that cables need.
+    /// Makes it, and finds out there what the kernel has of what cables need. `links`: programs can be attached by links,
+    /// without which a netkit takes none.
     ///
     /// # Errors
     /// Why there can be no cables.
-    pub fn open() -> Result<Self, &'static str> {
+    pub fn open(links: bool) -> Result<Self, &'static str> {
         const NO_NAMESPACE: &str = "the daemon may not make a network namespace for its far ends";
         let made = thread::Builder::new()
             .name("far".to_owned())
-            .spawn(Self::make)
+            .spawn(move || Self::make(links))
             .map(thread::JoinHandle::join);
         match made {
             Ok(Ok(Ok(far))) => far,
@@ -50,9 +66,10 @@ impl Far {
         }
     }
 
-    fn make() -> io::Result<Result<Self, &'static str>> {
+    fn make(links: bool) -> io::Result<Result<Self, &'static str>> {
         unshare(CloneFlags::CLONE_NEWNET)?;
-        if let Err(error) = fq::put_on(&Route::open()?, LOOPBACK) {
+        let route = Route::open()?;
+        if let Err(error) = fq::put_on(&route, LOOPBACK, TC_H_ROOT) {
             tracing::debug!(%error, "no fq");
             return Ok(Err("this kernel has no fq (sch_fq, CONFIG_NET_SCH_FQ)"));
         }
@@ -62,9 +79,18 @@ impl Far {
         let entry = format!("/proc/self/fd/{}", file.as_raw_fd());
         let id = fs::metadata(&entry)?;
         let sysfs = Sysfs::new();
-        if let Err(error) = &sysfs {
-            tracing::warn!(%error, "no sysfs for the kernel line: on a busy host its packets may overtake one another");
+        let steering = match &sysfs {
+            Ok(sysfs) => Steering::here(sysfs),
+            Err(error) => Err(error.kind().into()),
+        };
+        if let Err(error) = &steering {
+            tracing::warn!(%error, "the kernel line is not steered: on a busy host its packets may overtake one another");
         }
+        let kind = if links && has_netkit(&route, file.as_raw_fd()) {
+            Kind::Netkit
+        } else {
+            Kind::Veth
+        };
         Ok(Ok(Self {
             netns: Netns {
                 dev: id.dev(),
@@ -73,8 +99,10 @@ impl Far {
                 entry: entry.into(),
                 is_own: false,
             },
+            kind,
             file,
             sysfs,
+            steering: steering.ok(),
             next: AtomicU32::new(0),
         }))
     }
@@ -89,15 +117,17 @@ impl Far {
         self.next.fetch_add(1, Relaxed)
     }
 
-    /// Has the packets of one flow, which come from whatever processor lets them go, received by one and the same.
+    /// How many queues its devices have: one for each processor that receives packets there.
+    pub fn queues(&self) -> u32 {
+        self.steering.as_ref().map_or(1, |steering| steering.processors)
+    }
+
+    /// Has the packets of one flow, which come from whatever processor sent them, received by one and the same.
     pub fn steer(&self, device: &str) {
-        let Ok(sysfs) = &self.sysfs else { return };
-        let path = sysfs.of_device(device, "queues/rx-0/rps_cpus");
-        let written = aya::util::nr_cpus()
-            .map_err(|(_, error)| error)
-            .and_then(|cpus| fs::write(path, mask_of(cpus)));
-        if let Err(error) = written {
-            tracing::warn!(%error, "the kernel line is not steered: on a busy host its packets may overtake one another");
+        if let (Ok(sysfs), Some(steering)) = (&self.sysfs, &self.steering)
+            && let Err(error) = fs::write(sysfs.of_device(device, STEERING), &steering.mask)
+        {
+            tracing::warn!(%error, "a kernel line is not steered: on a busy host its packets may overtake one another");
         }
     }
 
@@ -107,20 +137,78 @@ impl Far {
         let text = fs::read_to_string(sysfs.of_device(device, "statistics/rx_dropped"));
         text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     }
+
+    /// What the queues of all its devices have refused.
+    pub fn refused(&self) -> Refused {
+        let queues = Queue::all_of(&self.netns).unwrap_or_else(|error| {
+            tracing::debug!(%error, "what kernel lines have lost is not known");
+            Vec::new()
+        });
+        // The one at the root has the sum of those that hang on it.
+        let roots = queues.into_iter().filter(|queue| queue.parent == TC_H_ROOT);
+        Refused(roots.map(|queue| (queue.ifindex, queue.drops)).collect())
+    }
 }
 
-/// So many processors, as sysfs wants them: 32 to a word, the highest first.
-fn mask_of(cpus: usize) -> String {
-    let word = |from: usize| match cpus.saturating_sub(from) {
-        n @ 0..32 => (1_u32 << n) - 1,
-        _ => u32::MAX,
+/// Packets that found no room in queues, by the index of their device.
+#[derive(Debug)]
+pub struct Refused(HashMap<u32, u32>);
+
+impl Refused {
+    /// Those of one device.
+    pub fn of(&self, ifindex: u32) -> u64 {
+        self.0.get(&ifindex).copied().unwrap_or(0).into()
+    }
+}
+
+/// By which processors packets are received.
+#[derive(Debug)]
+struct Steering {
+    /// As sysfs wants it.
+    mask: String,
+    /// How many they are.
+    processors: u32,
+}
+
+impl Steering {
+    /// All of this machine that the kernel lets have such work, which it says of the loopback.
+    fn here(sysfs: &Sysfs) -> io::Result<Self> {
+        let all = online_cpus().map_err(|(_, error)| error)?;
+        let path = sysfs.of_device("lo", STEERING);
+        fs::write(&path, mask_of(&all))?;
+        let mask = fs::read_to_string(path)?.trim().to_owned();
+        let words = mask.split(',').map(|word| u32::from_str_radix(word, 16));
+        let processors = words
+            .map(|word| word.map(u32::count_ones))
+            .sum::<Result<u32, _>>()
+            .map_err(io::Error::other)?;
+        Ok(Self {
+            mask,
+            processors: processors.max(1),
+        })
+    }
+}
+
+/// Whether a pair of them can be made.
+fn has_netkit(route: &Route, netns: i32) -> bool {
+    let [near, far] = ["chaos-try0", "chaos-try1"];
+    match Kind::Netkit.make(route, near, far, netns, 1) {
+        Ok(()) => route.ask(RTM_DELLINK, 0, &device(near, 0)).is_ok(),
+        Err(error) => {
+            tracing::debug!(%error, "no netkit; kernel lines are made of veth pairs");
+            false
+        }
+    }
+}
+
+/// These processors, as sysfs wants them: 32 to a word, the highest first.
+fn mask_of(cpus: &[u32]) -> String {
+    let words = cpus.iter().max().map_or(1, |last| last / 32 + 1);
+    let word = |n: u32| {
+        let bits = cpus.iter().filter(|cpu| **cpu / 32 == n);
+        format!("{:08x}", bits.fold(0_u32, |word, cpu| word | 1 << (cpu % 32)))
     };
-    let words: Vec<String> = (0..cpus)
-        .step_by(32)
-        .map(|from| format!("{:08x}", word(from)))
-        .rev()
-        .collect();
-    words.join(",")
+    (0..words).rev().map(word).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -129,8 +217,9 @@ mod tests {
 
     #[test]
     fn processors_are_written_highest_first() {
-        assert_eq!(mask_of(2), "00000003");
-        assert_eq!(mask_of(32), "ffffffff");
-        assert_eq!(mask_of(33), "00000001,ffffffff");
+        assert_eq!(mask_of(&[0, 1]), "00000003");
+        assert_eq!(mask_of(&(0..32).collect::<Vec<_>>()), "ffffffff");
+        assert_eq!(mask_of(&(0..33).collect::<Vec<_>>()), "00000001,ffffffff");
+        assert_eq!(mask_of(&[2, 65]), "00000002,00000000,00000004");
     }
 }

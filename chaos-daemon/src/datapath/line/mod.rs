@@ -146,7 +146,9 @@ impl Line {
                 && !device.arrives
             {
                 let name = &device.name;
-                device.link = netns.run(|| back.attach(name))?.map_err(refused)?;
+                device.link = netns
+                    .run(|| back.attach(name, bpf::Hook::TcxIngress))?
+                    .map_err(refused)?;
                 device.arrives = true;
             }
             device.users += 1;
@@ -155,7 +157,7 @@ impl Line {
         let opened = netns.run(|| {
             let tap = Tap::open(&format!("{OURS}%d"), MTU, BACKLOG)?;
             let sender = Sender::open(interface.index, interface.kind.as_deref() == Some("ipvlan"))?;
-            let link = back.map_or(Ok(None), |back| back.attach(tap.name()))?;
+            let link = back.map_or(Ok(None), |back| back.attach(tap.name(), bpf::Hook::TcxIngress))?;
             Ok::<_, io::Error>((tap, sender, link))
         })?;
         let (tap, sender, link) = opened.map_err(refused)?;
