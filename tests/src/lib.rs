@@ -48,7 +48,7 @@ pub use link::{Device, bond, bridge, ipvlan, macvlan, veth, vlan, vxlan};
 pub use netns::Netns;
 pub use process::{Process, run};
 pub use proxy::Proxy;
-pub use skip::{Since, Skip, require_feature, require_program};
+pub use skip::{Since, Skip, require_feature, require_processors, require_program};
 pub use snapshot::Snapshot;
 pub use stall::{Stopwatch, moved, stalled, stalls, watch_for_stalls};
 pub use stats::{Bounds, binomial_999, lag1_correlation};

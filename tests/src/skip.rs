@@ -14,6 +14,8 @@ pub enum Skip {
     MissingProgram(String),
     /// The test loads kernel programs and makes namespaces.
     NotRoot,
+    /// The test needs this many processors.
+    FewProcessors(usize),
 }
 
 /// Which kernels have a feature.
@@ -28,6 +30,15 @@ pub enum Since {
 /// Finds a program, or says that the test must be skipped.
 pub fn require_program(name: &str) -> Result<std::path::PathBuf, Skip> {
     find_program(name).ok_or_else(|| Skip::MissingProgram(name.to_owned()))
+}
+
+/// At least this many processors run what a test starts.
+pub fn require_processors(least: usize) -> Result<(), Skip> {
+    if std::thread::available_parallelism().is_ok_and(|all| all.get() >= least) {
+        Ok(())
+    } else {
+        Err(Skip::FewProcessors(least))
+    }
 }
 
 /// A feature that was looked for by trying.
@@ -64,6 +75,7 @@ impl fmt::Display for Skip {
             Self::MissingFeature { what, since } => write!(f, "this kernel has no {what} ({since})"),
             Self::MissingProgram(name) => write!(f, "{name} is not installed (cargo xtask setup --tests)"),
             Self::NotRoot => f.write_str("it needs root (sudo -E cargo xtask test)"),
+            Self::FewProcessors(least) => write!(f, "it needs {least} processors"),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! It ends: on time, by budget, by hand, by halt, and whatever dies.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chaos_tests::workload::{Handle, Probed};
 use chaos_tests::{
-    Daemon, FaultFile, Pair, Snapshot, Workload, eventually, is_emulated, keep_running_without_tcx,
-    monotonic_nanos, need, patience, require_tcx, stalled,
+    Daemon, FaultFile, Pair, Process, Snapshot, Workload, eventually, is_emulated, keep_running_without_tcx,
+    monotonic_nanos, need, patience, require_processors, require_tcx, stalled,
 };
 use serde_json::json;
 
@@ -220,6 +220,41 @@ fn a_killed_daemon_lets_go_of_ten_namespaces_within_twenty_milliseconds() {
         daemon.start_again();
     }
     objects.assert_gone();
+}
+
+/// What real-time work keeps is a processor, not the engine: faults come and go beside it.
+#[test]
+fn a_fault_ends_at_once_beside_a_processor_that_real_time_work_keeps() {
+    const ROUNDS: u32 = 5;
+    let bed = Bed::new();
+    let cut = |n: u32| {
+        FaultFile::on_netns(
+            &format!("cut-{n}"),
+            &bed.net.client.netns,
+            json!({"partition": {}}),
+        )
+    };
+    let round = |n: u32| {
+        bed.ctl.apply(&[cut(n)]);
+        let asked = Instant::now();
+        bed.ctl.delete(&format!("cut-{n}"));
+        asked.elapsed()
+    };
+    let usual = (0..ROUNDS).map(round).max().expect("some rounds");
+
+    need!(require_processors(2));
+    let keep = "echo kept; while :; do :; done";
+    // It ends even if this test does not get to.
+    let real_time = "timeout -s KILL 20 chrt -f 1 taskset -c 1 sh -c".split(' ');
+    let argv: Vec<&str> = real_time.chain([keep]).collect();
+    let hog = Process::spawn(&bed.net.server.netns, None, &argv);
+    eventually(SOON, "real-time work keeps a processor", || {
+        hog.stdout().contains("kept")
+    });
+    let beside = (ROUNDS..2 * ROUNDS).map(round).max().expect("some rounds");
+    drop(hog);
+    println!("a delete took {usual:?}, and {beside:?} beside real-time work");
+    assert!(beside < usual + patience(Duration::from_millis(250)));
 }
 
 /// A line, its device and the packets on it end with the process.
