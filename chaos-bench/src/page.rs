@@ -113,7 +113,8 @@ fn target(row: &Row) -> String {
     let unit = &row.unit;
     match row.target {
         Some(Target::OverAtMost(bound)) => {
-            format!("+{} of ≤ {} {unit}", number(row.over.median), number(bound))
+            let sign = if row.over.median < 0.0 { "" } else { "+" };
+            format!("{sign}{} of ≤ {} {unit}", number(row.over.median), number(bound))
         }
         Some(Target::RatioAtLeast(bound)) => format!("ratio ≥ {}", number(bound)),
         Some(Target::RatioAtMost(bound)) => format!("ratio ≤ {}", number(bound)),

@@ -140,7 +140,7 @@ struct Settings {
     /// Use of XDP: auto, always (on veth, too) or never [default: auto]
     #[arg(long, value_enum)]
     xdp: Option<Xdp>,
-    /// Line for packets that wait, or are looked at one by one: auto, user or never [default: auto]
+    /// Line for packets that wait, or are looked at one by one [default: auto]
     #[arg(long, value_enum)]
     line: Option<LineChoice>,
     /// Active faults at most, 1 to 65536 [default: 16384]

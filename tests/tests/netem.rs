@@ -25,9 +25,9 @@ fn main() -> ExitCode {
         .collect();
     if let Some(unknown) = asked
         .iter()
-        .find(|name| GROUPS.iter().all(|(known, _)| known != name))
+        .find(|name| GROUPS.iter().all(|(known, ..)| known != name))
     {
-        let known: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+        let known: Vec<&str> = GROUPS.iter().map(|(name, ..)| *name).collect();
         eprintln!(
             "netem: no group is called `{unknown}`; there are {}",
             known.join(", ")
@@ -38,9 +38,9 @@ fn main() -> ExitCode {
         skip.report("netem");
         return ExitCode::SUCCESS;
     }
-    for (name, measure) in GROUPS {
+    for (name, line, measure) in GROUPS {
         if asked.is_empty() || asked.iter().any(|word| word == name) {
-            measure(&Bed::new(), &mut |row| {
+            measure(&Bed::new(&["--line", line]), &mut |row| {
                 let row = row.of(name);
                 println!("{row:?}");
                 println!("ROW {}", serde_json::to_string(&row).expect("numbers and words"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chaos_tests::bulk::{Stream, stream};
+use chaos_tests::bulk::stream;
 use chaos_tests::lag1_correlation;
 use chaos_tests::oneway::{Run, run, run_at_random};
 use serde_json::json;
@@ -12,22 +12,22 @@ use crate::row::{Aim, Row};
 
 type Report<'a> = &'a mut dyn FnMut(Row);
 
-/// Name, and what measures it.
-pub(crate) const GROUPS: [(&str, fn(&Bed, Report<'_>)); 8] = [
-    ("delay", delay),
-    ("jitter", jitter),
-    ("order", order),
-    ("loss", loss),
-    ("correlation", correlation),
-    ("bandwidth", bandwidth),
-    ("cubic", cubic),
-    ("bbr", bbr),
+/// Name, the line that its faults must go by, and what measures it.
+pub(crate) const GROUPS: [(&str, &str, fn(&Bed, Report<'_>)); 8] = [
+    ("delay", "kernel", delay),
+    ("jitter", "kernel", jitter),
+    ("order", "auto", order),
+    ("loss", "auto", loss),
+    ("correlation", "auto", correlation),
+    ("bandwidth", "user", bandwidth),
+    ("cubic", "kernel", cubic),
+    ("bbr", "kernel", bbr),
 ];
 
 /// More than is ever on its way: netem's own limit of 1000 would lose packets of its own.
 const NETEM: &str = "netem limit 100000";
 /// What differs from run to run is measured so many times.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// The same of what takes little time.
 const SHORT_ROUNDS: usize = 7;
 /// Payload in full frames: 1448 of 1514 bytes.
@@ -35,27 +35,25 @@ const PAYLOAD: f64 = 1448.0 / 1514.0;
 
 fn delay(bed: &Bed, report: Report<'_>) {
     const PACE: Duration = Duration::from_millis(5);
-    let healthy = quantile(&run_at_random(&bed.net, 400, PACE).delays(0.0), 0.5);
+    let healthy = bed.healthy(|net| quantile(&run_at_random(net, 400, PACE).delays(0.0), 0.5));
     for latency in [1_u32, 10, 50, 300] {
         let case = Case {
             tc: format!("{NETEM} delay {latency}ms"),
             ours: json!({"delay": {"latency": format!("{latency}ms")}}),
         };
-        let (netem, ours, remark) = bed.both(&case, || {
-            [(); SHORT_ROUNDS].map(|()| run_at_random(&bed.net, 300, PACE).delays(healthy))
-        });
+        let (runs, remark) = bed.both(&case, SHORT_ROUNDS, |net| run_at_random(net, 300, PACE));
+        let delays = runs
+            .with(healthy)
+            .map(|(runs, healthy)| runs.iter().map(|run| run.delays(healthy)).collect::<Vec<_>>());
         let asked = f64::from(latency);
         for (what, aim, of) in [
             ("mean", Aim::Exactly(asked), mean as fn(&[f64]) -> f64),
             ("deviation", Aim::Low, deviation),
             ("p99", Aim::Exactly(asked), |values| quantile(values, 0.99)),
         ] {
-            // The middle one: a machine that is shared now and then does something else.
-            let middle =
-                |rounds: &[Vec<f64>; SHORT_ROUNDS]| quantile(&rounds.each_ref().map(|round| of(round)), 0.5);
             report(
                 Row::new(format!("{latency} ms: {what}"), "ms", aim, 0.05)
-                    .measured(middle(&netem), middle(&ours))
+                    .measured(delays.as_ref().map(|rounds| middle(rounds, |round| of(round))))
                     .remark(&remark),
             );
         }
@@ -64,7 +62,10 @@ fn delay(bed: &Bed, report: Report<'_>) {
 
 fn jitter(bed: &Bed, report: Report<'_>) {
     const COUNT: usize = 3000;
-    let healthy = quantile(&run(&bed.net, 400, Duration::from_millis(5)).delays(0.0), 0.5);
+    let healthy = bed.healthy(|net| {
+        let delays = run(net, 400, Duration::from_millis(5)).delays(0.0);
+        quantile(&delays, 0.5)
+    });
     type Quantile = fn(f64) -> f64;
     let asked: [(&str, &str, Quantile); 3] = [
         ("uniform", "", |u| 2.0 * u - 1.0),
@@ -76,8 +77,9 @@ fn jitter(bed: &Bed, report: Report<'_>) {
             tc: format!("{NETEM} delay 50ms 10ms{words}"),
             ours: json!({"delay": {"latency": "50ms", "jitter": "10ms", "distribution": name, "order": "free"}}),
         };
-        let (netem, ours, remark) = bed.both(&case, || {
-            let delays = run(&bed.net, COUNT, Duration::from_millis(2)).delays(healthy);
+        let (runs, remark) = bed.once(&case, |net| run(net, COUNT, Duration::from_millis(2)));
+        let distances = runs.with(healthy).map(|(run, healthy)| {
+            let delays = run.delays(healthy);
             let jitter: Vec<f64> = delays.iter().map(|delay| (delay - 50.0) / 10.0).collect();
             distance(jitter, asked)
         });
@@ -85,7 +87,7 @@ fn jitter(bed: &Bed, report: Report<'_>) {
         let noise = 1.36 / (COUNT as f64).sqrt();
         report(
             Row::new(format!("50 ± 10 ms {name}: distance"), "", Aim::Low, noise)
-                .measured(netem, ours)
+                .measured(distances)
                 .remark(&remark),
         );
     }
@@ -96,21 +98,26 @@ fn order(bed: &Bed, report: Report<'_>) {
         tc: format!("{NETEM} delay 20ms 5ms"),
         ours: json!({"delay": {"latency": "20ms", "jitter": "5ms", "order": "keep"}}),
     };
-    let (netem, ours, remark) = bed.both(&case, || {
+    let (sides, remark) = bed.once(&case, |net| {
         (
-            run(&bed.net, 2000, Duration::from_millis(1)).reordered(),
-            stream(&bed.net, "cubic", 6, 2),
+            run(net, 2000, Duration::from_millis(1)).reordered(),
+            stream(net, "cubic", 6, 2),
         )
     });
     report(
         Row::new("20 ± 5 ms: overtaken", "%", Aim::Low, 0.0)
-            .measured(100.0 * netem.0, 100.0 * ours.0)
+            .measured(sides.as_ref().map(|(reordered, _)| 100.0 * reordered))
             .remark(&remark),
     );
     report(
-        Row::new("20 ± 5 ms: one stream", "Mbit/s", Aim::High, 0.1 * netem.1.mbit)
-            .measured(netem.1.mbit, ours.1.mbit)
-            .remark(&remark),
+        Row::new(
+            "20 ± 5 ms: one stream",
+            "Mbit/s",
+            Aim::High,
+            0.1 * sides.netem.1.mbit,
+        )
+        .measured(sides.as_ref().map(|(_, stream)| stream.mbit))
+        .remark(&remark),
     );
 }
 
@@ -119,7 +126,7 @@ fn loss(bed: &Bed, report: Report<'_>) {
         tc: format!("{NETEM} loss 1%"),
         ours: json!({"drop": {"chance": "1%"}}),
     };
-    let (netem, ours, remark) = bed.both(&case, || stream(&bed.net, "cubic", 8, 0));
+    let (streams, remark) = bed.once(&case, |net| stream(net, "cubic", 8, 0));
     report(
         Row::new(
             "1 % of bulk TCP: segments sent again",
@@ -127,7 +134,7 @@ fn loss(bed: &Bed, report: Report<'_>) {
             Aim::Exactly(1.0),
             0.1,
         )
-        .measured(100.0 * netem.share, 100.0 * ours.share)
+        .measured(streams.map(|stream| 100.0 * stream.share))
         .remark(&remark),
     );
 }
@@ -138,7 +145,7 @@ fn correlation(bed: &Bed, report: Report<'_>) {
         tc: format!("{NETEM} loss 20% 75%"),
         ours: json!({"drop": {"chance": "20%", "correlation": "75%"}}),
     };
-    let (netem, ours, remark) = bed.both(&case, || run(&bed.net, COUNT, Duration::from_micros(500)));
+    let (runs, remark) = bed.once(&case, |net| run(net, COUNT, Duration::from_micros(500)));
     let follows = |run: &Run| {
         let lost: Vec<f64> = run
             .took
@@ -151,12 +158,12 @@ fn correlation(bed: &Bed, report: Report<'_>) {
     };
     report(
         Row::new("20 % with 75 %: lost", "%", Aim::Exactly(20.0), 2.0)
-            .measured(100.0 * netem.lost(), 100.0 * ours.lost())
+            .measured(runs.as_ref().map(|run| 100.0 * run.lost()))
             .remark(&remark),
     );
     report(
         Row::new("20 % with 75 %: correlation", "", Aim::Exactly(0.75), 0.02)
-            .measured(follows(&netem), follows(&ours))
+            .measured(runs.as_ref().map(follows))
             .remark(&remark),
     );
 }
@@ -169,7 +176,7 @@ fn bandwidth(bed: &Bed, report: Report<'_>) {
         };
         // At 1 Mbit/s a second is 83 packets.
         let seconds = if rate == 1 { 20 } else { 8 };
-        let (tbf, ours, remark) = bed.both(&case, || stream(&bed.net, "cubic", seconds, 2));
+        let (streams, remark) = bed.once(&case, |net| stream(net, "cubic", seconds, 2));
         let asked = f64::from(rate) * PAYLOAD;
         report(
             Row::new(
@@ -178,12 +185,12 @@ fn bandwidth(bed: &Bed, report: Report<'_>) {
                 Aim::Exactly(asked),
                 0.01 * asked,
             )
-            .measured(tbf.mbit, ours.mbit)
+            .measured(streams.as_ref().map(|stream| stream.mbit))
             .remark(&remark),
         );
         report(
             Row::new(format!("{rate} Mbit/s: sent again"), "", Aim::Low, 0.0)
-                .measured(tbf.again, ours.again)
+                .measured(streams.as_ref().map(|stream| stream.again))
                 .remark(&remark),
         );
     }
@@ -207,23 +214,21 @@ fn bulk(bed: &Bed, report: Report<'_>, control: &str) {
         };
         // Until the window is open.
         let warm = if latency == 200 { 4 } else { 2 };
-        let (netem, ours, remark) = bed.both(&case, || {
-            [(); ROUNDS].map(|()| stream(&bed.net, control, 4, warm))
-        });
-        let middle =
-            |rounds: &[Stream; ROUNDS], of: fn(&Stream) -> f64| quantile(&rounds.each_ref().map(of), 0.5);
-        let mbit = middle(&netem, |stream| stream.mbit);
+        let (streams, remark) = bed.both(&case, ROUNDS, |net| stream(net, control, 4, warm));
+        println!("{control} through {latency} ms: {streams:.0?}");
+        let mbit = streams
+            .as_ref()
+            .map(|rounds| middle(rounds, |stream| stream.mbit));
         report(
             Row::new(
                 format!("{control} through {latency} ms"),
                 "Mbit/s",
                 Aim::High,
-                0.1 * mbit,
+                0.1 * mbit.netem,
             )
-            .measured(mbit, middle(&ours, |stream| stream.mbit))
+            .measured(mbit)
             .remark(&remark),
         );
-        let share = |stream: &Stream| 100.0 * stream.share;
         report(
             Row::new(
                 format!("{control} through {latency} ms: sent again"),
@@ -231,10 +236,20 @@ fn bulk(bed: &Bed, report: Report<'_>, control: &str) {
                 Aim::Low,
                 0.01,
             )
-            .measured(middle(&netem, share), middle(&ours, share))
+            .measured(
+                streams
+                    .as_ref()
+                    .map(|rounds| middle(rounds, |stream| 100.0 * stream.share)),
+            )
             .remark(&remark),
         );
     }
+}
+
+/// The middle one: a machine that is shared now and then does something else.
+fn middle<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> f64 {
+    let values: Vec<f64> = rounds.iter().map(of).collect();
+    quantile(&values, 0.5)
 }
 
 fn mean(values: &[f64]) -> f64 {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::bed::Sides;
+
 /// What would be perfect.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,8 +46,8 @@ impl Row {
         }
     }
 
-    pub(crate) fn measured(mut self, netem: f64, ours: f64) -> Self {
-        (self.netem, self.ours) = (netem, ours);
+    pub(crate) fn measured(mut self, sides: Sides<f64>) -> Self {
+        (self.netem, self.ours) = (sides.netem, sides.ours);
         self
     }
 
