@@ -225,6 +225,7 @@ fn a_killed_daemon_lets_go_of_ten_namespaces_within_twenty_milliseconds() {
 /// What real-time work keeps is a processor, not the engine: faults come and go beside it.
 #[test]
 fn a_fault_ends_at_once_beside_a_processor_that_real_time_work_keeps() {
+    need!(require_processors(2));
     const ROUNDS: u32 = 5;
     let bed = Bed::new();
     let cut = |n: u32| {
@@ -242,7 +243,6 @@ fn a_fault_ends_at_once_beside_a_processor_that_real_time_work_keeps() {
     };
     let usual = (0..ROUNDS).map(round).max().expect("some rounds");
 
-    need!(require_processors(2));
     let keep = "echo kept; while :; do :; done";
     // It ends even if this test does not get to.
     let real_time = "timeout -s KILL 20 chrt -f 1 taskset -c 1 sh -c".split(' ');

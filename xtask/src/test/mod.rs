@@ -156,7 +156,7 @@ fn run_vm(ws: &Workspace, args: &Args) -> Result<Vec<LayerOutcome>> {
     } else {
         (&[Series::V6_1, Series::V6_12][..], vm::Choice::All)
     };
-    let outcomes = vm::test(ws, kernels, choice, &filter)?;
+    let outcomes = vm::test(ws, &vm::Wanted::new(kernels, choice, &filter))?;
     Ok(outcomes
         .into_iter()
         .map(|(series, outcome)| LayerOutcome::of_vm(series.name(), outcome))

@@ -31,6 +31,7 @@ const JOB_BYTES: usize = 64 * 1024;
 pub(super) struct Machine<'a> {
     pub(super) emulator: &'a Emulator,
     pub(super) kernel: &'a Kernel,
+    pub(super) processors: u32,
     /// The program that the guest runs, once for each test.
     pub(super) program: &'static str,
     pub(super) disk: &'a Path,
@@ -118,7 +119,8 @@ impl Machine<'_> {
         emulator
             // No PCI and no firmware's option ROMs: it boots in seconds.
             .args(["-M", "microvm,x-option-roms=off,isa-serial=on,rtc=on"])
-            .args(["-accel", "tcg", "-cpu", CPU, "-smp", "2", "-m", "2048"])
+            .args(["-accel", "tcg", "-cpu", CPU, "-m", "2048"])
+            .args(["-smp", &self.processors.to_string()])
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
             .args(["-serial", "stdio"])
             .arg("-kernel")

@@ -16,10 +16,11 @@ use crate::setup::{Emulator, Kernel};
 const INIT: &str = include_str!("guest/init.sh");
 
 /// What the tests and init start. Each comes from this machine, with the libraries it is linked to.
-const PROGRAMS: [&str; 56] = [
+const PROGRAMS: [&str; 58] = [
     "sh",
     "cat",
     "chmod",
+    "chrt",
     "curl",
     "cut",
     "date",
@@ -53,6 +54,7 @@ const PROGRAMS: [&str; 56] = [
     "sync",
     "sysctl",
     "tail",
+    "taskset",
     "test",
     "timeout",
     "tr",

@@ -30,6 +30,8 @@ use crate::workspace::Workspace;
 const TEST_LIMIT: Duration = Duration::from_mins(4);
 /// How long a group of measurements may take there.
 const GROUP_LIMIT: Duration = Duration::from_mins(30);
+/// As many as the machines have on which all is measured.
+const PROCESSORS: u32 = 2;
 
 /// Run the end-to-end tests on Debian's kernels, in an emulated machine.
 #[derive(Debug, clap::Args)]
@@ -40,9 +42,35 @@ pub(crate) struct Args {
     /// Only the short selection that `cargo xtask test` runs.
     #[arg(long)]
     fast: bool,
+    /// Processors of the guest.
+    #[arg(long, value_name = "N", default_value_t = PROCESSORS, value_parser = clap::value_parser!(u32).range(1..=16))]
+    processors: u32,
     /// Parts of names: tests that have none of them are left out.
     #[arg(last = true)]
     filter: Vec<String>,
+}
+
+/// What is to be tested, and on what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    kernels: &'a [Series],
+    /// Of each guest.
+    processors: u32,
+    choice: Choice,
+    /// Parts of names, as for libtest.
+    filter: &'a [String],
+}
+
+impl<'a> Wanted<'a> {
+    /// In guests of the usual size.
+    pub(crate) fn new(kernels: &'a [Series], choice: Choice, filter: &'a [String]) -> Self {
+        Self {
+            kernels,
+            processors: PROCESSORS,
+            choice,
+            filter,
+        }
+    }
 }
 
 /// Which tests are wanted.
@@ -76,7 +104,11 @@ pub(crate) fn run(ws: &Workspace, args: &Args) -> Result<()> {
     kernels.sort();
     kernels.dedup();
     let choice = if args.fast { Choice::Fast } else { Choice::All };
-    let outcomes: Vec<LayerOutcome> = test(ws, &kernels, choice, &args.filter)?
+    let wanted = Wanted {
+        processors: args.processors,
+        ..Wanted::new(&kernels, choice, &args.filter)
+    };
+    let outcomes: Vec<LayerOutcome> = test(ws, &wanted)?
         .into_iter()
         .map(|(series, outcome)| LayerOutcome::of_vm(series.name(), outcome))
         .collect();
@@ -100,21 +132,14 @@ pub(crate) fn obstacle() -> Option<&'static str> {
 }
 
 /// Runs tests on each kernel.
-pub(crate) fn test(
-    ws: &Workspace,
-    kernels: &[Series],
-    choice: Choice,
-    filter: &[String],
-) -> Result<Vec<(Series, Outcome)>> {
-    let stand = Stand::build(ws, kernels, "netns")?;
-    let tests = choose(&stand.binaries.test_names()?, choice, filter)?;
+pub(crate) fn test(ws: &Workspace, wanted: &Wanted<'_>) -> Result<Vec<(Series, Outcome)>> {
+    let stand = Stand::build(ws, wanted.kernels, "netns")?;
+    let tests = choose(&stand.binaries.test_names()?, wanted.choice, wanted.filter)?;
     let mut outcomes = Vec::new();
     for (series, kernel) in &stand.kernels {
         step(format_args!("kernel {}: {} tests", kernel.release(), tests.len()));
-        outcomes.push((
-            *series,
-            session::run(&stand.machine(kernel, TEST_LIMIT)?, &tests)?,
-        ));
+        let machine = stand.machine(kernel, wanted.processors, TEST_LIMIT)?;
+        outcomes.push((*series, session::run(&machine, &tests)?));
     }
     Ok(outcomes)
 }
@@ -129,11 +154,13 @@ pub(crate) fn measure(
     let stand = Stand::build(ws, &[kernel], program)?;
     let (_, kernel) = stand.kernels.first().context("no kernel was set up")?;
     step(format_args!("kernel {}: {}", kernel.release(), groups.join(", ")));
-    let report = stand.machine(kernel, GROUP_LIMIT)?.run(groups, |ended| {
-        for line in &ended.output {
-            println!("{line}");
-        }
-    })?;
+    let report = stand
+        .machine(kernel, PROCESSORS, GROUP_LIMIT)?
+        .run(groups, |ended| {
+            for line in &ended.output {
+                println!("{line}");
+            }
+        })?;
     if let Some(why) = &report.died {
         let during = report.during.as_deref().unwrap_or("no group");
         note(format_args!(
@@ -230,13 +257,14 @@ impl Stand {
     }
 
     /// The guest of a kernel. One at a time: they share their first file system.
-    fn machine<'a>(&'a self, kernel: &'a Kernel, limit: Duration) -> Result<Machine<'a>> {
+    fn machine<'a>(&'a self, kernel: &'a Kernel, processors: u32, limit: Duration) -> Result<Machine<'a>> {
         initrd::write(&self.initrd, &self.emulator, kernel)?;
         let log = self.dir.join(format!("console-{}.log", kernel.release()));
         fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
         Ok(Machine {
             emulator: &self.emulator,
             kernel,
+            processors,
             program: self.program,
             disk: &self.disk,
             initrd: &self.initrd,
