@@ -121,21 +121,23 @@ fn accuracy(run: &mut Run, bed: &Bed, latency: u32, pace: u32) {
 }
 
 fn throughput(run: &mut Run, bed: &Bed, latency: u32) {
-    let rounds = if run.is_quick() || is_emulated() { 2 } else { 3 };
+    let rounds = match (run.is_quick(), is_emulated()) {
+        (true, _) => 2,
+        (false, true) => 5,
+        (false, false) => 3,
+    };
     // Until the window is open.
     let warm = if latency == 200 { 4 } else { 2 };
-    let ours = || bed.under(&fault(latency), || stream(&bed.net, "cubic", 4, warm).mbit);
     let name = format!("{latency} ms: one stream");
     if is_emulated() {
-        let theirs = || {
-            bed.behind(&format!("{NETEM} {latency}ms"), || {
-                stream(&bed.net, "cubic", 4, warm).mbit
-            })
-        };
+        let through = || stream(&bed.net, "cubic", 4, warm).mbit;
+        let ours = || bed.under(&fault(latency), through);
+        let theirs = || bed.behind(&format!("{NETEM} {latency}ms"), through);
         let pairs = in_turns(rounds, ours, theirs);
         run.row(Row::new(name, "Mbit/s", Better::Higher, "netem", &pairs).target(Target::RatioAtLeast(1.0)));
         return;
     }
+    let ours = || bed.under(&fault(latency), || stream(&bed.net, "cubic", 4, warm).mbit);
     let theirs = || {
         let (client, server) = (&bed.net.client.netns, bed.net.server.at(5201));
         let at = ([127, 0, 0, 1], 5201).into();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use chaos_tests::bulk::stream;
+use chaos_tests::bulk::{Stream, stream};
 use chaos_tests::lag1_correlation;
 use chaos_tests::oneway::{Run, run, run_at_random};
 use serde_json::json;
 
 use crate::bed::{Bed, Case, has_control};
-use crate::row::{Aim, Row};
+use crate::row::{Aim, Row, quantile};
 
 type Report<'a> = &'a mut dyn FnMut(Row);
 
@@ -27,9 +27,7 @@ pub(crate) const GROUPS: [(&str, &str, fn(&Bed, Report<'_>)); 8] = [
 /// More than is ever on its way: netem's own limit of 1000 would lose packets of its own.
 const NETEM: &str = "netem limit 100000";
 /// What differs from run to run is measured so many times.
-const ROUNDS: usize = 5;
-/// The same of what takes little time.
-const SHORT_ROUNDS: usize = 7;
+const ROUNDS: usize = 7;
 /// Payload in full frames: 1448 of 1514 bytes.
 const PAYLOAD: f64 = 1448.0 / 1514.0;
 
@@ -41,7 +39,7 @@ fn delay(bed: &Bed, report: Report<'_>) {
             tc: format!("{NETEM} delay {latency}ms"),
             ours: json!({"delay": {"latency": format!("{latency}ms")}}),
         };
-        let (runs, remark) = bed.both(&case, SHORT_ROUNDS, |net| run_at_random(net, 300, PACE));
+        let (runs, remark) = bed.both(&case, ROUNDS, |net| run_at_random(net, 300, PACE));
         let delays = runs
             .with(healthy)
             .map(|(runs, healthy)| runs.iter().map(|run| run.delays(healthy)).collect::<Vec<_>>());
@@ -52,8 +50,8 @@ fn delay(bed: &Bed, report: Report<'_>) {
             ("p99", Aim::Exactly(asked), |values| quantile(values, 0.99)),
         ] {
             report(
-                Row::new(format!("{latency} ms: {what}"), "ms", aim, 0.05)
-                    .measured(delays.as_ref().map(|rounds| middle(rounds, |round| of(round))))
+                Row::new(format!("{latency} ms: {what}"), "ms", aim, 0.0)
+                    .repeated(&delays, |round| of(round))
                     .remark(&remark),
             );
         }
@@ -216,40 +214,20 @@ fn bulk(bed: &Bed, report: Report<'_>, control: &str) {
         let warm = if latency == 200 { 4 } else { 2 };
         let (streams, remark) = bed.both(&case, ROUNDS, |net| stream(net, control, 4, warm));
         println!("{control} through {latency} ms: {streams:.0?}");
-        let mbit = streams
-            .as_ref()
-            .map(|rounds| middle(rounds, |stream| stream.mbit));
-        report(
-            Row::new(
-                format!("{control} through {latency} ms"),
-                "Mbit/s",
-                Aim::High,
-                0.1 * mbit.netem,
-            )
-            .measured(mbit)
-            .remark(&remark),
-        );
-        report(
-            Row::new(
-                format!("{control} through {latency} ms: sent again"),
-                "%",
-                Aim::Low,
-                0.01,
-            )
-            .measured(
-                streams
-                    .as_ref()
-                    .map(|rounds| middle(rounds, |stream| 100.0 * stream.share)),
-            )
-            .remark(&remark),
-        );
+        let (speed, share): (fn(&Stream) -> f64, fn(&Stream) -> f64) =
+            (|stream| stream.mbit, |stream| 100.0 * stream.share);
+        for (what, unit, aim, noise, of) in [
+            ("", "Mbit/s", Aim::High, 0.0, speed),
+            // What probes for a loss send again.
+            (": sent again", "%", Aim::Low, 0.01, share),
+        ] {
+            report(
+                Row::new(format!("{control} through {latency} ms{what}"), unit, aim, noise)
+                    .repeated(&streams, of)
+                    .remark(&remark),
+            );
+        }
     }
-}
-
-/// The middle one: a machine that is shared now and then does something else.
-fn middle<T>(rounds: &[T], of: impl Fn(&T) -> f64) -> f64 {
-    let values: Vec<f64> = rounds.iter().map(of).collect();
-    quantile(&values, 0.5)
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -259,12 +237,6 @@ fn mean(values: &[f64]) -> f64 {
 fn deviation(values: &[f64]) -> f64 {
     let middle = mean(values);
     (values.iter().map(|v| (v - middle).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
-}
-
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * share) as usize]
 }
 
 /// Kolmogorov and Smirnov's distance of values to the distribution that `asked` gives the quantiles of.
