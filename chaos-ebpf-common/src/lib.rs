@@ -22,6 +22,7 @@ pub mod flow;
 pub mod frame;
 pub mod front;
 pub mod guard;
+pub mod home;
 pub mod index;
 pub mod line;
 pub mod loss;

@@ -6,6 +6,7 @@
 //! | `chaos_look`, `chaos_act`, `chaos_answer` | called by those | faults that look into the payload |
 //! | `chaos_back` | tc ingress of a line's device | sends packets on that come back from the line |
 //! | `chaos_wait` | called by the first | lets a packet wait on the kernel line |
+//! | `chaos_stay` | netkit, of the near end of a kernel line | has packets wait that come from the processor they wait on |
 //! | `chaos_turn` | tc ingress of the far end of a kernel line | turns packets round, to where they wait |
 //! | `chaos_resume` | netkit, or tc ingress, of the near end of a kernel line | sends packets on that have waited |
 //! | `chaos_xdp` | native XDP | `partition` and `drop` of packets that arrive |
@@ -76,6 +77,13 @@ pub fn chaos_answer(ctx: TcContext) -> i32 {
 #[inline(always)]
 pub fn chaos_wait(ctx: TcContext) -> i32 {
     action::wait::run(Skb::new(ctx.skb.skb))
+}
+
+/// Packets that are about to wait, while their sender still works.
+#[classifier]
+#[inline(always)]
+pub fn chaos_stay(ctx: TcContext) -> i32 {
+    action::wait::stay(Skb::new(ctx.skb.skb))
 }
 
 /// Packets that are about to wait, where nobody else sees them.

@@ -108,9 +108,12 @@ pub static WAITS: Array<Wait> = Array::with_max_entries(waits::RULES, 0);
 /// How their jitter is spread.
 #[map]
 pub static SHAPES: Array<Shape> = Array::with_max_entries(waits::SHAPES, 0);
-/// When the last packet leaves of a flow that keeps its order there.
+/// The last packet of a flow that keeps its order there: a [`chaos_ebpf_common::home::Last`].
 #[map]
 pub static LAST_STAMP: LruHashMap<u64, u64> = LruHashMap::with_max_entries(waits::FLOWS, 0);
+/// Where packets wait that come to the hook on this CPU: a [`chaos_ebpf_common::home::Home`].
+#[map]
+pub static HOMES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 /// The kernel line, by device.
 #[map]
 pub static CABLES: HashMap<LineKey, Cable> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);

@@ -437,6 +437,13 @@ impl Skb {
         unsafe { bpf_set_hash(self.raw, hash) };
     }
 
+    /// That number, or the kernel's own.
+    #[inline(always)]
+    pub fn hash(self) -> u32 {
+        // SAFETY: as in `field!`.
+        unsafe { core::ptr::read_volatile(&raw const (*self.raw).hash) }
+    }
+
     /// Has the kernel ask the packet itself for that.
     #[inline(always)]
     pub fn forget_hash(self) {

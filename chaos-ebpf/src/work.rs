@@ -143,6 +143,14 @@ pub fn deeper<T>(run: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Whether no more than one program of ours is at work on this CPU, besides one that does not ask for scratch space.
+#[inline(always)]
+pub fn is_first() -> bool {
+    // SAFETY: a per-CPU map value.
+    WORK.get_ptr_mut(0)
+        .is_some_and(|desk| unsafe { core::ptr::read_volatile(&raw const (*desk).depth) } <= 1)
+}
+
 #[inline(always)]
 fn step(by: u64) {
     if let Some(desk) = WORK.get_ptr_mut(0) {

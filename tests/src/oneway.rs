@@ -7,9 +7,11 @@ use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
 use chaos_ebpf_common::rng::mix;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 
 use crate::Pair;
 
@@ -51,7 +53,24 @@ impl Run {
 /// Sends `count` datagrams, one each `pace`.
 pub fn run(net: &Pair, count: usize, pace: Duration) -> Run {
     let steps = (0..).map(|number| pace * number);
-    send(net, &steps.take(count).collect::<Vec<_>>())
+    send(net, &steps.take(count).collect::<Vec<_>>(), |_| {})
+}
+
+/// The same, each from another processor than the one before it, of two.
+///
+/// # Panics
+/// When this process may not run on the first two.
+pub fn run_moving(net: &Pair, count: usize, pace: Duration) -> Run {
+    let me = Pid::from_raw(0);
+    let before = sched_getaffinity(me).expect("a thread may know where it runs");
+    let steps = (0..).map(|number| pace * number);
+    let moved = send(net, &steps.take(count).collect::<Vec<_>>(), |number| {
+        let mut there = CpuSet::new();
+        there.set(number % 2).expect("one of the first two");
+        sched_setaffinity(me, &there).expect("it may run there");
+    });
+    sched_setaffinity(me, &before).expect("it ran there before");
+    moved
 }
 
 /// Sends `count` datagrams at the moments of a Poisson process, `pace` apart on average. At a regular pace what a delay lets
@@ -63,11 +82,11 @@ pub fn run_at_random(net: &Pair, count: usize, pace: Duration) -> Run {
         at += pace.mul_f64(-(1.0 - share).ln());
         at
     });
-    send(net, &steps.take(count).collect::<Vec<_>>())
+    send(net, &steps.take(count).collect::<Vec<_>>(), |_| {})
 }
 
-/// Sends a datagram at each of these moments after the start.
-fn send(net: &Pair, moments: &[Duration]) -> Run {
+/// Sends a datagram at each of these moments after the start, and does something before each.
+fn send(net: &Pair, moments: &[Duration], before: impl Fn(usize)) -> Run {
     let count = moments.len();
     let to = net.server.at(PORT);
     let receiver = net.server.netns.enter(|| {
@@ -87,6 +106,7 @@ fn send(net: &Pair, moments: &[Duration]) -> Run {
         let mut sent = Vec::with_capacity(count);
         let start = Instant::now();
         for (number, moment) in moments.iter().enumerate() {
+            before(number);
             let due = start + *moment;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             sent.push(nanos(

@@ -24,7 +24,7 @@ use crate::sys::{
 
 /// Maps that the programs of all namespaces share. `.rodata`, and with it the index of the namespace, is
 /// each program's own.
-const SHARED: [&str; 36] = [
+const SHARED: [&str; 37] = [
     "CONTROL",
     "NETNS",
     "SCOPES",
@@ -53,6 +53,7 @@ const SHARED: [&str; 36] = [
     "WAITS",
     "SHAPES",
     "LAST_STAMP",
+    "HOMES",
     "HTTP",
     "DNS",
     "REQUESTS",
@@ -94,6 +95,7 @@ pub struct Maps {
     pub cables: HashMap<MapData, LineKey, Cable>,
     pub waits: Array<MapData, Wait>,
     pub shapes: Array<MapData, Shape>,
+    pub homes: PerCpuArray<MapData, u64>,
     pub http: Array<MapData, Http>,
     pub dns: Array<MapData, Dns>,
     pub programs: ProgramArray<MapData>,
@@ -219,11 +221,12 @@ impl Loader {
     }
 
     /// The programs of all kernel lines: what sends packets into them, and what turns them at the far end.
-    pub fn waits(&self) -> Result<[ProgramFd; 2], DatapathError> {
+    pub fn waits(&self) -> Result<[ProgramFd; 3], DatapathError> {
         let mut ebpf = self.load(0)?;
         Ok([
             program::<SchedClassifier>(&mut ebpf, "chaos_wait")?,
             program::<SchedClassifier>(&mut ebpf, "chaos_turn")?,
+            program::<SchedClassifier>(&mut ebpf, "chaos_stay")?,
         ])
     }
 
@@ -384,6 +387,7 @@ impl Maps {
             cables: take!("CABLES"),
             waits: take!("WAITS"),
             shapes: take!("SHAPES"),
+            homes: take!("HOMES"),
             http: take!("HTTP"),
             dns: take!("DNS"),
             programs: take!("PROGRAMS"),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::ProgramFd;
+use aya::{maps::PerCpuValues, programs::ProgramFd};
 use chaos_ebpf_common::abi::{Cable as CableEntry, LineKey, Wait, applications, control, waits};
 
 use super::{
@@ -39,7 +39,7 @@ pub(super) struct Waits {
     rules: Slots,
     shapes: Slots,
     /// Kept, so that they stay in `PROGRAMS` and where they are attached.
-    programs: Option<[ProgramFd; 2]>,
+    programs: Option<[ProgramFd; 3]>,
     far: Option<Arc<Far>>,
     /// Near ends of cables that nobody uses any more, and when the last packet is out, CLOCK_MONOTONIC nanoseconds.
     late: Vec<(LineKey, u64)>,
@@ -173,6 +173,17 @@ impl Datapath {
             .shapes
             .set(waits::NORMAL, plan::normal(), 0)
             .map_err(|e| DatapathError::map("SHAPES", e))?;
+        if let Some(far) = &self.waits.far {
+            let homes = far
+                .homes()
+                .map_err(|e| DatapathError::system("count the processors", e))?;
+            let homes = PerCpuValues::try_from(homes.iter().map(|home| home.0).collect::<Vec<_>>())
+                .map_err(|e| DatapathError::system("count the processors", e))?;
+            self.maps
+                .homes
+                .set(0, homes, 0)
+                .map_err(|e| DatapathError::map("HOMES", e))?;
+        }
         self.maps
             .programs
             .set(applications::WAIT, &programs[0], 0)
@@ -193,7 +204,7 @@ impl Datapath {
     }
 
     fn hold_cable(&mut self, space: u32, ifindex: u32) -> Result<(), DatapathError> {
-        let (Some(open), Some(far), Some([_, turn])) =
+        let (Some(open), Some(far), Some([_, turn, stay])) =
             (self.spaces.get_mut(&space), &self.waits.far, &self.waits.programs)
         else {
             return Err(DatapathError::Unknown(u64::from(space)));
@@ -208,7 +219,7 @@ impl Datapath {
             none => none.insert(self.object.loader.resume(space)?),
         };
         let mut ends = match self.capabilities.tc {
-            TcMode::Tcx => Ends::links(resume, turn),
+            TcMode::Tcx => Ends::links(resume, turn, stay),
             TcMode::Clsact => Ends::filters(self.object.classifier(resume)?, self.object.classifier(turn)?),
         };
         let mut cable = Cable::lay(&open.netns, far, &mut ends)?;

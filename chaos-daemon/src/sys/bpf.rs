@@ -23,7 +23,9 @@ pub enum Hook {
     TcxEgress,
     /// tc ingress by TCX.
     TcxIngress,
-    /// What leaves by the peer of a netkit device.
+    /// What leaves by a netkit device.
+    NetkitPrimary,
+    /// What leaves by its peer.
     NetkitPeer,
     /// XDP in the driver.
     XdpNative,
@@ -36,6 +38,7 @@ impl Hook {
         match self {
             Self::TcxEgress => bpf_attach_type::BPF_TCX_EGRESS,
             Self::TcxIngress => bpf_attach_type::BPF_TCX_INGRESS,
+            Self::NetkitPrimary => bpf_attach_type::BPF_NETKIT_PRIMARY,
             Self::NetkitPeer => bpf_attach_type::BPF_NETKIT_PEER,
             Self::XdpNative => bpf_attach_type::BPF_XDP,
             Self::SocketCreate => bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE,
@@ -44,7 +47,7 @@ impl Hook {
 
     fn flags(self) -> u32 {
         match self {
-            Self::TcxEgress | Self::TcxIngress | Self::NetkitPeer => FIRST,
+            Self::TcxEgress | Self::TcxIngress | Self::NetkitPrimary | Self::NetkitPeer => FIRST,
             Self::XdpNative => NATIVE,
             Self::SocketCreate => 0,
         }

@@ -9,6 +9,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use chaos_ebpf_common::{
     abi::{Cable, Hook, LineKey, Wait, control, stat, waits},
     delay::{Delay, sample},
+    home::{Home, Last, hash},
     line::{ETH_CUSTOMER, ETH_SERVICE},
     way::{stamp, times},
 };
@@ -17,22 +18,20 @@ use super::{SHOT, STAYS, tally::Tally};
 use crate::{
     atomic::{compare_exchange, fetch_add},
     each::{GO, STOP, each},
-    maps::{CABLES, Control, LAST_STAMP, SHAPES, WAITS, count},
+    maps::{CABLES, Control, HOMES, LAST_STAMP, SHAPES, WAITS, count},
     skb::{Skb, vanish},
-    work::{Work, at_hand},
+    work::{Work, at_hand, is_first},
 };
 
-/// Bits of a hash that the queue looks at (`orphan_mask`, which the daemon sets). One half of the numbers is for flows,
-/// the other for packets that keep no order: each in a flow of its own, or it would wait for those before it. By the bits
-/// above them the far end spreads packets over the processors.
-const NUMBERS: u32 = (1 << 20) - 1;
+/// Of the 20 bits of a hash that the queue looks at (`orphan_mask`, which the daemon sets), one half of the numbers is for
+/// flows, the other for packets that keep no order: each in a flow of its own, or it would wait for those before it.
 const FREE: u32 = 1 << 19;
 const FREE_NUMBERS: u32 = (1 << 17) - 1;
-/// An odd number whose multiples differ in their upper bits.
-const SPREAD: u32 = 0x9e37_79b1;
 /// Error numbers of linux/errno.h: the packet did not get as far as the queue.
 const ENOMEM: i64 = -12;
 const EINVAL: i64 = -22;
+/// TCX_PASS: on to the far end.
+const PASS: i32 = 0;
 /// How often a number that other processors change, too, is tried to be raised.
 const TRIES: u32 = 4;
 
@@ -69,15 +68,16 @@ pub fn run(skb: Skb) -> i32 {
         0 => unsafe { bpf_ktime_get_ns() },
         came => came,
     };
+    let here = here().name();
     let due = came + waiting.nanos;
     let (stamp, hash) = if waiting.in_order {
         let place = (work.netns_index << 1 | work.hook) as u64;
         let flow = work.flow.number() ^ place << 40;
-        (behind(flow, due, lead), flow as u32 & !FREE)
+        let (stamp, home) = behind(flow, due, lead, came, here);
+        (stamp, hash(home, flow as u32 & !FREE))
     } else {
-        let number = waiting.number as u32;
-        let hash = number.wrapping_mul(SPREAD) & !NUMBERS | number & FREE_NUMBERS | FREE;
-        (stamp(due, lead, 0), hash)
+        let number = waiting.number as u32 & FREE_NUMBERS | FREE;
+        (stamp(due, lead, 0), hash(here, number))
     };
     enter(skb, cable, stamp, hash)
 }
@@ -131,23 +131,25 @@ fn drawn(wait: &Wait, tally: &Tally<'_>) -> u64 {
     nanos
 }
 
-/// The stamp of a packet that goes on at `due`, or right after the last one of its flow, if that is later.
+/// The stamp of a packet that has come `here` and goes on at `due`, or right after the last one of its flow, if that is
+/// later; and its home, which is theirs.
 #[inline(always)]
-fn behind(flow: u64, due: u64, lead: u64) -> u64 {
+fn behind(flow: u64, due: u64, lead: u64, came: u64, here: u8) -> (u64, u8) {
     let Some(last) = LAST_STAMP.get_ptr_mut(&flow) else {
         let first = stamp(due, lead, 0);
-        let _ = LAST_STAMP.insert(&flow, &first, 0);
-        return first;
+        let _ = LAST_STAMP.insert(&flow, &Last::new(first, here).0, 0);
+        return (first, here);
     };
     let mut tries = 0;
     loop {
         // SAFETY: an aligned map value; volatile, because other CPUs write it.
         let before = unsafe { core::ptr::read_volatile(last) };
+        let home = Last(before).home(came, here);
         let stamp = stamp(due, lead, before);
         tries += 1;
         // SAFETY: as above.
-        if tries == TRIES || unsafe { compare_exchange(last, before, stamp) } {
-            return stamp;
+        if tries == TRIES || unsafe { compare_exchange(last, before, Last::new(stamp, home).0) } {
+            return (stamp, home);
         }
     }
 }
@@ -215,6 +217,24 @@ fn enter(skb: Skb, cable: *mut Cable, stamp: u64, hash: u32) -> i32 {
         },
     }
     if leaving { vanish() } else { SHOT }
+}
+
+/// Has a packet that has just entered a cable wait at once, if this very processor would be the next to receive it. One
+/// that is deep in the work of others passes it on: what follows is deeper still, of which the kernel has no more than
+/// enough (`XMIT_RECURSION_LIMIT`).
+#[inline(always)]
+pub fn stay(skb: Skb) -> i32 {
+    if is_first() && here().receives(skb.hash()) {
+        skb.turn(false)
+    } else {
+        PASS
+    }
+}
+
+/// Of this processor.
+#[inline(always)]
+fn here() -> Home {
+    Home(HOMES.get(0).copied().unwrap_or(0))
 }
 
 /// The cable of a device of a namespace, which is named by its index; of a near end, the device.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chaos_tests::{
     Device, FaultFile, Process, Snapshot, View, eventually, is_emulated, monotonic_nanos, need, oneway,
-    require_fq, require_tcx, vlan,
+    require_fq, require_processors, require_tcx, vlan,
 };
 use serde_json::{Value, json};
 
@@ -191,6 +191,31 @@ fn none_is_early_whatever_came_before_it() {
         println!("{told}");
         assert_eq!(late.len(), count, "{told}");
         assert!(quantile(&late, 0.0) >= LATENCY, "{told}");
+    }
+    assert_eq!(lost(&bed), 0);
+    bed.delete("late");
+}
+
+/// Packets of a flow wait where the first of them came; those that come after it has ended, where they come.
+#[test]
+fn a_sender_that_moves_from_processor_to_processor_is_not_overtaken_by_itself() {
+    need!(require_fq());
+    need!(require_processors(2));
+    let bed = Bed::new();
+    bed.ctl
+        .apply(&[bed.on_client("late", delay("10ms")).traffic(udp(7000))]);
+    assert_eq!(ways(&bed.ctl.fault("late")), ["kernel"]);
+    // While others wait, and each alone.
+    for (count, pace) in [(4_000, 500), (4_000, 50), (60, 40_000)] {
+        let moved = oneway::run_moving(&bed.net, count, Duration::from_micros(pace));
+        let least = quantile(&moved.delays(0.0), 0.0);
+        let told = format!(
+            "{count} each {pace} µs: least {least:.4}, {} came",
+            moved.came.len()
+        );
+        println!("{told}");
+        assert_eq!((moved.came.len(), moved.reordered()), (count, 0.0), "{told}");
+        assert!(least >= 10.0, "{told}");
     }
     assert_eq!(lost(&bed), 0);
     bed.delete("late");

@@ -5,13 +5,15 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io,
+    num::ParseIntError,
     os::fd::{AsRawFd, OwnedFd},
     os::unix::fs::MetadataExt,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
     thread,
 };
 
-use aya::util::online_cpus;
+use aya::util::{nr_cpus, online_cpus};
+use chaos_ebpf_common::home::Home;
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
@@ -119,10 +121,23 @@ impl Far {
 
     /// How many queues its devices have: one for each processor that receives packets there.
     pub fn queues(&self) -> u32 {
-        self.steering.as_ref().map_or(1, |steering| steering.processors)
+        self.steering.as_ref().map_or(1, Steering::processors)
     }
 
-    /// Has the packets of one flow, which come from whatever processor sent them, received by one and the same.
+    /// For each processor of the machine, where packets wait that come from it.
+    ///
+    /// # Errors
+    /// The kernel does not say how many there are.
+    pub fn homes(&self) -> io::Result<Vec<Home>> {
+        let all = 0..u32::try_from(nr_cpus().map_err(|(_, error)| error)?).unwrap_or(u32::MAX);
+        let of = |cpu| {
+            let steering = self.steering.as_ref();
+            steering.map_or_else(|| Home::at(0, 1), |steering| steering.home(cpu))
+        };
+        Ok(all.map(of).collect())
+    }
+
+    /// Has packets received by the processor that is named by their hash, wherever they come from.
     pub fn steer(&self, device: &str) {
         if let (Ok(sysfs), Some(steering)) = (&self.sysfs, &self.steering)
             && let Err(error) = fs::write(sysfs.of_device(device, STEERING), &steering.mask)
@@ -166,8 +181,8 @@ impl Refused {
 struct Steering {
     /// As sysfs wants it.
     mask: String,
-    /// How many they are.
-    processors: u32,
+    /// The same, lowest first.
+    cpus: Vec<u32>,
 }
 
 impl Steering {
@@ -177,15 +192,22 @@ impl Steering {
         let path = sysfs.of_device("lo", STEERING);
         fs::write(&path, mask_of(&all))?;
         let mask = fs::read_to_string(path)?.trim().to_owned();
-        let words = mask.split(',').map(|word| u32::from_str_radix(word, 16));
-        let processors = words
-            .map(|word| word.map(u32::count_ones))
-            .sum::<Result<u32, _>>()
-            .map_err(io::Error::other)?;
-        Ok(Self {
-            mask,
-            processors: processors.max(1),
-        })
+        let cpus = cpus_of(&mask).map_err(io::Error::other)?;
+        Ok(Self { mask, cpus })
+    }
+
+    /// How many there are.
+    fn processors(&self) -> u32 {
+        u32::try_from(self.cpus.len()).map_or(1, |n| n.max(1))
+    }
+
+    /// Where packets wait that come from this one, which may be none of them.
+    fn home(&self, cpu: u32) -> Home {
+        let all = self.processors();
+        match self.cpus.iter().zip(0..).find(|(one, _)| **one == cpu) {
+            Some((_, place)) => Home::at(place, all),
+            None => Home::away(cpu % all, all),
+        }
     }
 }
 
@@ -211,9 +233,38 @@ fn mask_of(cpus: &[u32]) -> String {
     (0..words).rev().map(word).collect::<Vec<_>>().join(",")
 }
 
+/// The processors of such a mask, lowest first.
+fn cpus_of(mask: &str) -> Result<Vec<u32>, ParseIntError> {
+    let mut cpus = Vec::new();
+    for (word, n) in mask.rsplit(',').zip(0..) {
+        let bits = u32::from_str_radix(word, 16)?;
+        cpus.extend((0..32).filter(|bit| bits >> bit & 1 != 0).map(|bit| 32 * n + bit));
+    }
+    Ok(cpus)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packets_of_a_processor_that_receives_none_wait_on_another() {
+        let steering = Steering {
+            mask: "0000000c".to_owned(),
+            cpus: cpus_of("0000000c").expect("a mask"),
+        };
+        let homes = (0..5).map(|cpu| steering.home(cpu));
+        let [even, odd] = [0, 1].map(|place| Home::away(place, 2));
+        let here = [0, 1].map(|place| Home::at(place, 2));
+        assert_eq!(homes.collect::<Vec<_>>(), [even, odd, here[0], here[1], even]);
+    }
+
+    #[test]
+    fn masks_are_read_as_they_are_written() {
+        for cpus in [vec![0, 1], (0..33).collect(), vec![2, 65]] {
+            assert_eq!(cpus_of(&mask_of(&cpus)), Ok(cpus));
+        }
+    }
 
     #[test]
     fn processors_are_written_highest_first() {

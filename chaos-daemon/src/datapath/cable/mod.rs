@@ -1,10 +1,10 @@
 //! The kernel line of a device, for packets that do nothing but wait: a pair of devices, the near end in the target's
 //! namespace, the far end in one of the daemon's own. The programs do all the rest (`action/wait.rs`, `hook/back.rs`).
 //!
-//! A packet goes in by the near end. At the far end each flow is received by one processor, which turns it round and has
-//! it wait in an `fq` queue that no other processor uses. So one and the same lets a flow's packets go, in their order,
-//! and nothing comes after the wait that could be late: where the kernel has netkit (Linux 6.7), the program of the near
-//! end runs at once. Behind a veth it has to be received again.
+//! A packet goes in by the near end. At the far end each flow is received by one processor, its home, which turns it round
+//! and has it wait in an `fq` queue that no other processor uses. So one and the same lets a flow's packets go, in their
+//! order. Where the kernel has netkit (Linux 6.7), programs run where a device sends: a packet that comes from the processor
+//! it is to wait on goes right into the queue, and goes on right after it. Through a veth it has to be received both times.
 
 mod far;
 mod fq;
@@ -17,6 +17,7 @@ use nix::net::if_::if_nametoindex;
 
 pub use far::{Far, Refused};
 
+use self::pair::Kind;
 use super::{
     DatapathError,
     lost::Lost,
@@ -36,16 +37,19 @@ const IFF_NOARP: u32 = 0x80;
 
 /// The programs at the ends, and how they get there.
 pub struct Ends<'a> {
-    pub near: Resume<'a>,
-    pub far: Resume<'a>,
+    near: Resume<'a>,
+    far: Resume<'a>,
+    /// What saves packets the way to the far end, where devices can have that.
+    stay: Option<Resume<'a>>,
 }
 
 impl<'a> Ends<'a> {
     /// By TCX.
-    pub fn links(near: &'a ProgramFd, far: &'a ProgramFd) -> Self {
+    pub fn links(near: &'a ProgramFd, far: &'a ProgramFd, stay: &'a ProgramFd) -> Self {
         Self {
             near: Resume::Link(near),
             far: Resume::Link(far),
+            stay: Some(Resume::Link(stay)),
         }
     }
 
@@ -54,6 +58,7 @@ impl<'a> Ends<'a> {
         Self {
             near: Resume::Filter(Box::new(near)),
             far: Resume::Filter(Box::new(far)),
+            stay: None,
         }
     }
 }
@@ -113,9 +118,15 @@ impl Cable {
         let resumes = netns.run(|| {
             without_ipv6(&near_name)?;
             let near = if_nametoindex(near_name.as_str())?;
-            Ok::<_, io::Error>((near, ends.near.attach(&near_name, far.kind.hook())?))
+            let stays = match &mut ends.stay {
+                Some(stay) if far.kind == Kind::Netkit => {
+                    stay.attach(&near_name, bpf::Hook::NetkitPrimary)?
+                }
+                _ => None,
+            };
+            Ok::<_, io::Error>((near, [ends.near.attach(&near_name, far.kind.hook())?, stays]))
         })?;
-        let (near, resumes) = resumes.map_err(failed)?;
+        let (near, near_links) = resumes.map_err(failed)?;
         for (route, name) in [(&devices.route, &name), (&route, &near_name)] {
             route
                 .ask(RTM_NEWLINK, 0, &device(name, IFF_UP | IFF_NOARP))
@@ -128,7 +139,10 @@ impl Cable {
             far_index,
             told: None,
             devices,
-            _links: turns.into_iter().chain(resumes).collect(),
+            _links: turns
+                .into_iter()
+                .chain(near_links.into_iter().flatten())
+                .collect(),
         })
     }
 
