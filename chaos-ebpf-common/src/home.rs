@@ -20,6 +20,7 @@ const HOME: u64 = 0xff;
 pub struct Home(pub u64);
 
 impl Home {
+    /// Bits that a number of processors takes.
     const NUMBER: u32 = 28;
     const NUMBERS: u64 = (1 << Self::NUMBER) - 1;
     /// No place.
