@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chaos_tests::{
-    Answer, Api, BpfObjects, Daemon, FaultFile, Netns, Pair, Snapshot, eventually, is_full_run,
+    Answer, Api, BpfObjects, Daemon, FaultFile, Netns, Pair, Snapshot, eventually, is_emulated, is_full_run,
     monotonic_nanos, patience, until, veth,
 };
 use serde_json::{Value, json};
@@ -162,7 +162,9 @@ fn namespaces_deleted_under_a_request_are_refused_or_let_go() {
     ctl.ok(&["halt"]);
     ctl.ok(&["halt", "--release"]);
     drop(undisturbed);
-    for round in 0_u32..12 {
+    // An emulated machine takes twenty times as long for each.
+    let step = if is_emulated() { 3 } else { 1 };
+    for round in (0_u32..12).step_by(step) {
         let pairs = pairs();
         let faults = request(&format!("r{round}"), &pairs);
         let begun = AtomicBool::new(false);

@@ -16,7 +16,7 @@ use crate::setup::{Emulator, Kernel};
 const INIT: &str = include_str!("guest/init.sh");
 
 /// What the tests and init start. Each comes from this machine, with the libraries it is linked to.
-const PROGRAMS: [&str; 58] = [
+const PROGRAMS: [&str; 59] = [
     "sh",
     "cat",
     "chmod",
@@ -40,6 +40,7 @@ const PROGRAMS: [&str; 58] = [
     "ls",
     "mkdir",
     "mount",
+    "nc",
     "nsenter",
     "prlimit",
     "readlink",
