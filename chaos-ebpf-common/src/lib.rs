@@ -28,6 +28,7 @@ pub mod line;
 pub mod loss;
 pub mod matching;
 pub mod netem;
+pub mod pace;
 pub mod reorder;
 pub mod reply;
 pub mod rng;

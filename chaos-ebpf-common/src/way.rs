@@ -2,8 +2,8 @@
 //!
 //! The line itself takes its time: the queue's timer, devices and programs. That is measured packet by packet
 //! where the packet goes on, and later ones leave the queue earlier by what most have taken lately. One that takes less is
-//! held for the rest of its time, which its stamp tells, so none goes on too early. A processor that holds a packet does
-//! nothing else, so where packets are many they leave the queue earlier by the least that any has taken, and are not held.
+//! held for the rest of its time, which its stamp tells, so none goes on too early. Those that may not be held
+//! ([`crate::pace`]) leave the queue earlier by the least that any has taken.
 
 use crate::abi::Way;
 
@@ -16,10 +16,6 @@ const MOST_OF: u64 = 16;
 /// How fast that number follows: by this part of itself and nanoseconds.
 const PART: u64 = 256;
 const STEP: u64 = 16;
-/// Packets are held that are so far apart on average, nanoseconds, and for one part in so many of the time, at most, by all
-/// lines together: those of a bulk stream would wait for each other.
-const APART: u64 = 500_000;
-const SHARE: u64 = 8;
 
 /// The low bits of a stamp say by how much it is before the packet's time, as [`code_of`] writes it.
 const CODES: u64 = 0xff;
@@ -91,7 +87,6 @@ impl Way {
                 least: took,
                 before: self.least,
                 usual,
-                gap: now.wrapping_sub(self.since) / self.packets,
                 packets: 1,
                 since: now,
             };
@@ -122,26 +117,38 @@ impl Way {
         if usual < MOST { usual } else { MOST }
     }
 
-    /// By how much a packet that is to wait for `wait` leaves the queue earlier, nanoseconds, where there are so many lines.
+    /// What a line goes by that has let no packet go yet, where another one has learnt this.
+    pub fn handed_on(self) -> Option<Self> {
+        let least = self.least();
+        (least > 0).then(|| Self {
+            least,
+            before: least,
+            usual: self.usual,
+            ..Self::default()
+        })
+    }
+
+    /// The least that any packet has taken lately; of the first window, nothing is known yet.
     #[inline(always)]
-    pub fn lead(&self, wait: u64, lines: u64) -> u64 {
-        let least = if self.least < self.before {
+    fn least(&self) -> u64 {
+        if self.least < self.before {
             self.least
         } else {
             self.before
-        };
-        // Of the first window, nothing is known yet.
+        }
+    }
+
+    /// By how much a packet that is to wait for `wait`, and may be held for `most_held`, leaves the queue earlier,
+    /// nanoseconds.
+    #[inline(always)]
+    pub fn lead(&self, wait: u64, most_held: u64) -> u64 {
+        let least = self.least();
         if least == 0 {
             return 0;
         }
-        let mut held = if self.gap < APART {
-            0
-        } else {
-            self.usual.saturating_sub(least)
-        };
-        let share = self.gap / SHARE / if lines == 0 { 1 } else { lines };
-        if share < held {
-            held = share;
+        let mut held = self.usual.saturating_sub(least);
+        if most_held < held {
+            held = most_held;
         }
         let mut lead = least + held;
         if wait < lead {
@@ -161,13 +168,14 @@ mod tests {
     use super::*;
 
     const WAIT: u64 = 1_000_000;
-    /// A packet now and then.
-    const RARE: u64 = 5_000_000;
-    /// As many as there can be.
-    const DENSE: u64 = 1_000;
+    const GAP: u64 = 5_000_000;
 
-    /// One packet each `gap`.
-    fn after(gap: u64, packets: impl IntoIterator<Item = u64>) -> Way {
+    /// One packet each [`GAP`].
+    fn after(packets: impl IntoIterator<Item = u64>) -> Way {
+        each(GAP, packets)
+    }
+
+    fn each(gap: u64, packets: impl IntoIterator<Item = u64>) -> Way {
         let packets = packets.into_iter().zip(1..);
         packets.fold(Way::default(), |way, (took, n)| {
             way.learn(took, 5 * PERIOD + n * gap)
@@ -230,46 +238,35 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_off_before_there_is_something_to_go_by() {
-        assert_eq!(Way::default().lead(WAIT, 1), 0);
-        assert_eq!(after(RARE, [8_960; PACKETS as usize]).lead(WAIT, 1), 0);
-        assert_eq!(after(RARE, [8_960; 200]).lead(WAIT, 1), 8_960);
+        assert_eq!(Way::default().lead(WAIT, MOST), 0);
+        assert_eq!(after([8_960; PACKETS as usize]).lead(WAIT, MOST), 0);
+        assert_eq!(after([8_960; 200]).lead(WAIT, MOST), 8_960);
     }
 
     #[test]
     fn a_lead_is_no_longer_than_the_wait_and_than_the_longest() {
-        assert_eq!(after(RARE, [8_960; 200]).lead(1_024, 1), 1_024);
-        assert_eq!(after(RARE, [8_960; 200]).lead(1_023, 1), 768);
-        assert_eq!(after(RARE, [8_960; 200]).lead(0, 1), 0);
-        let longest = after(RARE, [WAIT; 200]).lead(WAIT, 1);
+        assert_eq!(after([8_960; 200]).lead(1_024, MOST), 1_024);
+        assert_eq!(after([8_960; 200]).lead(1_023, MOST), 768);
+        assert_eq!(after([8_960; 200]).lead(0, MOST), 0);
+        let longest = after([WAIT; 200]).lead(WAIT, MOST);
         assert!(longest <= MOST && longest > MOST - MOST / 32, "{longest}");
     }
 
     #[test]
-    fn rare_packets_leave_by_what_most_take_earlier_and_many_by_the_least() {
-        let rare = after(RARE, mixed(3_000)).lead(WAIT, 1);
-        assert!((38_000..60_000).contains(&rare), "{rare}");
-        for gap in [DENSE, APART - 1] {
-            let many = after(gap, mixed(30_000)).lead(WAIT, 1);
-            assert!((9_900..=10_100).contains(&many), "{gap}: {many}");
-        }
-        // No longer than its share of the time.
-        let slow = (0..3_000).map(|n| if n % 8 == 3 { 400_000 } else { 10_000 });
-        let between = after(APART, slow).lead(WAIT, 1);
-        let most = 10_000 + APART / SHARE;
-        assert!((most - most / 16..=most).contains(&between), "{between}");
-        // Nor do a hundred lines together hold a processor for longer.
-        let slow = (0..3_000).map(|n| if n % 8 == 3 { 400_000 } else { 10_000 });
-        let one_of_many = after(APART, slow).lead(WAIT, 100);
-        assert!(
-            (9_900..=10_000 + APART / SHARE / 100).contains(&one_of_many),
-            "{one_of_many}"
-        );
+    fn packets_leave_by_what_most_take_earlier_or_by_the_least_and_what_they_may_be_held() {
+        let way = after(mixed(3_000));
+        let most = way.lead(WAIT, MOST);
+        assert!((38_000..60_000).contains(&most), "{most}");
+        let least = way.lead(WAIT, 0);
+        assert!((9_900..=10_100).contains(&least), "{least}");
+        let between = way.lead(WAIT, 8_000);
+        assert!((17_400..=18_000).contains(&between), "{between}");
     }
 
     #[test]
     fn a_packet_that_took_long_is_forgotten() {
         let once = [MOST].into_iter().chain([10_000; 1_500]);
-        let lead = after(RARE, once).lead(WAIT, 1);
+        let lead = after(once).lead(WAIT, MOST);
         assert!((9_900..=11_000).contains(&lead), "{lead}");
     }
 
@@ -279,8 +276,8 @@ mod tests {
         let fast_at = |n: usize| {
             let mut packets = slow;
             packets[n] = 2_048;
-            // So many that none is held.
-            after(DENSE, packets.into_iter().flat_map(|took| [took; 2_000])).lead(WAIT, 1)
+            // Windows of many packets.
+            each(1_000, packets.into_iter().flat_map(|took| [took; 2_000])).lead(WAIT, 0)
         };
         // The last one; of this window; of the one before it; of an earlier one.
         for (n, lead) in [(49, 2_048), (48, 2_048), (40, 2_048), (30, 8_960)] {
@@ -291,10 +288,28 @@ mod tests {
     #[test]
     fn few_packets_make_no_window() {
         // One each 10 s.
-        let rare =
-            |count: u64| (1..=count).fold(Way::default(), |way, n| way.learn(7_168, n * 1_000 * PERIOD));
-        assert_eq!(rare(PACKETS).lead(WAIT, 1), 0);
-        let lead = rare(PACKETS + 1).lead(WAIT, 1);
+        let rare = |count: usize| each(1_000 * PERIOD, std::vec![7_168; count]);
+        assert_eq!(rare(PACKETS as usize).lead(WAIT, MOST), 0);
+        let lead = rare(PACKETS as usize + 1).lead(WAIT, MOST);
         assert!((7_168..8_000).contains(&lead), "{lead}");
+    }
+
+    #[test]
+    fn what_one_line_has_learnt_is_handed_on_to_another() {
+        assert_eq!(Way::default().handed_on(), None);
+        assert_eq!(after([8_960; PACKETS as usize]).handed_on(), None);
+        let learnt = after(mixed(3_000));
+        let fresh = learnt.handed_on().expect("has let packets go");
+        for most_held in [0, 8_000, MOST] {
+            assert_eq!(fresh.lead(WAIT, most_held), learnt.lead(WAIT, most_held));
+        }
+        // Of its own packets it learns like any other.
+        let own = [20_480; 200];
+        let at = (0..).map(|n| 500 * PERIOD + n * GAP);
+        let way = own
+            .into_iter()
+            .zip(at)
+            .fold(fresh, |way, (took, now)| way.learn(took, now));
+        assert_eq!(way.lead(WAIT, 0), 20_480);
     }
 }

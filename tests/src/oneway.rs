@@ -52,19 +52,23 @@ impl Run {
 
 /// Sends `count` datagrams, one each `pace`.
 pub fn run(net: &Pair, count: usize, pace: Duration) -> Run {
-    let steps = (0..).map(|number| pace * number);
-    send(net, &steps.take(count).collect::<Vec<_>>(), |_| {})
+    run_doing(net, count, pace, |_| {})
 }
 
-/// The same, each from another processor than the one before it, of two.
+/// The same, and does something before each, of which there is the number.
+pub fn run_doing(net: &Pair, count: usize, pace: Duration, before: impl Fn(usize)) -> Run {
+    let steps = (0..).map(|number| pace * number);
+    send(net, &steps.take(count).collect::<Vec<_>>(), before)
+}
+
+/// The same as [`run`], each from another processor than the one before it, of two.
 ///
 /// # Panics
 /// When this process may not run on the first two.
 pub fn run_moving(net: &Pair, count: usize, pace: Duration) -> Run {
     let me = Pid::from_raw(0);
     let before = sched_getaffinity(me).expect("a thread may know where it runs");
-    let steps = (0..).map(|number| pace * number);
-    let moved = send(net, &steps.take(count).collect::<Vec<_>>(), |number| {
+    let moved = run_doing(net, count, pace, |number| {
         let mut there = CpuSet::new();
         there.set(number % 2).expect("one of the first two");
         sched_setaffinity(me, &there).expect("it may run there");

@@ -87,6 +87,8 @@ mod kernel_cables;
 mod kernel_delay;
 #[path = "netns/kernel_line.rs"]
 mod kernel_line;
+#[path = "netns/kernel_punctual.rs"]
+mod kernel_punctual;
 #[path = "netns/line.rs"]
 mod line;
 #[path = "netns/line_full.rs"]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aya::{maps::PerCpuValues, programs::ProgramFd};
-use chaos_ebpf_common::abi::{Cable as CableEntry, LineKey, Wait, applications, control, waits};
+use chaos_ebpf_common::abi::{Cable as CableEntry, LineKey, Wait, Way, applications, control, waits};
 
 use super::{
     Datapath, DatapathError,
@@ -41,6 +41,10 @@ pub(super) struct Waits {
     /// Kept, so that they stay in `PROGRAMS` and where they are attached.
     programs: Option<[ProgramFd; 3]>,
     far: Option<Arc<Far>>,
+    /// The device of the cable that was laid last, and how long packets have been on their way through another, which is
+    /// much the same for all.
+    newest: Option<LineKey>,
+    learnt: Way,
     /// Near ends of cables that nobody uses any more, and when the last packet is out, CLOCK_MONOTONIC nanoseconds.
     late: Vec<(LineKey, u64)>,
 }
@@ -56,7 +60,16 @@ impl Waits {
             ),
             programs: None,
             far: far.map(Arc::new),
+            newest: None,
+            learnt: Way::default(),
             late: Vec::new(),
+        }
+    }
+
+    /// Keeps what a cable has learnt, if it has.
+    fn note(&mut self, entry: &CableEntry) {
+        if let Some(learnt) = entry.way.handed_on() {
+            self.learnt = learnt;
         }
     }
 }
@@ -229,16 +242,24 @@ impl Datapath {
             ..CableEntry::default()
         };
         let map = &mut self.maps.cables;
-        let back = key(space, cable.near);
+        let (here, back) = (key(space, ifindex), key(space, cable.near));
+        if let Some(open) = self.waits.newest.and_then(|newest| map.get(&newest, 0).ok()) {
+            self.waits.note(&open);
+        }
+        let first = CableEntry {
+            way: self.waits.learnt,
+            ..entry(cable.near)
+        };
         let known = map
             .insert(back, entry(ifindex), 0)
-            .and_then(|()| map.insert(key(space, ifindex), entry(cable.near), 0));
+            .and_then(|()| map.insert(here, first, 0));
         if let Err(error) = known {
             // Absent when this was what failed.
             let _ = map.remove(&back);
             return Err(DatapathError::map("CABLES", error));
         }
         cables.by_device.insert(ifindex, cable);
+        self.waits.newest = Some(here);
         self.count_cables();
         Ok(())
     }
@@ -281,6 +302,7 @@ impl Datapath {
         let (here, back) = (key(space, ifindex), key(space, cable.near));
         let map = &mut self.maps.cables;
         let entry = map.get(&here, 0).unwrap_or_default();
+        self.waits.note(&entry);
         if let Err(error) = map.remove(&here) {
             tracing::debug!(%error, "a kernel line was not in its map");
         }

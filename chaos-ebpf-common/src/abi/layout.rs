@@ -30,8 +30,9 @@ const _: () = {
     assert!(size_of::<Records>() == 232);
     assert!(size_of::<Dns>() == 4728);
     assert!(size_of::<Wait>() == 40);
-    assert!(size_of::<Way>() == 48);
-    assert!(size_of::<Cable>() == 72);
+    assert!(size_of::<Pace>() == 24);
+    assert!(size_of::<Way>() == 40);
+    assert!(size_of::<Cable>() == 88);
     assert!(size_of::<RequestKey>() == 24);
     assert!(size_of::<RequestMemory>() == 24);
 };

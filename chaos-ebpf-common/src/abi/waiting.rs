@@ -42,8 +42,21 @@ pub struct Cable {
     pub lost: u64,
     /// When the last packet in it leaves, CLOCK_MONOTONIC nanoseconds.
     pub until: u64,
-    /// Unused in the entry of a near end.
+    /// These two are unused in the entry of a near end.
+    pub pace: Pace,
     pub way: Way,
+}
+
+/// How far apart packets are that enter a cable; see [`crate::pace`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// From one to the next, in the window before, nanoseconds; 0 as long as there was none.
+    pub gap: u64,
+    /// Packets of this window.
+    pub packets: u64,
+    /// When it began, CLOCK_MONOTONIC.
+    pub since: u64,
 }
 
 /// How long packets have been on their way lately after they had waited; see [`crate::way`]. Nanoseconds, 0 as long as
@@ -57,8 +70,6 @@ pub struct Way {
     pub before: u64,
     /// What most packets have stayed below.
     pub usual: u64,
-    /// From one packet to the next, in the window before.
-    pub gap: u64,
     /// Packets of this window.
     pub packets: u64,
     /// When it began, CLOCK_MONOTONIC.

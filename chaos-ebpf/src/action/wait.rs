@@ -59,15 +59,12 @@ pub fn run(skb: Skb) -> i32 {
         number: 0,
     };
     each(work.notes.count(), one, &mut waiting);
-    // SAFETY: a map value; volatile, because other CPUs write it.
-    let way = unsafe { core::ptr::read_volatile(&raw const (*cable).way) };
-    let lines = Control::get().map_or(1, |control| control.read(control::CABLES));
-    let lead = way.lead(waiting.nanos, lines);
     let came = match work.came {
         // SAFETY: a helper without arguments.
         0 => unsafe { bpf_ktime_get_ns() },
         came => came,
     };
+    let lead = lead(cable, waiting.nanos, came);
     let here = here().name();
     let due = came + waiting.nanos;
     let (stamp, hash) = if waiting.in_order {
@@ -129,6 +126,21 @@ fn drawn(wait: &Wait, tally: &Tally<'_>) -> u64 {
     // SAFETY: as above.
     unsafe { core::ptr::write_volatile(memory, after as u64) };
     nanos
+}
+
+/// By how much a packet that came at `came` and waits for `nanos` leaves the queue before its time. Of processors that
+/// count one at once, one may be lost.
+#[inline(always)]
+fn lead(cable: *mut Cable, nanos: u64, came: u64) -> u64 {
+    let lines = Control::get().map_or(1, |control| control.read(control::CABLES));
+    // SAFETY: a map value; volatile, because other CPUs write it.
+    unsafe {
+        let pace = &raw mut (*cable).pace;
+        let now = core::ptr::read_volatile(pace).came(came);
+        core::ptr::write_volatile(pace, now);
+        let way = core::ptr::read_volatile(&raw const (*cable).way);
+        way.lead(nanos, now.most_held(came, lines))
+    }
 }
 
 /// The stamp of a packet that has come `here` and goes on at `due`, or right after the last one of its flow, if that is

@@ -36,8 +36,8 @@ pub fn resume(skb: Skb) -> i32 {
     let (Some(ifindex), Some((kind, control))) = (way, skb.vlan()) else {
         return LOST;
     };
-    if let (Some(stamp), Some(cable)) = (skb.stamped(), cable_of(NETNS_INDEX.load(), ifindex)) {
-        be_on_time(cable, stamp);
+    if let Some(stamp) = skb.stamped() {
+        be_on_time(cable_of(NETNS_INDEX.load(), ifindex), stamp);
     }
     let mark = (control as u32) << 16 | skb.index() as u32;
     if !skb.untag() {
@@ -56,17 +56,19 @@ pub fn resume(skb: Skb) -> i32 {
 }
 
 /// Notes how long a packet was on its way, of which processors that do so at once may lose one; and holds it for as long
-/// as it was quicker than was foreseen.
+/// as it was quicker than was foreseen. Of a cable that is closing, there is nothing to note any more.
 #[inline(always)]
-fn be_on_time(cable: *mut Cable, stamp: u64) {
+fn be_on_time(cable: Option<*mut Cable>, stamp: u64) {
     let (left, mut goes_on) = times(stamp);
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    // SAFETY: a map value; volatile, because other CPUs write it.
-    unsafe {
-        let way = &raw mut (*cable).way;
-        let learnt = core::ptr::read_volatile(way).learn(now.saturating_sub(left), now);
-        core::ptr::write_volatile(way, learnt);
+    if let Some(cable) = cable {
+        // SAFETY: a map value; volatile, because other CPUs write it.
+        unsafe {
+            let way = &raw mut (*cable).way;
+            let learnt = core::ptr::read_volatile(way).learn(now.saturating_sub(left), now);
+            core::ptr::write_volatile(way, learnt);
+        }
     }
     if now < goes_on {
         each(LOOKS, too_early, &mut goes_on);

@@ -16,7 +16,7 @@ use crate::probes::{MS, delay, deviation, mean, overtaken, quantile, questions, 
 const PACE: Duration = Duration::from_millis(10);
 
 /// The words for the lines of a fault, sorted, each once.
-fn ways(view: &View) -> Vec<String> {
+pub(crate) fn ways(view: &View) -> Vec<String> {
     let attachments = view.0["status"]["attachments"].as_array().expect("a list");
     let mut words: Vec<String> = attachments
         .iter()
@@ -28,7 +28,7 @@ fn ways(view: &View) -> Vec<String> {
 }
 
 /// All that its lines have lost themselves, as the metrics say.
-fn lost(bed: &Bed) -> u64 {
+pub(crate) fn lost(bed: &Bed) -> u64 {
     chaos_tests::rate::lost_by_lines(&bed.daemon)
 }
 
@@ -169,31 +169,6 @@ fn stream(bed: &Bed, direction: &str, to: SocketAddr) {
     assert!(again <= view.packets("matched") / 1_000 + 4, "{told}");
     let warnings = view.own_warnings();
     assert!(warnings.is_empty(), "{warnings:?}");
-}
-
-/// What the line itself takes is measured, and taken off the waits that follow: never so much that one is too short.
-#[test]
-fn none_is_early_whatever_came_before_it() {
-    need!(require_fq());
-    const LATENCY: f64 = 10.0;
-    let bed = Bed::new();
-    bed.ctl
-        .apply(&[bed.on_client("late", delay("10ms")).traffic(udp(7000))]);
-    assert_eq!(ways(&bed.ctl.fault("late")), ["kernel"]);
-    // Alone, in a crowd, and alone again.
-    for (count, pace) in [(200, 5_000), (4_000, 50), (200, 5_000), (4_000, 0), (200, 5_000)] {
-        let late = oneway::run(&bed.net, count, Duration::from_micros(pace)).delays(0.0);
-        let told = format!(
-            "{count} each {pace} µs: least {:.4}, median {:.4}",
-            quantile(&late, 0.0),
-            quantile(&late, 0.5)
-        );
-        println!("{told}");
-        assert_eq!(late.len(), count, "{told}");
-        assert!(quantile(&late, 0.0) >= LATENCY, "{told}");
-    }
-    assert_eq!(lost(&bed), 0);
-    bed.delete("late");
 }
 
 /// Packets of a flow wait where the first of them came; those that come after it has ended, where they come.
