@@ -90,6 +90,6 @@ fn a_new_line_knows_what_another_has_learnt() {
     println!("{told}");
     assert!(after_another < unknown / 2.0, "{told}");
     assert!(beside_another < unknown, "{told}");
-    bed.delete("late");
+    bed.ctl.delete("late");
     bed.delete("later");
 }
