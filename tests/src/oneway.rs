@@ -66,15 +66,27 @@ pub fn run_doing(net: &Pair, count: usize, pace: Duration, before: impl Fn(usize
 /// # Panics
 /// When this process may not run on the first two.
 pub fn run_moving(net: &Pair, count: usize, pace: Duration) -> Run {
+    from_processors(net, count, pace, |number| number % 2)
+}
+
+/// The same as [`run`], all from one processor, between which and another the scheduler would choose.
+///
+/// # Panics
+/// When this process may not run on the first one.
+pub fn run_staying(net: &Pair, count: usize, pace: Duration) -> Run {
+    from_processors(net, count, pace, |_| 0)
+}
+
+fn from_processors(net: &Pair, count: usize, pace: Duration, processor: impl Fn(usize) -> usize) -> Run {
     let me = Pid::from_raw(0);
     let before = sched_getaffinity(me).expect("a thread may know where it runs");
-    let moved = run_doing(net, count, pace, |number| {
+    let sent = run_doing(net, count, pace, |number| {
         let mut there = CpuSet::new();
-        there.set(number % 2).expect("one of the first two");
+        there.set(processor(number)).expect("one of the first");
         sched_setaffinity(me, &there).expect("it may run there");
     });
     sched_setaffinity(me, &before).expect("it ran there before");
-    moved
+    sent
 }
 
 /// Sends `count` datagrams at the moments of a Poisson process, `pace` apart on average. At a regular pace what a delay lets

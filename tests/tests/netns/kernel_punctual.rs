@@ -20,9 +20,9 @@ fn none_is_early_whatever_came_before_it() {
     bed.ctl
         .apply(&[bed.on_client("late", delay("10ms")).traffic(udp(7000))]);
     assert_eq!(ways(&bed.ctl.fault("late")), ["kernel"]);
-    // Alone, in a crowd, and alone again.
+    // Alone, in a crowd, and alone again. One whom the scheduler moves meanwhile may lose packets (docs/limitations.md).
     for (count, pace) in [(200, 5_000), (4_000, 50), (200, 5_000), (4_000, 0), (200, 5_000)] {
-        let late = oneway::run(&bed.net, count, Duration::from_micros(pace)).delays(0.0);
+        let late = oneway::run_staying(&bed.net, count, Duration::from_micros(pace)).delays(0.0);
         let told = format!(
             "{count} each {pace} µs: least {:.4}, median {:.4}",
             quantile(&late, 0.0),
